@@ -1,0 +1,86 @@
+//! Names and versions by which programs find each other's pins.
+
+/// Version of every layout in this crate. Part of the pin directory's name: a gateway never adopts maps of
+/// another layout. Bump on any change to a map's key, value or meaning.
+pub const SCHEMA: u32 = 1;
+
+/// Map names: at most 15 characters, the kernel cuts the rest off.
+pub mod map {
+    /// HASH: [`crate::Tuple`] to [`crate::FlowEntry`].
+    pub const FLOWS: &str = "FLOWS";
+    /// HASH: EIP [`crate::Addr`] to [`crate::Eip`].
+    pub const EIPS: &str = "EIPS";
+    /// LPM: inside source prefix to [`crate::PoolRef`].
+    pub const POOLS: &str = "POOLS";
+    /// ARRAY of EIP [`crate::Addr`], sliced by [`crate::PoolRef`].
+    pub const MEMBERS: &str = "MEMBERS";
+    /// LPM: destination prefix that is routed, not translated, to u32 1.
+    pub const EXEMPT: &str = "EXEMPT";
+    /// ARRAY of [`crate::HopStamp`].
+    pub const HOPGEN: &str = "HOPGEN";
+    /// HASH: ifindex (u32) to [`crate::hop::Iface`].
+    pub const IFACES: &str = "IFACES";
+    /// DEVMAP of managed interfaces.
+    pub const DEVICES: &str = "DEVICES";
+    /// ARRAY: devmap index to ifindex (u32).
+    pub const IFINDEX: &str = "IFINDEX";
+    /// LRU_HASH: [`crate::hop::NextHop`] to u32 1.
+    pub const NEXTHOPS: &str = "NEXTHOPS";
+    /// ARRAY of one [`crate::settings::Settings`].
+    pub const SETTINGS: &str = "SETTINGS";
+    /// PERCPU_ARRAY of one [`crate::stats::Stats`].
+    pub const STATS: &str = "STATS";
+    /// PERCPU_ARRAY of [`crate::stats::EipStats`].
+    pub const EIP_STATS: &str = "EIP_STATS";
+    /// LRU_HASH: destinations that ran short of ports.
+    pub const SCARCE: &str = "SCARCE";
+    /// PERCPU_ARRAY of one budget record, private to the packet path.
+    pub const BUDGET: &str = "BUDGET";
+    /// RINGBUF of [`crate::event::Event`].
+    pub const EVENTS: &str = "EVENTS";
+
+    /// Every map that is pinned.
+    pub const ALL: [&str; 16] = [
+        FLOWS, EIPS, POOLS, MEMBERS, EXEMPT, HOPGEN, IFACES, DEVICES, IFINDEX, NEXTHOPS, SETTINGS, STATS,
+        EIP_STATS, SCARCE, BUDGET, EVENTS,
+    ];
+}
+
+/// Program names.
+pub mod program {
+    /// XDP on an inside interface.
+    pub const INSIDE: &str = "xdp_inside";
+    /// XDP on an outside interface.
+    pub const OUTSIDE: &str = "xdp_outside";
+    /// XDP on the one interface of a one-armed gateway.
+    pub const ONEARM: &str = "xdp_onearm";
+    /// Unattached; run with a list of candidates.
+    pub const REAPER: &str = "reaper";
+    /// tc, egress of outside interfaces.
+    pub const GUARD_EGRESS: &str = "guard_egress";
+    /// tc, ingress of outside interfaces.
+    pub const GUARD_INGRESS: &str = "guard_ingress";
+    /// Every program.
+    pub const ALL: [&str; 6] = [INSIDE, OUTSIDE, ONEARM, REAPER, GUARD_EGRESS, GUARD_INGRESS];
+}
+
+/// XDP metadata that marks a translated packet which natgw hands to the kernel; the ingress guard lets it pass.
+pub const HANDOVER_MARK: u32 = 0x6e61_7467;
+
+/// Load-time constant: 1 when one interface is inside and outside at once (guards allow inside-to-inside).
+pub const RODATA_ONE_ARMED: &str = "ONE_ARMED";
+
+/// Default number of flows when neither configuration nor memory says otherwise.
+pub const MAX_FLOWS: u32 = 1_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_fit_the_kernel() {
+        for name in map::ALL.iter().chain(&program::ALL) {
+            assert!(name.len() <= 15, "{name}");
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Elastic IPs, pools, and prefixes.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::ports::PortSet;
+use crate::tuple::Addr;
+
+/// EIPs in all pools together, at most.
+pub const MAX_EIPS: u32 = 4096;
+
+/// Prefixes in each of `POOLS` and `EXEMPT`, at most.
+pub const MAX_PREFIXES: u32 = 4096;
+
+/// What an EIP may be used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum EipState {
+    /// Takes new flows.
+    Active = 0,
+    /// Keeps its flows, takes no new ones.
+    Draining = 1,
+}
+
+/// Value of `EIPS`, whose key is the EIP's [`Addr`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Eip {
+    /// Ports that flows may take.
+    pub ports: PortSet,
+    /// Index into the per-EIP counters.
+    pub slot: u32,
+    /// Pool number, in the order of the configuration.
+    pub pool: u32,
+    /// [`EipState`] as a number.
+    pub state: u8,
+    /// 1 when the EIP is also the gateway's own address: the host's sockets share it.
+    pub shared: u8,
+    /// Always zero.
+    pub spare: [u8; 2],
+}
+
+/// Value of `POOLS` (longest prefix of the inside source): the pool's EIPs, as a range of `MEMBERS`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct PoolRef {
+    /// First index into `MEMBERS`.
+    pub first: u32,
+    /// How many EIPs; never 0.
+    pub count: u32,
+    /// Pool number, in the order of the configuration.
+    pub pool: u32,
+}
+
+/// Data of an LPM key: an address in network byte order, which is the order the kernel's trie wants.
+pub type LpmAddr = Addr;
+
+crate::map_value!(Eip, PoolRef);

@@ -1,0 +1,181 @@
+//! The value of the flow table: what a tuple becomes, and where the frame goes next.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::checksum::Delta;
+use crate::hop::HopStamp;
+use crate::stamp::Stamp;
+use crate::tuple::{Addr, Port, Proto, Side, Tuple};
+
+/// [`FlowEntry::egress`] of a hop that natgw does not transmit to itself: the kernel forwards the
+/// translated packet (tunnel, bridge, VLAN sub-interface, or a next hop that is not resolved yet).
+pub const EGRESS_KERNEL: u16 = u16::MAX;
+
+/// One direction of a flow. Exactly one cache line.
+///
+/// Only packets of this direction, and slow paths by atomic operations, write it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct FlowEntry {
+    /// Source address after translation.
+    pub new_src: Addr,
+    /// Destination address after translation.
+    pub new_dst: Addr,
+    /// Source port after translation.
+    pub new_sport: Port,
+    /// Destination port after translation.
+    pub new_dport: Port,
+    /// Folded checksum delta of the IPv4 header, without the TTL.
+    pub ip_delta: u16,
+    /// Folded checksum delta of the TCP, UDP or ICMP checksum.
+    pub l4_delta: u16,
+    /// Next hop's address.
+    pub dmac: [u8; 6],
+    /// Egress interface's address.
+    pub smac: [u8; 6],
+    /// Index into the devmap, or [`EGRESS_KERNEL`].
+    pub egress: u16,
+    /// Largest IPv4 packet, in bytes, that fits the egress interface and route.
+    pub mtu: u16,
+    /// The hop's slot and the generation it was resolved at.
+    pub hop: HopStamp,
+    /// [`crate::tcp`] flags this direction has shown, plus [`FlowEntry::OUTBOUND`].
+    pub seen: u32,
+    /// Last packet of this direction, at a granularity of [`crate::stamp::TOUCH_MS`].
+    pub last: Stamp,
+    /// Birth of the flow.
+    pub created: Stamp,
+    /// Packets translated. Exact while the direction stays on one queue.
+    pub packets: u64,
+    /// Bytes of those packets, IPv4 header included, Ethernet header not.
+    pub bytes: u64,
+}
+
+impl FlowEntry {
+    /// Set in `seen` of the entry whose packets come from inside. Never changes.
+    pub const OUTBOUND: u32 = 1 << 31;
+
+    /// What `key` becomes: a new flow entry with its deltas computed and its hop unresolved.
+    #[inline(always)]
+    pub fn new(key: &Tuple, becomes: &Tuple, seen: u32, now: Stamp) -> Self {
+        let ip = Delta::new().dword(key.src.be, becomes.src.be).dword(key.dst.be, becomes.dst.be);
+        let ports =
+            Delta::new().word(key.sport.be, becomes.sport.be).word(key.dport.be, becomes.dport.be);
+        let l4 = if key.proto == Proto::Icmp as u8 {
+            // RFC 792: the ICMP checksum covers no pseudo-header.
+            ports.fold()
+        } else {
+            Delta::new().word(!0, ip.fold()).word(!0, ports.fold()).fold()
+        };
+        Self {
+            new_src: becomes.src,
+            new_dst: becomes.dst,
+            new_sport: becomes.sport,
+            new_dport: becomes.dport,
+            ip_delta: ip.fold(),
+            l4_delta: l4,
+            dmac: [0; 6],
+            smac: [0; 6],
+            egress: EGRESS_KERNEL,
+            mtu: 0,
+            hop: HopStamp::UNRESOLVED,
+            seen,
+            last: now,
+            created: now,
+            packets: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Whether this entry's packets come from inside.
+    #[inline(always)]
+    pub const fn is_outbound(&self) -> bool {
+        self.seen & Self::OUTBOUND != 0
+    }
+
+    /// The tuple that a packet matching `key` has when it leaves.
+    #[inline(always)]
+    pub const fn translated(&self, key: &Tuple) -> Tuple {
+        Tuple {
+            src: self.new_src,
+            dst: self.new_dst,
+            sport: self.new_sport,
+            dport: self.new_dport,
+            proto: key.proto,
+            side: key.side,
+            spare: [0; 2],
+        }
+    }
+
+    /// Key of the other half of the pair: the tuple of an answer to what this entry sends out.
+    #[inline(always)]
+    pub const fn pair_key(&self, key: &Tuple) -> Tuple {
+        Tuple {
+            src: self.new_dst,
+            dst: self.new_src,
+            sport: self.new_dport,
+            dport: self.new_sport,
+            proto: key.proto,
+            side: Side::opposite(key.side),
+            spare: [0; 2],
+        }
+    }
+}
+
+crate::map_value!(FlowEntry);
+const _: () = assert!(size_of::<FlowEntry>() == 64, "a flow entry is one cache line");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checksum;
+    use proptest::prelude::*;
+
+    fn tuple(proto: u8, side: u8, w: [u32; 3]) -> Tuple {
+        Tuple {
+            src: Addr { be: w[0] },
+            dst: Addr { be: w[1] },
+            sport: Port { be: w[2] as u16 },
+            dport: Port { be: (w[2] >> 16) as u16 },
+            proto,
+            side,
+            spare: [0; 2],
+        }
+    }
+
+    proptest! {
+        /// The pair of a pair is the entry itself, on two wires and on one.
+        #[test]
+        fn pairs_are_mutual(k: [u32; 3], b: [u32; 3], side in 0u8..=2) {
+            let key = tuple(6, side, k);
+            let becomes = tuple(6, side, b);
+            let now = Stamp::from_ns(1);
+            let entry = FlowEntry::new(&key, &becomes, FlowEntry::OUTBOUND, now);
+            prop_assert_eq!(entry.translated(&key), becomes);
+            let back_key = entry.pair_key(&key);
+            let mirror = Tuple { src: key.dst, dst: key.src, sport: key.dport, dport: key.sport, proto: 6, side, spare: [0; 2] };
+            let back = FlowEntry::new(&back_key, &mirror, 0, now);
+            prop_assert_eq!(back.pair_key(&back_key), key);
+        }
+
+        /// The stored L4 delta turns the old pseudo-header and ports into the new ones.
+        #[test]
+        fn l4_delta_covers_pseudo_header_and_ports(k: [u32; 3], b: [u32; 3], payload: [u8; 8]) {
+            let (key, becomes) = (tuple(17, 0, k), tuple(17, 0, b));
+            let entry = FlowEntry::new(&key, &becomes, 0, Stamp::from_ns(1));
+            let bytes = |t: &Tuple| {
+                let mut v = vec![0, 17];
+                v.extend(t.src.octets());
+                v.extend(t.dst.octets());
+                v.extend(t.sport.be.to_ne_bytes());
+                v.extend(t.dport.be.to_ne_bytes());
+                v.extend(payload);
+                v
+            };
+            prop_assert_eq!(
+                checksum::apply(checksum::full(&bytes(&key)), entry.l4_delta),
+                checksum::full(&bytes(&becomes))
+            );
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! What the packet path (BPF) and userspace agree on, and every computation that can be tested without
+//! a kernel.
+//!
+//! `no_std`, no I/O, no pointers into packets. Integers that travel on the wire are kept in wire order
+//! inside newtypes ([`Addr`], [`Port`]); host order appears only where a computation needs it, and the
+//! method that yields it says so.
+#![cfg_attr(not(any(test, feature = "user")), no_std)]
+
+pub mod abi;
+pub mod checksum;
+pub mod eip;
+pub mod entry;
+pub mod event;
+pub mod hash;
+pub mod hop;
+pub mod icmp;
+pub mod ports;
+pub mod reap;
+pub mod settings;
+pub mod stamp;
+pub mod stats;
+pub mod tcp;
+pub mod timeouts;
+pub mod tuple;
+pub mod verdict;
+
+pub use eip::{Eip, EipState, LpmAddr, PoolRef};
+pub use entry::{EGRESS_KERNEL, FlowEntry};
+pub use hop::HopStamp;
+pub use stamp::Stamp;
+pub use tuple::{Addr, Port, Proto, Side, Tuple};
+pub use verdict::Reason;
+
+/// Lets a layout be stored in a BPF map from userspace.
+///
+/// Only types that are already [`bytemuck::Pod`] (no padding, any bit pattern valid) qualify, which
+/// `derive(Pod)` proves at compile time.
+macro_rules! map_value {
+    ($($t:ty),+ $(,)?) => {$(
+        // SAFETY: bytemuck::Pod, required by the assertion below, is the stronger promise.
+        #[cfg(feature = "user")]
+        unsafe impl aya::Pod for $t {}
+        const _: fn() = || {
+            const fn pod<T: bytemuck::Pod>() {}
+            pod::<$t>();
+        };
+    )+};
+}
+pub(crate) use map_value;

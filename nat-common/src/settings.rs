@@ -1,0 +1,40 @@
+//! Values that may change while packets flow. (What never changes after load is in `.rodata`.)
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::hash::Secret;
+use crate::timeouts::Timeouts;
+
+/// Ports tried on a host's own EIP, and then on each further EIP, before the deep walk.
+pub const QUICK_PROBES: u32 = 64;
+
+/// EIPs that one packet tries by quick probes, the host's own included.
+pub const QUICK_EIPS: u32 = 8;
+
+/// Ports that one packet tries in the deep walk at most.
+pub const DEEP_PROBES: u32 = 512;
+
+/// Default of [`Settings::probe_budget`].
+///
+/// A probe is one lookup in a table larger than the caches, about 100 ns: 1 % of a CPU.
+pub const PROBE_BUDGET: u32 = 100_000;
+
+/// The one element of `SETTINGS`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Settings {
+    /// Key of EIP choice and port walks.
+    pub secret: Secret,
+    /// Idle timeouts.
+    pub timeouts: Timeouts,
+    /// Probes that failing port claims may make per CPU and second.
+    pub probe_budget: u32,
+    /// Events sent to userspace per CPU and second, at most.
+    pub event_budget: u32,
+    /// 1: the host answers pings to a shared EIP.
+    pub shared_echo: u32,
+    /// Always zero.
+    pub spare: u32,
+}
+
+crate::map_value!(Settings);

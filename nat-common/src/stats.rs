@@ -1,0 +1,115 @@
+//! Counters: one per-CPU array element, so counting never bounces a cache line.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::verdict::Reason;
+
+/// Room for drop reasons to come without a new schema.
+pub const REASON_SLOTS: usize = 32;
+
+/// Where a packet is counted, as AWS/NATGateway counts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Meter {
+    /// Received from inside hosts.
+    SourceIn = 0,
+    /// Sent to destinations.
+    DestinationOut = 1,
+    /// Received from destinations.
+    DestinationIn = 2,
+    /// Sent to inside hosts.
+    SourceOut = 3,
+}
+
+impl Meter {
+    /// Every meter, in the order of their numbers.
+    pub const ALL: [Self; 4] = [Self::SourceIn, Self::DestinationOut, Self::DestinationIn, Self::SourceOut];
+
+    /// Name in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SourceIn => "source_in",
+            Self::DestinationOut => "destination_out",
+            Self::DestinationIn => "destination_in",
+            Self::SourceOut => "source_out",
+        }
+    }
+}
+
+/// The one element of `STATS`, per CPU. Every field only grows.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Stats {
+    /// Packets, by [`Meter`].
+    pub packets: [u64; 4],
+    /// Bytes of IPv4, by [`Meter`].
+    pub bytes: [u64; 4],
+    /// Packets dropped, by [`Reason`].
+    pub drops: [u64; REASON_SLOTS],
+    /// New flows asked for, by protocol ([`crate::Proto::index`]).
+    pub attempts: [u64; 3],
+    /// TCP: handshakes completed; UDP and ICMP: flows answered.
+    pub established: [u64; 3],
+    /// Flows that ended idle rather than closed.
+    pub idle_timeouts: [u64; 3],
+    /// Flows inserted.
+    pub births: [u64; 3],
+    /// Flows deleted.
+    pub deaths: [u64; 3],
+    /// Flows taken back after their deadline by a packet that may start one.
+    pub revivals: u64,
+    /// Flows for which no port was found.
+    pub port_allocation_errors: u64,
+    /// Packets translated and left to the kernel to forward.
+    pub handovers: u64,
+    /// Hops resolved.
+    pub hops_resolved: u64,
+    /// Ports looked at while claiming.
+    pub probes: u64,
+    /// Births undone because another CPU was first.
+    pub lost_races: u64,
+    /// Packets left to the host untranslated (host traffic, exempt destinations, local delivery).
+    pub passed: u64,
+}
+
+impl Stats {
+    /// Adds another CPU's counters.
+    pub fn add(&mut self, other: &Self) {
+        let mine: &mut [u64] = bytemuck::cast_slice_mut(core::slice::from_mut(self));
+        let theirs: &[u64] = bytemuck::cast_slice(core::slice::from_ref(other));
+        for (m, t) in mine.iter_mut().zip(theirs) {
+            *m = m.wrapping_add(*t);
+        }
+    }
+}
+
+/// An element of `EIP_STATS`, per CPU, indexed by [`crate::Eip::slot`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct EipStats {
+    /// Flows for which this EIP, the client's own, had no port (nor had the others), by protocol.
+    pub port_allocation_errors: [u64; 3],
+    /// Flows born on this EIP, by protocol.
+    pub births: [u64; 3],
+}
+
+crate::map_value!(Stats, EipStats);
+const _: () = assert!(Reason::ALL.len() <= REASON_SLOTS);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn add_covers_every_field() {
+        let mut one: Stats = Zeroable::zeroed();
+        let words: &mut [u64] = bytemuck::cast_slice_mut(core::slice::from_mut(&mut one));
+        for (i, w) in words.iter_mut().enumerate() {
+            *w = i as u64;
+        }
+        let mut sum = one;
+        sum.add(&one);
+        let words: &[u64] = bytemuck::cast_slice(core::slice::from_ref(&sum));
+        assert!(words.iter().enumerate().all(|(i, w)| *w == 2 * i as u64));
+    }
+}

@@ -1,0 +1,93 @@
+//! What a valid configuration means: the state that the data plane and the host are brought to.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use ipnet::Ipv4Net;
+use nat_common::timeouts::Timeouts;
+
+/// A complete, validated gateway. Nothing in it can be refused any more, short of the host changing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gateway {
+    /// Interfaces towards the clients. An interface that is also in `outside` makes a one-armed gateway.
+    pub inside: Vec<String>,
+    /// Interfaces towards the internet.
+    pub outside: Vec<String>,
+    /// Pools, in the order of the configuration; never empty.
+    pub pools: Vec<Pool>,
+    /// Destinations that are routed, not translated.
+    pub exempt: Vec<Ipv4Net>,
+    /// Idle timeouts.
+    pub timeouts: Timeouts,
+    /// Flows that the table holds (two entries each).
+    pub max_flows: u32,
+    /// How to attach.
+    pub xdp: XdpChoice,
+    /// Who answers ARP for the EIPs.
+    pub announce: Announce,
+    /// Whether the host answers pings to a shared EIP.
+    pub shared_echo: bool,
+    /// Where `/metrics` is served.
+    pub metrics: Option<SocketAddr>,
+}
+
+impl Gateway {
+    /// Whether some interface is inside and outside at once.
+    pub fn is_one_armed(&self) -> bool {
+        self.inside.iter().any(|i| self.outside.contains(i))
+    }
+
+    /// Every managed interface once, inside ones first.
+    pub fn interfaces(&self) -> Vec<&str> {
+        let mut all: Vec<&str> = Vec::new();
+        for name in self.inside.iter().chain(&self.outside) {
+            if !all.contains(&name.as_str()) {
+                all.push(name);
+            }
+        }
+        all
+    }
+}
+
+/// EIPs that serve a set of inside prefixes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// Name, unique.
+    pub name: String,
+    /// EIPs, in the order of the configuration.
+    pub eips: Vec<DesiredEip>,
+    /// Inside prefixes.
+    pub sources: Vec<Ipv4Net>,
+    /// First and last port.
+    pub ports: (u16, u16),
+}
+
+/// One EIP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesiredEip {
+    /// The address.
+    pub addr: Ipv4Addr,
+    /// The host's own address too: ports to leave to the host (its `ip_local_port_range`). `None`: dedicated.
+    pub host_ports: Option<(u16, u16)>,
+}
+
+/// `xdp = "..."`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum XdpChoice {
+    /// Native, else generic with a warning.
+    #[default]
+    Auto,
+    /// Native or fail.
+    Native,
+    /// Generic.
+    Generic,
+}
+
+/// `announce = "..."`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Announce {
+    /// natgw adds the EIPs to the outside interface as /32 addresses; the kernel answers ARP for them.
+    #[default]
+    Arp,
+    /// The EIPs are routed here, or configured by somebody else.
+    None,
+}

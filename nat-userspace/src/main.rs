@@ -1,0 +1,2 @@
+//! The `natgw` binary.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The lab behind `cargo xtask run`.
+fn main() {}
