@@ -14,9 +14,17 @@ pub const EGRESS_KERNEL: u16 = u16::MAX;
 /// One direction of a flow. Exactly one cache line.
 ///
 /// Only packets of this direction, and slow paths by atomic operations, write it.
+///
+/// `seen` comes first because the kernel's insert copies a value front to back. A preallocated hash hands
+/// a deleted element to the next insert at once, so a reader that found the element just before may see
+/// another flow's fields; reading the tag in `seen` *last* and comparing it with the key's own
+/// ([`Tuple::tag`]) tells.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct FlowEntry {
+    /// Low half: [`crate::tcp`] flags this direction has shown, and [`FlowEntry::OUTBOUND`]. High half: the
+    /// key's [`Tuple::tag`]. Changed by atomic operations on the flags only.
+    pub seen: u32,
     /// Source address after translation.
     pub new_src: Addr,
     /// Destination address after translation.
@@ -39,8 +47,6 @@ pub struct FlowEntry {
     pub mtu: u16,
     /// The hop's slot and the generation it was resolved at.
     pub hop: HopStamp,
-    /// [`crate::tcp`] flags this direction has shown, plus [`FlowEntry::OUTBOUND`].
-    pub seen: u32,
     /// Last packet of this direction, at a granularity of [`crate::stamp::TOUCH_MS`].
     pub last: Stamp,
     /// Birth of the flow.
@@ -53,7 +59,7 @@ pub struct FlowEntry {
 
 impl FlowEntry {
     /// Set in `seen` of the entry whose packets come from inside. Never changes.
-    pub const OUTBOUND: u32 = 1 << 31;
+    pub const OUTBOUND: u32 = 1 << 15;
 
     /// What `key` becomes: a new flow entry with its deltas computed and its hop unresolved.
     #[inline(always)]
@@ -68,6 +74,7 @@ impl FlowEntry {
             Delta::new().word(!0, ip.fold()).word(!0, ports.fold()).fold()
         };
         Self {
+            seen: seen | u32::from(key.tag()) << 16,
             new_src: becomes.src,
             new_dst: becomes.dst,
             new_sport: becomes.sport,
@@ -79,12 +86,17 @@ impl FlowEntry {
             egress: EGRESS_KERNEL,
             mtu: 0,
             hop: HopStamp::UNRESOLVED,
-            seen,
             last: now,
             created: now,
             packets: 0,
             bytes: 0,
         }
+    }
+
+    /// Whether this entry was made for `key`, as far as 16 bits can tell.
+    #[inline(always)]
+    pub const fn is_tagged(seen: u32, key: &Tuple) -> bool {
+        (seen >> 16) as u16 == key.tag()
     }
 
     /// Whether this entry's packets come from inside.

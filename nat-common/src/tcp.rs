@@ -94,8 +94,9 @@ pub const fn is_event(flags: u32, seen: u32) -> bool {
     (flags & !seen) | (flags & SYN) | (seen & RST & !flags) != 0
 }
 
-/// The bits of `seen` that a fresh connection on the same tuple starts without.
-pub const RESTART_CLEARS: u32 = !FlowEntry::OUTBOUND;
+/// Every flag that packets set: what a fresh connection on the same tuple starts without.
+pub const FLAGS: u32 = TRACKED | ANY;
+const _: () = assert!(FLAGS & FlowEntry::OUTBOUND == 0 && FLAGS < 1 << 16);
 
 #[cfg(test)]
 mod tests {

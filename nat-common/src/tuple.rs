@@ -166,6 +166,16 @@ pub struct Tuple {
     pub spare: [u8; 2],
 }
 
+impl Tuple {
+    /// 16 bits of the key, kept in its flow entry to recognise an element that was reused meanwhile.
+    #[inline(always)]
+    pub const fn tag(&self) -> u16 {
+        let ports = self.sport.be as u32 | (self.dport.be as u32) << 16;
+        let word = self.src.be ^ self.dst.be.rotate_left(7) ^ ports.rotate_left(13) ^ self.proto as u32;
+        (word.wrapping_mul(0x9e37_79b1) >> 16) as u16
+    }
+}
+
 crate::map_value!(Addr, Port, Tuple);
 const _: () = assert!(size_of::<Tuple>() == 16, "a larger key breaks the 144-byte flow table element");
 
@@ -200,6 +210,25 @@ mod tests {
         ] {
             assert_eq!(Addr::from_octets(a).is_never_translated(), never, "{a:?}");
         }
+    }
+
+    #[test]
+    fn tags_of_neighbouring_tuples_differ() {
+        let tuple = |host: u8, sport: u16| Tuple {
+            src: Addr::from_octets([10, 0, 0, host]),
+            dst: Addr::from_octets([198, 51, 100, 7]),
+            sport: Port::new(sport),
+            dport: Port::new(443),
+            proto: 6,
+            ..Tuple::default()
+        };
+        let mut tags = std::collections::HashMap::<u16, u32>::new();
+        for host in 0..16 {
+            for sport in 40_000..44_000 {
+                *tags.entry(tuple(host, sport).tag()).or_default() += 1;
+            }
+        }
+        assert!(tags.values().all(|n| *n <= 16), "64,000 tuples over 65,536 tags: {:?}", tags.values().max());
     }
 
     #[test]
