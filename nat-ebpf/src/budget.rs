@@ -1,0 +1,63 @@
+//! What one CPU may spend per second on things that a hostile host could ask for without end.
+
+use bytemuck::{Pod, Zeroable};
+use nat_common::{
+    Reason, Stamp,
+    event::{Event, EventKind},
+};
+
+use crate::{clock, maps, packet::Packet, stats};
+
+/// The one element of `BUDGET`, per CPU. Spending starts over every second.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct Budget {
+    since: Stamp,
+    probes: u32,
+    events: u32,
+    suppressed: u32,
+}
+
+impl Budget {
+    #[inline(always)]
+    fn roll(&mut self, now: Stamp) {
+        if self.since.age_ms(now) >= 1000 {
+            self.since = now;
+            self.probes = 0;
+            self.events = 0;
+        }
+    }
+}
+
+/// Up to `wanted` port probes; 0 when this CPU has used up its second.
+#[inline(always)]
+pub fn take_probes(wanted: u32, now: Stamp) -> u32 {
+    let (Some(budget), Some(settings)) = (maps::budget(), maps::settings()) else { return 0 };
+    budget.roll(now);
+    let left = settings.probe_budget.saturating_sub(budget.probes);
+    let granted = if left < wanted { left } else { wanted };
+    budget.probes += granted;
+    granted
+}
+
+/// Refuses a flow because the table is full.
+#[inline(never)]
+pub fn refuse_table_full(packet: &Packet) -> u32 {
+    tell(EventKind::TableFull, packet);
+    stats::drop(Reason::TableFull)
+}
+
+/// Tells userspace, unless it has been told often enough this second.
+#[inline(never)]
+pub fn tell(kind: EventKind, packet: &Packet) {
+    let (Some(budget), Some(settings)) = (maps::budget(), maps::settings()) else { return };
+    budget.roll(clock::now());
+    if budget.events >= settings.event_budget {
+        budget.suppressed += 1;
+        return;
+    }
+    budget.events += 1;
+    let event = Event { kind: kind as u32, suppressed: budget.suppressed, tuple: packet.tuple };
+    budget.suppressed = 0;
+    maps::send(&event);
+}

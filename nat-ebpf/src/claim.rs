@@ -1,0 +1,256 @@
+//! Claiming a port: the reverse entry's insertion *is* the claim, so two flows can never hold one tuple.
+//!
+//! Quick probes on the host's own EIP, then on the next ones, then a deep walk that resumes where the last
+//! one for the same destination stopped. While a destination is known to be short, a claim draws on a
+//! per-CPU budget from its first probe, so nobody can burn a CPU by asking for ports that are not there.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{bindings::xdp_md, helpers::generated::bpf_loop, programs::XdpContext};
+use bytemuck::{Pod, Zeroable};
+use nat_common::{
+    Addr, FlowEntry, PoolRef, Port, Proto, Side, Stamp, Tuple,
+    hash::siphash13,
+    ports::{PortSet, Walk},
+    settings::{DEEP_PROBES, QUICK_EIPS, QUICK_PROBES},
+};
+
+use crate::{
+    budget, clock, host, life,
+    maps::{self, InsertError},
+    scratch, stats,
+};
+
+/// How long a destination counts as short of ports after a walk found none.
+const SCARCE_MS: u32 = 1000;
+
+/// Key of `SCARCE`: ports are scarce per remote endpoint and pool, never globally.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct Destination {
+    dst: Addr,
+    dport: Port,
+    proto: u8,
+    spare: u8,
+    pool: u32,
+}
+
+/// Value of `SCARCE`: where the deep walk goes on, and whether it makes sense to.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct Scarcity {
+    /// When a walk was last taken.
+    failed: Stamp,
+    /// Member of the pool that the walk is on.
+    member: u32,
+    /// Position on its port ring.
+    position: u32,
+    /// Steps taken on it.
+    steps: u32,
+    /// 1: the last walk found nothing.
+    is_failing: u32,
+}
+
+/// Outcome of a claim.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Claimed {
+    /// The reverse entry is in the table.
+    Port,
+    /// No port.
+    Exhausted,
+    /// No room for another entry.
+    TableFull,
+}
+
+/// A claim in progress. Part of the scratch space, see [`crate::scratch`].
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Search {
+    /// Tuple of the packet that asks.
+    key: Tuple,
+    /// Key of the reverse entry; its destination is what is being searched.
+    pub reverse: Tuple,
+    /// The client's pool.
+    pool: PoolRef,
+    /// The member of the pool that is the client's own EIP.
+    own: u32,
+    ports: PortSet,
+    walk: Walk,
+    probed: u32,
+    /// 1: the EIP is the host's own address too.
+    shared: u32,
+    /// [`Claimed`] as a number.
+    outcome: u32,
+}
+
+/// Claims a port for the flow that a packet with tuple `key` starts; the key of its reverse entry is then
+/// in `search.reverse`.
+#[inline(never)]
+pub fn claim(ctx: &XdpContext, key: &Tuple, pool: &PoolRef, own: u32, search: &mut Search) -> Claimed {
+    search.key = *key;
+    search.reverse = Tuple {
+        src: key.dst,
+        dst: Addr::default(),
+        sport: key.dport,
+        dport: Port::default(),
+        proto: key.proto,
+        side: Side::opposite(key.side),
+        spare: [0; 2],
+    };
+    search.pool = *pool;
+    search.own = own;
+    search.probed = 0;
+    search.outcome = Claimed::Exhausted as u32;
+    let destination = Destination { dst: key.dst, dport: key.dport, proto: key.proto, spare: 0, pool: pool.pool };
+    let known = maps::scarcity(&destination);
+    let is_short = match &known {
+        Some(k) => k.is_failing != 0 && k.failed.age_ms(clock::now()) < SCARCE_MS,
+        None => false,
+    };
+    if !is_short {
+        each(ctx, QUICK_EIPS, quick_step);
+    }
+    if search.outcome == Claimed::Exhausted as u32 {
+        match known {
+            Some(at) => deep(ctx, search, at),
+            None => {
+                let at = Scarcity { failed: Stamp::default(), member: own, position: 0, steps: 0, is_failing: 0 };
+                maps::remember_scarcity(&destination, &at);
+                if let Some(at) = maps::scarcity(&destination) {
+                    deep(ctx, search, at);
+                }
+            }
+        }
+    }
+    stats::count(|s| s.probes += u64::from(search.probed));
+    match search.outcome {
+        o if o == Claimed::Port as u32 => Claimed::Port,
+        o if o == Claimed::TableFull as u32 => Claimed::TableFull,
+        _ => Claimed::Exhausted,
+    }
+}
+
+/// Calls a step of the search up to `limit` times, until it returns 1. The stack is the only memory that
+/// `bpf_loop` passes on, so steps find the search in the scratch space.
+#[inline(always)]
+fn each(ctx: &XdpContext, limit: u32, step: unsafe extern "C" fn(u32, *mut *mut xdp_md) -> i64) {
+    let mut context = ctx.ctx;
+    // SAFETY: the callback has the signature that bpf_loop wants, and `context` outlives the call.
+    unsafe { bpf_loop(limit, step as *mut c_void, (&raw mut context).cast(), 0) };
+}
+
+/// Quick probes on the `nth` EIP from the client's own: 0 to go on with the next, 1 when the search is over.
+unsafe extern "C" fn quick_step(nth: u32, context: *mut *mut xdp_md) -> i64 {
+    let Some(search) = scratch::search() else { return 1 };
+    if nth >= search.pool.count {
+        return 1;
+    }
+    // Only the client's own EIP is free of charge.
+    if nth > 0 && budget::take_probes(QUICK_PROBES, clock::now()) < QUICK_PROBES {
+        return 1;
+    }
+    if !search.enter(search.own + nth) {
+        return 0;
+    }
+    search.walk = Walk::keyed(walk_key(&search.key, search.reverse.dst), search.ports.prime.max(1));
+    // SAFETY: bpf_loop passes on the pointer it was given.
+    each(&XdpContext::new(unsafe { *context }), QUICK_PROBES, probe_step);
+    i64::from(search.outcome != Claimed::Exhausted as u32)
+}
+
+/// Goes on with the destination's walk over all ports of all EIPs.
+#[inline(never)]
+fn deep(ctx: &XdpContext, search: &mut Search, at: &mut Scarcity) {
+    let now = clock::now();
+    let granted = budget::take_probes(DEEP_PROBES, now);
+    if granted == 0 {
+        return;
+    }
+    if search.enter(at.member) {
+        // The walk belongs to the destination, not to the client: successive attempts cover the range.
+        let anyone = Tuple { src: Addr::default(), sport: Port::default(), ..search.key };
+        let prime = search.ports.prime.max(1);
+        search.walk = Walk::keyed(walk_key(&anyone, search.reverse.dst), prime);
+        if at.steps > 0 && at.position < prime {
+            search.walk.position = at.position;
+        }
+        let before = search.probed;
+        each(ctx, granted, probe_step);
+        at.position = search.walk.position;
+        at.steps += search.probed - before;
+        if at.steps >= prime {
+            at.steps = 0;
+            at.member += 1;
+        }
+    } else {
+        at.steps = 0;
+        at.member += 1;
+    }
+    at.is_failing = u32::from(search.outcome == Claimed::Exhausted as u32);
+    at.failed = now;
+}
+
+/// One port: 0 to go on, 1 when the search is over.
+unsafe extern "C" fn probe_step(_index: u32, context: *mut *mut xdp_md) -> i64 {
+    let Some(search) = scratch::search() else { return 1 };
+    let position = search.walk.step(search.ports.prime);
+    search.probed += 1;
+    let Some(port) = search.ports.port(position) else { return 0 };
+    search.reverse.dport = port;
+    if maps::flow(&search.reverse).is_some() {
+        return 0;
+    }
+    if search.shared != 0 && search.reverse.proto != Proto::Icmp as u8 {
+        // SAFETY: bpf_loop passes on the pointer it was given.
+        let ctx = unsafe { *context };
+        if host::holds(ctx, &search.reverse) {
+            return 0;
+        }
+    }
+    let outcome = match insert_reverse(search) {
+        Ok(()) => Claimed::Port,
+        Err(InsertError::Full) => Claimed::TableFull,
+        // Another CPU took the port between the look and the insertion: walk on.
+        Err(InsertError::Exists) => return 0,
+    };
+    search.outcome = outcome as u32;
+    1
+}
+
+/// Inserts the reverse entry: what arrives for the claimed port becomes the client's.
+#[inline(always)]
+fn insert_reverse(search: &Search) -> Result<(), InsertError> {
+    let Some(entry) = scratch::entry() else { return Err(InsertError::Full) };
+    let becomes = Tuple {
+        src: search.reverse.src,
+        dst: search.key.src,
+        sport: search.reverse.sport,
+        dport: search.key.sport,
+        ..search.reverse
+    };
+    *entry = FlowEntry::new(&search.reverse, &becomes, 0, clock::now());
+    maps::insert_flow(&search.reverse, entry)
+}
+
+impl Search {
+    /// Turns to the pool's `index`-th EIP (cyclic); whether it takes new flows.
+    #[inline(always)]
+    fn enter(&mut self, index: u32) -> bool {
+        let Some(addr) = maps::member(self.pool.first + index % self.pool.count.max(1)) else { return false };
+        let Some(eip) = maps::eip(addr) else { return false };
+        self.reverse.dst = addr;
+        self.ports = eip.ports;
+        self.shared = u32::from(eip.shared);
+        life::is_active(&eip) && eip.ports.count > 0
+    }
+}
+
+/// Where a walk starts and how it strides: a keyed function of the tuple and the EIP (RFC 6056 section 3.3.3).
+#[inline(always)]
+fn walk_key(key: &Tuple, eip: Addr) -> u64 {
+    let Some(settings) = maps::settings() else { return 0 };
+    let addresses = u64::from(key.src.be) | u64::from(key.dst.be) << 32;
+    let ports = u64::from(key.sport.be) | u64::from(key.dport.be) << 16;
+    siphash13(settings.secret, addresses, ports | u64::from(eip.be ^ u32::from(key.proto)) << 32)
+}

@@ -1,0 +1,144 @@
+//! A packet from inside that no live flow claims: policy, and the birth of a flow.
+
+use aya_ebpf::programs::XdpContext;
+use nat_common::{
+    Addr, Proto, Reason, Stamp, Tuple,
+    event::EventKind,
+    hash::siphash13,
+    stats::Meter,
+};
+
+use crate::{
+    budget,
+    claim::{self, Claimed, Search},
+    fast::{Slow, Way},
+    flow,
+    hop::{self, Hop, Reach},
+    life, maps,
+    packet::{self, Kind, Packet},
+    scratch,
+    stats,
+};
+
+/// Decides about the packet.
+#[inline(never)]
+pub fn miss(ctx: &XdpContext, packet: &Packet, now: Stamp) -> Slow {
+    let (Some(search), Some(hop)) = (scratch::search(), scratch::hop()) else { return stats::pass() };
+    let Tuple { src, dst, .. } = packet.tuple;
+    if !is_for_translation(ctx, packet) {
+        return stats::pass();
+    }
+    if let Some(eip) = maps::eip(dst) {
+        // Its own address is the host's to answer on; a dedicated EIP answers nobody.
+        return if eip.shared != 0 { stats::pass() } else { refuse(packet, Reason::UnsolicitedInbound) };
+    }
+    let Some(pool) = maps::pool(src) else { return unserved(ctx, packet) };
+    let Some(secret) = maps::settings().map(|s| s.secret) else { return stats::pass() };
+    // One inside host keeps one EIP (RFC 4787 REQ-2).
+    let own = siphash13(secret, u64::from(src.be), u64::from(pool.pool)) as u32 % pool.count.max(1);
+    let Some(eip) = maps::member(pool.first + own) else { return refuse(packet, Reason::Policy) };
+    let translated = Tuple { src: eip, ..packet.tuple };
+    if hop::resolve(ctx, packet, &translated, hop) != Reach::Outside {
+        // For this host, back to the inside, or nowhere: the kernel delivers or answers.
+        return stats::pass();
+    }
+    if let Way::Not(action) = hop::way_of(packet, true, hop.mtu, hop.egress) {
+        return action;
+    }
+    if !life::may_start(packet) {
+        return refuse(packet, unstartable(packet));
+    }
+    if let Some(existing) = maps::flow(&packet.tuple) {
+        return life::revive(packet, existing, now);
+    }
+    if let Some(proto) = Proto::from_number(packet.tuple.proto) {
+        stats::count(|s| s.attempts[proto.index()] += 1);
+    }
+    match claim::claim(ctx, &packet.tuple, &pool, own, search) {
+        Claimed::Port => created(packet, search, hop, eip, now),
+        refusal => refused(packet, refusal, eip),
+    }
+}
+
+/// Destinations that are never translated: multicast and the like, exempt ones, other inside networks; and
+/// frames that were not sent to this station.
+#[inline(always)]
+fn is_for_translation(ctx: &XdpContext, packet: &Packet) -> bool {
+    let dst = packet.tuple.dst;
+    if dst.is_never_translated() || maps::is_exempt(dst) || maps::pool(dst).is_some() {
+        return false;
+    }
+    maps::iface(ctx.ingress_ifindex() as u32).is_some_and(|i| flow::is_for_station(&i, packet::dmac(ctx)))
+}
+
+/// No pool serves the source. What it sends to this host is the host's business; the rest goes nowhere.
+#[inline(never)]
+fn unserved(ctx: &XdpContext, packet: &Packet) -> u32 {
+    let mut hop = Hop::UNRESOLVED;
+    if maps::eip(packet.tuple.src).is_none()
+        && hop::resolve(ctx, packet, &packet.tuple, &mut hop) == Reach::Host
+    {
+        return stats::pass();
+    }
+    refuse(packet, Reason::SpoofedSource)
+}
+
+/// Why a packet may not start a flow.
+#[inline(always)]
+fn unstartable(packet: &Packet) -> Reason {
+    match packet.kind {
+        Kind::FirstFragment | Kind::LaterFragment => Reason::Fragment,
+        Kind::IcmpError | Kind::IcmpOther | Kind::OtherProto => Reason::UnsupportedProto,
+        Kind::Flow if maps::flow(&packet.tuple).is_some() => Reason::Expired,
+        Kind::Flow => Reason::NoFlow,
+    }
+}
+
+/// The port is claimed: the forward entry completes the pair.
+#[inline(always)]
+fn created(packet: &Packet, search: &Search, hop: &mut Hop, own: Addr, now: Stamp) -> Slow {
+    if search.reverse.dst != own {
+        // Another EIP may leave by another route.
+        *hop = Hop::UNRESOLVED;
+    }
+    if let Some(proto) = Proto::from_number(packet.tuple.proto) {
+        count_on(search.reverse.dst, |s| s.births[proto.index()] += 1);
+    }
+    life::bear(packet, &search.reverse, hop, now)
+}
+
+/// No port, or no room.
+#[inline(always)]
+fn refused(packet: &Packet, refusal: Claimed, own: Addr) -> Slow {
+    if refusal == Claimed::TableFull {
+        received(packet);
+        return budget::refuse_table_full(packet);
+    }
+    budget::tell(EventKind::PortExhausted, packet);
+    stats::count(|s| s.port_allocation_errors += 1);
+    if let Some(proto) = Proto::from_number(packet.tuple.proto) {
+        count_on(own, |s| s.port_allocation_errors[proto.index()] += 1);
+    }
+    refuse(packet, Reason::PortExhausted)
+}
+
+#[inline(always)]
+fn count_on(eip: Addr, f: impl FnOnce(&mut nat_common::stats::EipStats)) {
+    if let Some(eip) = maps::eip(eip)
+        && let Some(stats) = maps::eip_stats(eip.slot)
+    {
+        f(stats);
+    }
+}
+
+#[inline(always)]
+fn received(packet: &Packet) {
+    stats::received(Meter::SourceIn, u64::from(packet.len));
+}
+
+/// Drops a packet that clients sent to be translated.
+#[inline(always)]
+fn refuse(packet: &Packet, reason: Reason) -> u32 {
+    received(packet);
+    stats::drop(reason)
+}

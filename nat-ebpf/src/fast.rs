@@ -1,0 +1,151 @@
+//! The fast path: what a packet of a known flow meets. It has no direction.
+//!
+//! parse, look up, check that the entry is fresh and its hop current, rewrite, send. Everything that takes a
+//! decision is a call out of line, on a miss or for one packet in very many.
+
+use aya_ebpf::{bindings::xdp_action::XDP_TX, programs::XdpContext};
+use nat_common::{
+    EGRESS_KERNEL, Reason, Side, Stamp,
+    stamp::TOUCH_MS,
+    stats::Meter,
+    tcp as flags,
+};
+
+use crate::{
+    clock, egress,
+    flow::Flow,
+    handover, hop, ingress, life, maps,
+    packet::{self, Headers, Kind, Packet, Parsed, TtlStep},
+    scratch, stats, tcp,
+};
+
+/// What the slow path decided: an XDP action, or [`HIT`].
+pub type Slow = u32;
+
+/// The flow exists now: go on as a hit.
+pub const HIT: Slow = u32::MAX;
+
+/// Where a hit goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Out of a managed interface, by natgw.
+    Forward,
+    /// Translated, to the kernel.
+    Handover,
+    /// Not translated: dropped, or to the kernel for its ICMP error. An XDP action.
+    Not(u32),
+}
+
+/// The body of the three XDP programs.
+#[inline(always)]
+pub fn translate<const SIDE: u8>(ctx: &XdpContext) -> u32 {
+    let Some(packet) = scratch::packet() else { return stats::pass() };
+    let headers = match packet::parse(ctx, SIDE, packet) {
+        Parsed::Ipv4(headers) => headers,
+        Parsed::Foreign => return stats::pass(),
+        Parsed::BadHeader => return stats::drop(Reason::BadHeader),
+        Parsed::TaggedIpv4(src) => {
+            return if maps::pool(src).is_some() { stats::drop(Reason::Vlan) } else { stats::pass() };
+        }
+    };
+    let now = clock::now();
+    let Some(settings) = maps::settings() else { return stats::pass() };
+    let known = if packet.kind == Kind::Flow { maps::flow(&packet.tuple) } else { None };
+    let flow = match known {
+        Some(flow)
+            if flow.last().is_fresh(now, settings.timeouts.shortest)
+                || life::is_alive(&packet.tuple, flow, now) =>
+        {
+            flow
+        }
+        _ => match miss::<SIDE>(ctx, packet, now) {
+            HIT => match maps::flow(&packet.tuple) {
+                Some(flow) => flow,
+                None => return stats::drop(Reason::NoFlow),
+            },
+            action => return action,
+        },
+    };
+    hit::<SIDE>(ctx, packet, &headers, flow, now)
+}
+
+/// No live entry: decide by the side, or by the source where one wire is both.
+#[inline(always)]
+fn miss<const SIDE: u8>(ctx: &XdpContext, packet: &Packet, now: Stamp) -> Slow {
+    match SIDE {
+        Side::INSIDE => egress::miss(ctx, packet, now),
+        Side::OUTSIDE => ingress::miss(ctx, packet),
+        _ if maps::pool(packet.tuple.src).is_some() => egress::miss(ctx, packet, now),
+        _ => ingress::miss(ctx, packet),
+    }
+}
+
+/// A live entry: translate and send.
+#[inline(always)]
+fn hit<const SIDE: u8>(ctx: &XdpContext, packet: &Packet, headers: &Headers, flow: Flow, now: Stamp) -> u32 {
+    let stamp = flow.hop();
+    let way = if maps::hop_stamp(stamp.slot()) == stamp
+        && packet.len <= u32::from(flow.mtu())
+        && packet.ttl > 1
+        && flow.egress() != EGRESS_KERNEL
+    {
+        Way::Forward
+    } else {
+        hop::way(ctx, packet, flow)
+    };
+    let ttl = match way {
+        Way::Forward => TtlStep::Decrement,
+        Way::Handover => TtlStep::Keep,
+        Way::Not(action) => return action,
+    };
+    let seen = flow.seen();
+    if flags::is_event(packet.flags, seen) {
+        tcp::observe(packet, flow, now);
+    }
+    let last = flow.last();
+    if !last.is_fresh(now, TOUCH_MS) {
+        life::touch(flow, last, now);
+    }
+    if !packet::rewrite(headers, packet, flow, ttl) {
+        return stats::drop(Reason::BadHeader);
+    }
+    let (macs, egress) = (flow.macs(), flow.egress());
+    if !flow.is_still(&packet.tuple) {
+        return stats::drop(Reason::Expired);
+    }
+    flow.count(u64::from(packet.len));
+    let outbound = match SIDE {
+        Side::INSIDE => true,
+        Side::OUTSIDE => false,
+        _ => seen & nat_common::FlowEntry::OUTBOUND != 0,
+    };
+    forwarded(outbound, u64::from(packet.len));
+    if matches!(way, Way::Handover) {
+        return handover::to_kernel(ctx, outbound);
+    }
+    packet::set_macs(headers, macs);
+    // Only one-armed can a hop be the interface that the packet came from.
+    if SIDE == Side::ONEARM && maps::ifindex(egress) == ctx.ingress_ifindex() as u32 {
+        return XDP_TX;
+    }
+    match maps::redirect(egress) {
+        Ok(action) => action,
+        Err(_) => stats::drop(Reason::RedirectError),
+    }
+}
+
+/// Counts a translated packet on both of its sides.
+#[inline(always)]
+fn forwarded(outbound: bool, bytes: u64) {
+    let (received, sent) = if outbound {
+        (Meter::SourceIn, Meter::DestinationOut)
+    } else {
+        (Meter::DestinationIn, Meter::SourceOut)
+    };
+    stats::count(|s| {
+        s.packets[received as usize] += 1;
+        s.packets[sent as usize] += 1;
+        s.bytes[received as usize] += bytes;
+        s.bytes[sent as usize] += bytes;
+    });
+}

@@ -1,0 +1,159 @@
+//! Where a translated packet goes next: the FIB, asked once per flow and direction.
+
+use aya_ebpf::{
+    bindings::{
+        BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup,
+    },
+    helpers::generated::bpf_fib_lookup as fib_lookup,
+    programs::XdpContext,
+};
+use nat_common::{
+    Addr, EGRESS_KERNEL, FlowEntry, HopStamp, Reason, Side, Tuple,
+    hop::{NextHop, slot_of},
+};
+
+use crate::{fast::Way, flow::Flow, maps, packet::Packet, scratch, stats};
+
+const AF_INET: u8 = 2;
+
+/// A resolved (or unresolved) hop.
+#[derive(Clone, Copy)]
+pub struct Hop {
+    /// Next hop's address.
+    pub dmac: [u8; 6],
+    /// Egress interface's address.
+    pub smac: [u8; 6],
+    /// Devmap index, or [`EGRESS_KERNEL`].
+    pub egress: u16,
+    /// Largest packet; 0 when not known.
+    pub mtu: u16,
+    /// Slot and generation; [`HopStamp::UNRESOLVED`] when the next packet must ask again.
+    pub stamp: HopStamp,
+}
+
+impl Hop {
+    /// Not asked yet.
+    pub const UNRESOLVED: Self =
+        Self { dmac: [0; 6], smac: [0; 6], egress: EGRESS_KERNEL, mtu: 0, stamp: HopStamp::UNRESOLVED };
+
+    /// Puts the hop into an entry that is not in the table yet.
+    #[inline(always)]
+    pub fn put(&self, entry: &mut FlowEntry) {
+        entry.dmac = self.dmac;
+        entry.smac = self.smac;
+        entry.egress = self.egress;
+        entry.mtu = self.mtu;
+        entry.hop = self.stamp;
+    }
+}
+
+/// What the FIB says about a destination.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Reach {
+    /// Out of a managed outside (or one-armed) interface, or an unmanaged device.
+    Outside,
+    /// Out of a managed inside interface.
+    Inside,
+    /// This host, or nowhere: the kernel's to deliver or to answer.
+    Host,
+}
+
+/// Asks the FIB about a translated tuple; fills `hop`.
+#[inline(never)]
+pub fn resolve(ctx: &XdpContext, packet: &Packet, translated: &Tuple, hop: &mut Hop) -> Reach {
+    *hop = Hop::UNRESOLVED;
+    let Some(fib) = scratch::fib() else { return Reach::Host };
+    // The slot of the next hop is known only after a lookup, and its generation must be read before one: a
+    // change in between would otherwise be stamped with the generation that announces it.
+    let first = lookup(ctx, packet.tos, translated, 0, fib);
+    if first != BPF_FIB_LKUP_RET_SUCCESS && first != BPF_FIB_LKUP_RET_NO_NEIGH {
+        return Reach::Host;
+    }
+    let next = next_hop(fib);
+    maps::note_next_hop(&next);
+    let slot = slot_of(next.ifindex, next.addr);
+    let stamp = maps::hop_stamp(slot);
+    let (side, egress) = match maps::iface(next.ifindex) {
+        Some(iface) => (iface.side, iface.devmap),
+        None => (Side::OUTSIDE, EGRESS_KERNEL),
+    };
+    if first == BPF_FIB_LKUP_RET_SUCCESS {
+        if lookup(ctx, packet.tos, translated, 0, fib) == BPF_FIB_LKUP_RET_SUCCESS {
+            let again = next_hop(fib);
+            // A route that changed between the two lookups belongs to another slot: ask again next time.
+            if again.ifindex == next.ifindex && again.addr == next.addr {
+                hop.stamp = stamp;
+                hop.egress = egress;
+            }
+            hop.dmac = fib.dmac;
+            hop.smac = fib.smac;
+            // SAFETY: both variants of the union are the same u16; the kernel wrote mtu_result on success.
+            hop.mtu = unsafe { fib.__bindgen_anon_1.mtu_result };
+        }
+    } else if lookup(ctx, packet.tos, translated, u16::MAX, fib) == BPF_FIB_LKUP_RET_FRAG_NEEDED {
+        // No neighbour yet. Asking for the largest packet yields the MTU all the same.
+        // SAFETY: as above.
+        hop.mtu = unsafe { fib.__bindgen_anon_1.mtu_result };
+    }
+    stats::count(|s| s.hops_resolved += 1);
+    if side == Side::INSIDE { Reach::Inside } else { Reach::Outside }
+}
+
+/// One FIB lookup; the kernel's answer. `fib` holds what it found.
+#[inline(always)]
+fn lookup(ctx: &XdpContext, tos: u8, translated: &Tuple, tot_len: u16, fib: &mut bpf_fib_lookup) -> u32 {
+    // SAFETY: plain data, for which all-zero is valid.
+    *fib = unsafe { core::mem::zeroed() };
+    fib.family = AF_INET;
+    fib.l4_protocol = translated.proto;
+    fib.sport = translated.sport.be;
+    fib.dport = translated.dport.be;
+    fib.__bindgen_anon_1.tot_len = tot_len;
+    fib.__bindgen_anon_2.tos = tos;
+    fib.__bindgen_anon_3.ipv4_src = translated.src.be;
+    fib.__bindgen_anon_4.ipv4_dst = translated.dst.be;
+    fib.ifindex = ctx.ingress_ifindex() as u32;
+    // SAFETY: a valid context, and parameters of the size given. Errors are negative and match no answer.
+    unsafe { fib_lookup(ctx.ctx.cast(), fib, size_of::<bpf_fib_lookup>() as i32, 0) as u32 }
+}
+
+#[inline(always)]
+fn next_hop(fib: &bpf_fib_lookup) -> NextHop {
+    // SAFETY: the kernel leaves the gateway (or the destination, on link) here: net/core/filter.c,
+    // bpf_ipv4_fib_lookup.
+    NextHop { ifindex: fib.ifindex, addr: Addr { be: unsafe { fib.__bindgen_anon_4.ipv4_dst } } }
+}
+
+/// Where a hit goes that the fast path would not send: stale hop, TTL, size, or a device of the kernel's.
+#[inline(never)]
+pub fn way(ctx: &XdpContext, packet: &Packet, flow: Flow) -> Way {
+    let outbound = flow.is_outbound();
+    let stamp = flow.hop();
+    if maps::hop_stamp(stamp.slot()) != stamp {
+        let mut hop = Hop::UNRESOLVED;
+        let translated = flow.entry().translated(&packet.tuple);
+        if resolve(ctx, packet, &translated, &mut hop) == Reach::Host {
+            return Way::Not(stats::drop(Reason::NoRoute));
+        }
+        flow.set_hop(&hop);
+    }
+    way_of(packet, outbound, flow.mtu(), flow.egress())
+}
+
+/// The same for a hop that is known.
+#[inline(always)]
+pub fn way_of(packet: &Packet, outbound: bool, mtu: u16, egress: u16) -> Way {
+    if packet.ttl <= 1 {
+        // Outbound, the kernel's time-exceeded tells the client. Inbound it would tell the internet, about
+        // an inside address.
+        return Way::Not(if outbound { stats::pass() } else { stats::drop(Reason::Ttl) });
+    }
+    if mtu != 0 && packet.len > u32::from(mtu) {
+        if packet.df == 0 {
+            return Way::Handover;
+        }
+        return Way::Not(if outbound { stats::pass() } else { stats::drop(Reason::Mtu) });
+    }
+    if egress == EGRESS_KERNEL { Way::Handover } else { Way::Forward }
+}

@@ -1,0 +1,79 @@
+//! A packet from outside that no live flow claims.
+
+use aya_ebpf::programs::XdpContext;
+use nat_common::{Proto, Reason, Tuple, icmp, stats::Meter};
+
+use crate::{
+    host, maps,
+    packet::{self, Kind, Packet},
+    stats,
+};
+
+/// Decides about the packet; an XDP action.
+#[inline(never)]
+pub fn miss(ctx: &XdpContext, packet: &Packet) -> u32 {
+    let Tuple { src, dst, .. } = packet.tuple;
+    if dst.is_never_translated() {
+        return stats::pass();
+    }
+    let exempt = maps::is_exempt(src);
+    // An inside address, or an EIP, cannot come from out there (RFC 2827).
+    if !exempt && (maps::pool(src).is_some() || maps::eip(src).is_some()) {
+        return refuse(packet, Reason::SpoofedSource);
+    }
+    if let Some(eip) = maps::eip(dst) {
+        return if eip.shared != 0 { shared(ctx, packet) } else { refuse(packet, unwanted(packet)) };
+    }
+    // A neighbour out there must not route into the inside.
+    if !exempt && maps::pool(dst).is_some() {
+        return refuse(packet, Reason::UnsolicitedInbound);
+    }
+    stats::pass()
+}
+
+/// To a dedicated EIP.
+#[inline(always)]
+fn unwanted(packet: &Packet) -> Reason {
+    match packet.kind {
+        Kind::FirstFragment | Kind::LaterFragment => Reason::Fragment,
+        Kind::OtherProto | Kind::IcmpError | Kind::IcmpOther => Reason::UnsupportedProto,
+        Kind::Flow if maps::flow(&packet.tuple).is_some() => Reason::Expired,
+        Kind::Flow => Reason::UnsolicitedInbound,
+    }
+}
+
+/// To the host's own address: the host gets what it has a socket for, and answers nothing else.
+#[inline(always)]
+fn shared(ctx: &XdpContext, packet: &Packet) -> u32 {
+    let wanted = match (packet.kind, Proto::from_number(packet.tuple.proto)) {
+        // A first fragment of a flow's datagram must not wake the host's port-unreachable.
+        (Kind::FirstFragment, Some(Proto::Tcp | Proto::Udp)) => {
+            if maps::flow(&packet.tuple).is_some() {
+                return refuse(packet, Reason::Fragment);
+            }
+            host::holds(ctx.ctx, &packet.tuple)
+        }
+        // Harmless without its first, which decides.
+        (Kind::LaterFragment, _) => true,
+        (Kind::IcmpError, _) => {
+            if packet::embedded_reverse(ctx, packet).is_some_and(|key| maps::flow(&key).is_some()) {
+                return refuse(packet, Reason::UnsupportedProto);
+            }
+            true
+        }
+        (Kind::Flow, Some(Proto::Tcp | Proto::Udp)) => host::holds(ctx.ctx, &packet.tuple),
+        (_, Some(Proto::Icmp)) if packet.icmp_type == icmp::ECHO_REQUEST => {
+            maps::settings().is_some_and(|s| s.shared_echo != 0)
+        }
+        // Echo replies to the host's own pings, and protocols that natgw does not translate.
+        _ => true,
+    };
+    if wanted { stats::pass() } else { refuse(packet, Reason::UnsolicitedInbound) }
+}
+
+/// Drops a packet that came for an EIP or the inside.
+#[inline(always)]
+fn refuse(packet: &Packet, reason: Reason) -> u32 {
+    stats::received(Meter::DestinationIn, u64::from(packet.len));
+    stats::drop(reason)
+}

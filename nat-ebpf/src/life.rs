@@ -1,0 +1,136 @@
+//! Birth, freshness and revival of flows. Death is the reaper's (`reap.rs`).
+
+use nat_common::{
+    Eip, EipState, FlowEntry, Proto, Reason, Stamp, Tuple,
+    icmp,
+    reap::ended_idle,
+    stamp::REVIVE_WINDOW_MS,
+    tcp::{self, State},
+};
+
+use crate::{
+    fast::{HIT, Slow},
+    flow::Flow,
+    hop::Hop,
+    maps::{self, InsertError},
+    packet::{Kind, Packet},
+    scratch, stats,
+};
+
+/// Whether a flow whose own stamp is not fresh is alive: looks at both halves.
+#[inline(never)]
+pub fn is_alive(key: &Tuple, flow: Flow, now: Stamp) -> bool {
+    let last = flow.last();
+    if last.is_dead() {
+        return false;
+    }
+    let (Some(settings), Some(pair)) = (maps::settings(), maps::flow(&flow.pair_key(key))) else {
+        return false;
+    };
+    let other = pair.last();
+    if other.is_dead() {
+        return false;
+    }
+    !settings.timeouts.is_expired(key.proto, state(key.proto, flow, pair), last, other, now)
+}
+
+/// State of the flow of which these are the halves, in either order.
+#[inline(always)]
+pub fn state(proto: u8, flow: Flow, pair: Flow) -> State {
+    let (a, b) = (flow.seen(), pair.seen());
+    if a & FlowEntry::OUTBOUND != 0 { State::of(proto, a, b) } else { State::of(proto, b, a) }
+}
+
+/// Moves the stamp of a live entry to now. Compare-and-swap: a plain store could undo a condemnation.
+#[inline(never)]
+pub fn touch(flow: Flow, last: Stamp, now: Stamp) {
+    if !last.is_dead() {
+        flow.restamp(last, now);
+    }
+}
+
+/// Whether a packet from inside may start a flow.
+#[inline(always)]
+pub fn may_start(packet: &Packet) -> bool {
+    if !matches!(packet.kind, Kind::Flow) {
+        return false;
+    }
+    match Proto::from_number(packet.tuple.proto) {
+        Some(Proto::Tcp) => tcp::may_open(packet.flags),
+        Some(Proto::Udp) => true,
+        Some(Proto::Icmp) => packet.icmp_type == icmp::ECHO_REQUEST,
+        None => false,
+    }
+}
+
+/// Takes back, in place, a pair that is past its deadline. The packet may start a flow.
+#[inline(never)]
+pub fn revive(packet: &Packet, flow: Flow, now: Stamp) -> Slow {
+    let expired = || stats::drop(Reason::Expired);
+    let last = flow.last();
+    if last.is_dead() && last.age_ms(now) >= REVIVE_WINDOW_MS {
+        return expired();
+    }
+    // An EIP that was drained or removed meanwhile serves no new flows, and this is a new one.
+    if !maps::eip(flow.new_src()).is_some_and(|e| is_active(&e)) {
+        return expired();
+    }
+    let Some(pair) = maps::flow(&flow.pair_key(&packet.tuple)) else { return expired() };
+    let (seen, pair_seen) = (flow.seen(), pair.seen());
+    // The outbound half's stamp decides between this and the reaper.
+    if !flow.restamp(last, now) {
+        // Another CPU revived it, or the reaper was first.
+        return if flow.last().is_dead() { expired() } else { HIT };
+    }
+    let other = pair.last();
+    pair.restamp(other, now);
+    flow.clear_seen(tcp::FLAGS);
+    pair.clear_seen(tcp::FLAGS);
+    flow.restart(now);
+    pair.restart(now);
+    if let Some(proto) = Proto::from_number(packet.tuple.proto) {
+        stats::count(|s| {
+            s.revivals += 1;
+            s.attempts[proto.index()] += 1;
+            if ended_idle(packet.tuple.proto, seen, pair_seen) {
+                s.idle_timeouts[proto.index()] += 1;
+            }
+        });
+    }
+    HIT
+}
+
+/// Whether an EIP takes new flows.
+#[inline(always)]
+pub fn is_active(eip: &Eip) -> bool {
+    eip.state == EipState::Active as u8
+}
+
+/// Completes a birth: `reverse` was inserted by the claim, the forward half follows.
+///
+/// Losing to another CPU that creates the same flow undoes the claim, and the winner's pair is used.
+#[inline(never)]
+pub fn bear(packet: &Packet, reverse: &Tuple, hop: &Hop, now: Stamp) -> Slow {
+    let key = &packet.tuple;
+    let becomes =
+        Tuple { src: reverse.dst, dst: key.dst, sport: reverse.dport, dport: key.dport, ..*key };
+    let Some(entry) = scratch::entry() else { return stats::drop(Reason::TableFull) };
+    *entry = FlowEntry::new(key, &becomes, FlowEntry::OUTBOUND, now);
+    hop.put(entry);
+    let Some(proto) = Proto::from_number(key.proto) else { return stats::drop(Reason::UnsupportedProto) };
+    match maps::insert_flow(key, entry) {
+        Ok(()) => {
+            stats::count(|s| s.births[proto.index()] += 1);
+            HIT
+        }
+        Err(InsertError::Exists) => {
+            maps::remove_flow(reverse);
+            stats::count(|s| s.lost_races += 1);
+            HIT
+        }
+        Err(InsertError::Full) => {
+            maps::remove_flow(reverse);
+            crate::budget::refuse_table_full(packet)
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! The only maps, and what other modules may ask of them.
+
+use aya_ebpf::{
+    Global,
+    bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST},
+    btf_maps::{
+        Array, DevMap, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf,
+        lpm_trie::Key,
+    },
+    macros::btf_map,
+};
+use nat_common::{
+    Addr, Eip, FlowEntry, HopStamp, LpmAddr, PoolRef, Tuple, abi,
+    eip::{MAX_EIPS, MAX_PREFIXES},
+    event::Event,
+    hop::{HOP_SLOTS, Iface, MAX_INTERFACES, NextHop},
+    settings::Settings,
+    stats::{EipStats, Stats},
+};
+
+use crate::{
+    budget::Budget,
+    claim::{Destination, Scarcity},
+    flow::Flow,
+    scratch::Scratch,
+};
+
+#[btf_map]
+static FLOWS: HashMap<Tuple, FlowEntry, { 2 * abi::MAX_FLOWS as usize }> = HashMap::new();
+#[btf_map]
+static EIPS: HashMap<Addr, Eip, { MAX_EIPS as usize }> = HashMap::new();
+#[btf_map]
+static POOLS: LpmTrie<LpmAddr, PoolRef, { MAX_PREFIXES as usize }, { BPF_F_NO_PREALLOC as usize }> =
+    LpmTrie::new();
+#[btf_map]
+static MEMBERS: Array<Addr, { MAX_EIPS as usize }> = Array::new();
+#[btf_map]
+static EXEMPT: LpmTrie<LpmAddr, u32, { MAX_PREFIXES as usize }, { BPF_F_NO_PREALLOC as usize }> =
+    LpmTrie::new();
+#[btf_map]
+static HOPGEN: Array<HopStamp, { HOP_SLOTS as usize }> = Array::new();
+#[btf_map]
+static IFACES: HashMap<u32, Iface, { MAX_INTERFACES as usize }> = HashMap::new();
+#[btf_map]
+static DEVICES: DevMap<{ MAX_INTERFACES as usize }> = DevMap::new();
+#[btf_map]
+static IFINDEX: Array<u32, { MAX_INTERFACES as usize }> = Array::new();
+#[btf_map]
+static NEXTHOPS: LruHashMap<NextHop, u32, 4096> = LruHashMap::new();
+#[btf_map]
+static SETTINGS: Array<Settings, 1> = Array::new();
+#[btf_map]
+static STATS: PerCpuArray<Stats, 1> = PerCpuArray::new();
+#[btf_map]
+static EIP_STATS: PerCpuArray<EipStats, { MAX_EIPS as usize }> = PerCpuArray::new();
+#[btf_map]
+static SCARCE: LruHashMap<Destination, Scarcity, 4096> = LruHashMap::new();
+#[btf_map]
+static BUDGET: PerCpuArray<Budget, 1> = PerCpuArray::new();
+#[btf_map]
+static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
+#[btf_map]
+static EVENTS: RingBuf<Event, { 64 * 1024 }> = RingBuf::new();
+
+/// Set at load time; the verifier then prunes whichever branch cannot be taken.
+#[unsafe(no_mangle)]
+static ONE_ARMED: Global<u8> = Global::new(0);
+
+/// Whether one interface is inside and outside at once.
+#[inline(always)]
+pub fn is_one_armed() -> bool {
+    ONE_ARMED.load() != 0
+}
+
+/// The kernel's errno for an insert that found no free element (E2BIG) or the key present (EEXIST).
+const EEXIST: i32 = -17;
+
+/// Why a flow entry was not inserted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum InsertError {
+    /// The key exists: another CPU was first.
+    Exists,
+    /// No free element.
+    Full,
+}
+
+/// The entry of a tuple.
+#[inline(always)]
+pub fn flow(key: &Tuple) -> Option<Flow> {
+    FLOWS.get_ptr_mut(key).map(Flow::new)
+}
+
+/// Inserts an entry under a key that must not exist.
+#[inline(always)]
+pub fn insert_flow(key: &Tuple, entry: &FlowEntry) -> Result<(), InsertError> {
+    match FLOWS.insert(key, entry, u64::from(BPF_NOEXIST)) {
+        Ok(()) => Ok(()),
+        Err(EEXIST) => Err(InsertError::Exists),
+        Err(_) => Err(InsertError::Full),
+    }
+}
+
+/// Deletes an entry. Only for the reaper, and for undoing a birth.
+#[inline(always)]
+pub fn remove_flow(key: &Tuple) {
+    // An entry that is gone already is what was asked for.
+    let _ = FLOWS.remove(key);
+}
+
+/// The EIP at `addr`, if it is one.
+#[inline(always)]
+pub fn eip(addr: Addr) -> Option<Eip> {
+    EIPS.get_ptr(addr).map(|p| {
+        // SAFETY: EIPS is only written by userspace; a torn read would need an edit of this very EIP.
+        unsafe { *p }
+    })
+}
+
+/// The pool that serves an inside source. `None`: not an inside address.
+#[inline(always)]
+pub fn pool(source: Addr) -> Option<PoolRef> {
+    POOLS.get(&Key::new(32, source)).copied()
+}
+
+/// The `index`-th of all pool members.
+#[inline(always)]
+pub fn member(index: u32) -> Option<Addr> {
+    MEMBERS.get(index).copied()
+}
+
+/// Whether a destination is routed, not translated.
+#[inline(always)]
+pub fn is_exempt(destination: Addr) -> bool {
+    EXEMPT.get(&Key::new(32, destination)).is_some()
+}
+
+/// The current stamp of a hop slot.
+#[inline(always)]
+pub fn hop_stamp(slot: u32) -> HopStamp {
+    match HOPGEN.get_ptr(slot) {
+        // SAFETY: a valid element. Volatile: the daemon bumps it while programs run.
+        Some(p) => unsafe { core::ptr::read_volatile(p) },
+        None => HopStamp::UNRESOLVED,
+    }
+}
+
+/// The managed interface with this ifindex.
+#[inline(always)]
+pub fn iface(ifindex: u32) -> Option<Iface> {
+    IFACES.get_ptr(ifindex).map(|p| {
+        // SAFETY: written by userspace when interfaces come and go.
+        unsafe { *p }
+    })
+}
+
+/// The ifindex behind a devmap index; 0 for none.
+#[inline(always)]
+pub fn ifindex(devmap: u16) -> u32 {
+    IFINDEX.get(u32::from(devmap)).copied().unwrap_or(0)
+}
+
+/// Sends the frame out of a managed interface: the XDP action, or an error when there is no such device.
+#[inline(always)]
+pub fn redirect(devmap: u16) -> Result<u32, u32> {
+    DEVICES.redirect(u32::from(devmap), 0)
+}
+
+/// Tells the daemon about a neighbour that flows depend on. A lookup first: it refreshes the LRU mark
+/// without taking a lock.
+#[inline(always)]
+pub fn note_next_hop(hop: &NextHop) {
+    if NEXTHOPS.get_ptr(hop).is_none() {
+        // A full LRU evicts; a failure costs a neighbour that the kernel still resolves on demand.
+        let _ = NEXTHOPS.insert(hop, 1, 0);
+    }
+}
+
+/// Hot-reloadable settings.
+#[inline(always)]
+pub fn settings() -> Option<&'static Settings> {
+    // SAFETY: array elements live as long as the map, which outlives every program that uses it.
+    SETTINGS.get_ptr(0).map(|p| unsafe { &*p })
+}
+
+/// This CPU's counters.
+#[inline(always)]
+pub fn stats() -> Option<&'static mut Stats> {
+    // SAFETY: a per-CPU element, and XDP and tc programs do not preempt each other on a CPU.
+    STATS.get_ptr_mut(0).map(|p| unsafe { &mut *p })
+}
+
+/// This CPU's counters of an EIP.
+#[inline(always)]
+pub fn eip_stats(slot: u32) -> Option<&'static mut EipStats> {
+    // SAFETY: as in `stats`.
+    EIP_STATS.get_ptr_mut(slot).map(|p| unsafe { &mut *p })
+}
+
+/// What is known of a destination that ran short of ports.
+#[inline(always)]
+pub fn scarcity(destination: &Destination) -> Option<&'static mut Scarcity> {
+    // SAFETY: a hint; two CPUs that write it at once cost each other a few probes.
+    SCARCE.get_ptr_mut(destination).map(|p| unsafe { &mut *p })
+}
+
+/// Remembers a destination that ran short of ports.
+#[inline(always)]
+pub fn remember_scarcity(destination: &Destination, scarcity: &Scarcity) {
+    // A hint: when it cannot be kept, the next claim probes from its keyed start again.
+    let _ = SCARCE.insert(destination, scarcity, 0);
+}
+
+/// This CPU's budget.
+#[inline(always)]
+pub fn budget() -> Option<&'static mut Budget> {
+    // SAFETY: as in `stats`.
+    BUDGET.get_ptr_mut(0).map(|p| unsafe { &mut *p })
+}
+
+/// This CPU's scratch space.
+#[inline(always)]
+pub fn scratch() -> Option<*mut Scratch> {
+    SCRATCH.get_ptr_mut(0)
+}
+
+/// Sends an event to userspace; a full ring drops it.
+#[inline(always)]
+pub fn send(event: &Event) {
+    if let Some(mut slot) = EVENTS.reserve_untyped::<Event>(0) {
+        slot.write(*event);
+        slot.submit(0);
+    }
+}

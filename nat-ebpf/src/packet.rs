@@ -1,0 +1,329 @@
+//! The only pointer arithmetic on packets: parsing headers, and writing the translated fields back.
+//!
+//! Loads are of natural size although an IPv4 header behind an Ethernet header is only 2-aligned: the
+//! verifier does not ask for alignment in packets on x86-64 and arm64, and byte-wise loads cost three times
+//! the instructions.
+
+use aya_ebpf::{helpers::generated::bpf_xdp_get_buff_len, programs::XdpContext};
+use nat_common::{Addr, Port, Proto, Tuple, checksum, icmp, tcp};
+
+use crate::flow::Flow;
+
+const ETHERNET: usize = 14;
+const IPV4_MIN: usize = 20;
+const VLAN: usize = 4;
+
+const ETHERTYPE_IPV4: u16 = 0x0800u16.to_be();
+const ETHERTYPE_VLAN: u16 = 0x8100u16.to_be();
+const ETHERTYPE_QINQ: u16 = 0x88a8u16.to_be();
+
+const DONT_FRAGMENT: u16 = 0x4000u16.to_be();
+const FRAGMENT_BITS: u16 = 0x3fffu16.to_be();
+const OFFSET_BITS: u16 = 0x1fffu16.to_be();
+
+/// What kind of IPv4 packet it is, as far as the flow table is concerned.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// Has a tuple.
+    Flow,
+    /// First fragment: has ports (in `tuple`), but the datagram is not whole.
+    FirstFragment,
+    /// Later fragment: no ports.
+    LaterFragment,
+    /// ICMP error; `tuple` holds outer addresses only.
+    IcmpError,
+    /// Another ICMP message.
+    IcmpOther,
+    /// A protocol without ports, or with ports that natgw does not know.
+    OtherProto,
+}
+
+/// What the slow path needs to know of a packet.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Packet {
+    /// The key. Ports are zero unless the kind has them.
+    pub tuple: Tuple,
+    /// Offset of the transport header from the start of the frame.
+    pub l4: u32,
+    /// TCP flags that natgw tracks, or [`tcp::ANY`].
+    pub flags: u32,
+    /// IPv4 total length in bytes.
+    pub len: u32,
+    /// Time to live.
+    pub ttl: u8,
+    /// DSCP and ECN.
+    pub tos: u8,
+    /// ICMP type, when the protocol is ICMP.
+    pub icmp_type: u8,
+    /// What it is.
+    pub kind: Kind,
+    /// 1: may not be fragmented.
+    pub df: u8,
+}
+
+/// What a frame turned out to be.
+pub enum Parsed {
+    /// IPv4, with the headers that [`rewrite`] will need.
+    Ipv4(Headers),
+    /// VLAN-tagged IPv4, with its source address.
+    TaggedIpv4(Addr),
+    /// Malformed IPv4.
+    BadHeader,
+    /// Anything else: ARP, IPv6, link-layer multicast.
+    Foreign,
+}
+
+/// Pointers into the frame, bounds checked by [`parse`].
+#[derive(Clone, Copy)]
+pub struct Headers {
+    ethernet: *mut u8,
+    ip: *mut u8,
+    l4: *mut u8,
+    end: usize,
+}
+
+/// # Safety
+/// `base + offset` is the start of a `T` within the frame.
+#[inline(always)]
+unsafe fn load<T: Copy>(base: *mut u8, offset: usize) -> T {
+    // SAFETY: the caller's promise; alignment as the module says.
+    unsafe { base.add(offset).cast::<T>().read() }
+}
+
+/// # Safety
+/// As [`load`].
+#[inline(always)]
+unsafe fn store<T: Copy>(base: *mut u8, offset: usize, value: T) {
+    // SAFETY: the caller's promise.
+    unsafe { base.add(offset).cast::<T>().write(value) }
+}
+
+/// Reads the headers of a frame that arrived on `side` into `packet`.
+#[inline(always)]
+pub fn parse(ctx: &XdpContext, side: u8, packet: &mut Packet) -> Parsed {
+    let (start, end) = (ctx.data(), ctx.data_end());
+    if start + ETHERNET + IPV4_MIN > end {
+        return Parsed::Foreign;
+    }
+    let ethernet = start as *mut u8;
+    // SAFETY: ETHERNET bytes are in bounds.
+    let ethertype: u16 = unsafe { load(ethernet, 12) };
+    if ethertype != ETHERTYPE_IPV4 {
+        return tagged_source(start, end, ethertype).map_or(Parsed::Foreign, Parsed::TaggedIpv4);
+    }
+    // SAFETY: ETHERNET bytes are in bounds. Group bit: link-layer broadcast or multicast is never forwarded
+    // (RFC 1812 section 5.3.4).
+    if unsafe { load::<u8>(ethernet, 0) } & 1 != 0 {
+        return Parsed::Foreign;
+    }
+    let ip = (start + ETHERNET) as *mut u8;
+    // SAFETY: IPV4_MIN bytes from `ip` are in bounds.
+    let (version_ihl, tos, total, fragment, ttl, proto, src, dst) = unsafe {
+        (
+            load::<u8>(ip, 0),
+            load::<u8>(ip, 1),
+            u16::from_be(load(ip, 2)),
+            load::<u16>(ip, 6),
+            load::<u8>(ip, 8),
+            load::<u8>(ip, 9),
+            load::<Addr>(ip, 12),
+            load::<Addr>(ip, 16),
+        )
+    };
+    let header = usize::from(version_ihl & 0xf) * 4;
+    let len = usize::from(total);
+    if version_ihl >> 4 != 4 || header < IPV4_MIN || len < header {
+        return Parsed::BadHeader;
+    }
+    if start + ETHERNET + len > end && ETHERNET + len > frame_len(ctx) {
+        return Parsed::BadHeader;
+    }
+    *packet = Packet {
+        tuple: Tuple { src, dst, sport: Port { be: 0 }, dport: Port { be: 0 }, proto, side, spare: [0; 2] },
+        l4: (ETHERNET + header) as u32,
+        flags: tcp::ANY,
+        len: len as u32,
+        ttl,
+        tos,
+        icmp_type: 0,
+        kind: Kind::Flow,
+        df: u8::from(fragment & DONT_FRAGMENT != 0),
+    };
+    let l4_start = start + ETHERNET + header;
+    let l4 = l4_start as *mut u8;
+    let headers = Headers { ethernet, ip, l4, end };
+    if fragment & OFFSET_BITS != 0 {
+        packet.kind = Kind::LaterFragment;
+        return Parsed::Ipv4(headers);
+    }
+    if fragment & FRAGMENT_BITS != 0 {
+        packet.kind = Kind::FirstFragment;
+    }
+    if proto == Proto::Tcp as u8 {
+        if l4_start + 20 > end || len < header + 20 {
+            return Parsed::BadHeader;
+        }
+        // SAFETY: 20 bytes from `l4` are in bounds.
+        unsafe {
+            packet.tuple.sport = load(l4, 0);
+            packet.tuple.dport = load(l4, 2);
+            packet.flags = u32::from(load::<u8>(l4, 13)) & tcp::TRACKED;
+        }
+    } else if proto == Proto::Udp as u8 {
+        if l4_start + 8 > end || len < header + 8 {
+            return Parsed::BadHeader;
+        }
+        // SAFETY: 8 bytes from `l4` are in bounds.
+        unsafe {
+            packet.tuple.sport = load(l4, 0);
+            packet.tuple.dport = load(l4, 2);
+        }
+    } else if proto == Proto::Icmp as u8 {
+        if l4_start + 8 > end || len < header + 8 {
+            return Parsed::BadHeader;
+        }
+        // SAFETY: 8 bytes from `l4` are in bounds.
+        let (icmp_type, id) = unsafe { (load::<u8>(l4, 0), load::<Port>(l4, 4)) };
+        packet.icmp_type = icmp_type;
+        match icmp_type {
+            icmp::ECHO_REQUEST => packet.tuple.sport = id,
+            icmp::ECHO_REPLY => packet.tuple.dport = id,
+            t if icmp::is_error(t) => packet.kind = Kind::IcmpError,
+            _ => packet.kind = Kind::IcmpOther,
+        }
+    } else {
+        packet.kind = Kind::OtherProto;
+    }
+    Parsed::Ipv4(headers)
+}
+
+/// Length of the whole frame, fragments of a multi-buffer frame included.
+#[inline(never)]
+fn frame_len(ctx: &XdpContext) -> usize {
+    // SAFETY: a valid context.
+    unsafe { bpf_xdp_get_buff_len(ctx.ctx) as usize }
+}
+
+/// Source address of VLAN-tagged IPv4, one or two tags deep.
+#[inline(always)]
+fn tagged_source(start: usize, end: usize, ethertype: u16) -> Option<Addr> {
+    if ethertype != ETHERTYPE_VLAN && ethertype != ETHERTYPE_QINQ {
+        return None;
+    }
+    for tags in 1..=2 {
+        let ip = start + ETHERNET + tags * VLAN;
+        if ip + IPV4_MIN > end {
+            return None;
+        }
+        // SAFETY: IPV4_MIN bytes from `ip` are in bounds, and the ethertype before it.
+        let (inner, src) = unsafe { (load::<u16>((ip - 2) as *mut u8, 0), load::<Addr>(ip as *mut u8, 12)) };
+        if inner == ETHERTYPE_IPV4 {
+            return Some(src);
+        }
+        if inner != ETHERTYPE_VLAN {
+            return None;
+        }
+    }
+    None
+}
+
+/// Destination station address of a frame.
+#[inline(always)]
+pub fn dmac(ctx: &XdpContext) -> [u8; 6] {
+    let (start, end) = (ctx.data(), ctx.data_end());
+    if start + ETHERNET > end {
+        return [0; 6];
+    }
+    // SAFETY: ETHERNET bytes are in bounds.
+    unsafe { load(start as *mut u8, 0) }
+}
+
+/// The tuple that an ICMP error embeds, as its answer would arrive: the key of the flow that it is about.
+#[inline(always)]
+pub fn embedded_reverse(ctx: &XdpContext, packet: &Packet) -> Option<Tuple> {
+    let (start, end) = (ctx.data(), ctx.data_end());
+    let at = packet.l4 as usize;
+    if at > ETHERNET + 60 {
+        return None;
+    }
+    let inner = start + at + 8;
+    if inner + IPV4_MIN + 8 > end {
+        return None;
+    }
+    let inner = inner as *mut u8;
+    // SAFETY: 28 bytes from `inner` are in bounds.
+    let (ihl, proto, src, dst) =
+        unsafe { (load::<u8>(inner, 0) & 0xf, load::<u8>(inner, 9), load::<Addr>(inner, 12), load::<Addr>(inner, 16)) };
+    let transport = inner as usize + usize::from(ihl) * 4;
+    if usize::from(ihl) * 4 < IPV4_MIN || transport + 8 > end {
+        return None;
+    }
+    let transport = transport as *mut u8;
+    // SAFETY: 8 bytes from `transport` are in bounds.
+    let (sport, dport) = unsafe {
+        match Proto::from_number(proto)? {
+            Proto::Icmp => match load::<u8>(transport, 0) {
+                icmp::ECHO_REQUEST => (load::<Port>(transport, 4), Port { be: 0 }),
+                _ => return None,
+            },
+            Proto::Tcp | Proto::Udp => (load::<Port>(transport, 0), load::<Port>(transport, 2)),
+        }
+    };
+    Some(Tuple { src: dst, dst: src, sport: dport, dport: sport, proto, side: packet.tuple.side, spare: [0; 2] })
+}
+
+/// Whether the frame's TTL goes down here, or later in the kernel.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum TtlStep {
+    /// natgw forwards the frame.
+    Decrement,
+    /// The kernel forwards it, and decrements.
+    Keep,
+}
+
+/// Writes what the packet becomes: addresses, ports, checksums, TTL. Options and DSCP/ECN stay as they are.
+///
+/// `false`, and nothing written, when the transport header is not in the frame: cannot happen to a packet that
+/// [`parse`] gave a tuple, but the verifier does not see that far.
+#[inline(always)]
+pub fn rewrite(headers: &Headers, packet: &Packet, flow: Flow, ttl: TtlStep) -> bool {
+    let Headers { ip, l4, end, .. } = *headers;
+    if l4 as usize + 8 > end {
+        return false;
+    }
+    // SAFETY: `parse` checked 20 bytes from `ip`; 8 bytes from `l4` are in bounds, and 18 where TCP needs them.
+    unsafe {
+        if packet.tuple.proto == Proto::Tcp as u8 {
+            if l4 as usize + 18 > end {
+                return false;
+            }
+            store(l4, 0, flow.new_ports());
+            store(l4, 16, checksum::apply(load(l4, 16), flow.l4_delta()));
+        } else if packet.tuple.proto == Proto::Udp as u8 {
+            store(l4, 0, flow.new_ports());
+            store(l4, 6, checksum::apply_udp(load(l4, 6), flow.l4_delta()));
+        } else {
+            let id = if packet.icmp_type == icmp::ECHO_REQUEST { flow.new_sport() } else { flow.new_dport() };
+            store(l4, 4, id);
+            store(l4, 2, checksum::apply(load(l4, 2), flow.l4_delta()));
+        }
+        let mut ip_checksum = checksum::apply(load(ip, 10), flow.ip_delta());
+        if matches!(ttl, TtlStep::Decrement) {
+            ip_checksum = checksum::apply(ip_checksum, checksum::TTL_DECREMENT);
+            store(ip, 8, packet.ttl - 1);
+        }
+        store(ip, 10, ip_checksum);
+        store(ip, 12, flow.new_src());
+        store(ip, 16, flow.new_dst());
+    }
+    true
+}
+
+/// Addresses the frame to the next hop.
+#[inline(always)]
+pub fn set_macs(headers: &Headers, macs: [u32; 3]) {
+    // SAFETY: `parse` checked 14 bytes from `ethernet`.
+    unsafe { store(headers.ethernet, 0, macs) }
+}

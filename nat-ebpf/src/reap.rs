@@ -1,0 +1,130 @@
+//! The reaper: condemns flows that are past their deadline, and deletes them once nobody can be looking.
+//!
+//! The outbound half's stamp is where it and a reviving packet settle who was first: both change it by
+//! compare-and-swap only.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    bindings::{xdp_action::XDP_PASS, xdp_md},
+    helpers::generated::bpf_loop,
+    programs::XdpContext,
+};
+use nat_common::{
+    FlowEntry, Proto, Stamp,
+    reap::{REAP_BATCH, ReapAction, ReapRecord, ReapResult, ended_idle},
+    stamp::DELETE_AFTER_MS,
+};
+
+use crate::{clock, flow::Flow, life, maps, stats};
+
+/// How often a forced condemnation tries again when packets keep touching the flow.
+const ATTEMPTS: u32 = 4;
+
+/// Works through the records that the "packet" holds.
+#[inline(always)]
+pub fn run(ctx: &XdpContext) -> u32 {
+    let mut context = ctx.ctx;
+    // SAFETY: the callback has the signature that bpf_loop wants, and `context` outlives the call.
+    unsafe { bpf_loop(REAP_BATCH as u32, record as *mut c_void, (&raw mut context).cast(), 0) };
+    XDP_PASS
+}
+
+/// One record: 0 to go on, 1 at the end of the list.
+unsafe extern "C" fn record(index: u32, context: *mut *mut xdp_md) -> i64 {
+    if index as usize >= REAP_BATCH {
+        return 1;
+    }
+    // SAFETY: bpf_loop passes on the pointer it was given.
+    let ctx = XdpContext::new(unsafe { *context });
+    let start = ctx.data() + index as usize * size_of::<ReapRecord>();
+    if start + size_of::<ReapRecord>() > ctx.data_end() {
+        return 1;
+    }
+    // SAFETY: a whole record from `start` is in bounds.
+    let record = unsafe { &mut *(start as *mut ReapRecord) };
+    let mut own = *record;
+    own.result = reap(&mut own) as u32;
+    *record = own;
+    0
+}
+
+#[inline(never)]
+fn reap(record: &mut ReapRecord) -> ReapResult {
+    let now = clock::now();
+    let Some(flow) = maps::flow(&record.key) else { return ReapResult::Gone };
+    let pair = maps::flow(&flow.pair_key(&record.key));
+    if record.action == ReapAction::Delete as u32 {
+        return delete(record, flow, pair, now);
+    }
+    let forced = record.action == ReapAction::CondemnForced as u32;
+    let Some(pair) = pair else {
+        // Half a pair: nothing can revive it, and no packet touches what `life::is_alive` refuses.
+        flow.restamp(flow.last(), now.dead_for_good());
+        return ReapResult::Condemned;
+    };
+    let (outbound, inbound) = if flow.is_outbound() { (flow, pair) } else { (pair, flow) };
+    condemn(record, outbound, inbound, forced)
+}
+
+#[inline(always)]
+fn condemn(record: &ReapRecord, outbound: Flow, inbound: Flow, forced: bool) -> ReapResult {
+    let now = clock::now();
+    let Some(settings) = maps::settings() else { return ReapResult::None };
+    for _ in 0..ATTEMPTS {
+        let (out_last, in_last) = (outbound.last(), inbound.last());
+        if out_last.is_dead() && in_last.is_dead() {
+            return ReapResult::Condemned;
+        }
+        let state = life::state(record.key.proto, outbound, inbound);
+        if !forced
+            && !out_last.is_dead()
+            && !in_last.is_dead()
+            && !settings.timeouts.is_expired(record.key.proto, state, out_last, in_last, now)
+        {
+            return ReapResult::Alive;
+        }
+        let death = if forced { now.dead_for_good() } else { now.dead() };
+        let out_done = out_last.is_dead() || outbound.restamp(out_last, death);
+        if out_done && (in_last.is_dead() || inbound.restamp(in_last, death)) {
+            return ReapResult::Condemned;
+        }
+        if !forced {
+            break;
+        }
+    }
+    ReapResult::Alive
+}
+
+#[inline(always)]
+fn delete(record: &mut ReapRecord, flow: Flow, pair: Option<Flow>, now: Stamp) -> ReapResult {
+    let is_ripe = |stamp: Stamp| stamp.is_dead() && stamp.age_ms(now) >= DELETE_AFTER_MS;
+    if !is_ripe(flow.last()) || !pair.is_none_or(|p| is_ripe(p.last())) {
+        return ReapResult::Alive;
+    }
+    let entry = flow.entry();
+    record.packets = entry.packets;
+    record.bytes = entry.bytes;
+    record.seen = entry.seen;
+    let Some(pair) = pair else {
+        maps::remove_flow(&record.key);
+        return ReapResult::Deleted;
+    };
+    let other = pair.entry();
+    record.pair_packets = other.packets;
+    record.pair_bytes = other.bytes;
+    record.pair_seen = other.seen;
+    maps::remove_flow(&entry.pair_key(&record.key));
+    maps::remove_flow(&record.key);
+    let (out, back) =
+        if entry.seen & FlowEntry::OUTBOUND != 0 { (entry.seen, other.seen) } else { (other.seen, entry.seen) };
+    if let Some(proto) = Proto::from_number(record.key.proto) {
+        stats::count(|s| {
+            s.deaths[proto.index()] += 1;
+            if ended_idle(record.key.proto, out, back) {
+                s.idle_timeouts[proto.index()] += 1;
+            }
+        });
+    }
+    ReapResult::Deleted
+}
