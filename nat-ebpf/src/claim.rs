@@ -234,6 +234,12 @@ fn insert_reverse(search: &Search) -> Result<(), InsertError> {
 }
 
 impl Search {
+    /// Whether the port was claimed on the client's own EIP.
+    #[inline(always)]
+    pub fn is_own_eip(&self) -> bool {
+        maps::member(self.pool.first + self.own) == Some(self.reverse.dst)
+    }
+
     /// Turns to the pool's `index`-th EIP (cyclic); whether it takes new flows.
     #[inline(always)]
     fn enter(&mut self, index: u32) -> bool {

@@ -14,7 +14,7 @@ use crate::{
     fast::{Slow, Way},
     flow,
     hop::{self, Hop, Reach},
-    life, maps,
+    life, log, maps,
     packet::{self, Kind, Packet},
     scratch,
     stats,
@@ -30,13 +30,13 @@ pub fn miss(ctx: &XdpContext, packet: &Packet, now: Stamp) -> Slow {
     }
     if let Some(eip) = maps::eip(dst) {
         // Its own address is the host's to answer on; a dedicated EIP answers nobody.
-        return if eip.shared != 0 { stats::pass() } else { refuse(packet, Reason::UnsolicitedInbound) };
+        return if eip.shared != 0 { stats::pass() } else { refuse(ctx, packet, Reason::UnsolicitedInbound) };
     }
     let Some(pool) = maps::pool(src) else { return unserved(ctx, packet) };
     let Some(secret) = maps::settings().map(|s| s.secret) else { return stats::pass() };
     // One inside host keeps one EIP (RFC 4787 REQ-2).
     let own = siphash13(secret, u64::from(src.be), u64::from(pool.pool)) as u32 % pool.count.max(1);
-    let Some(eip) = maps::member(pool.first + own) else { return refuse(packet, Reason::Policy) };
+    let Some(eip) = maps::member(pool.first + own) else { return refuse(ctx, packet, Reason::Policy) };
     let translated = Tuple { src: eip, ..packet.tuple };
     if hop::resolve(ctx, packet, &translated, hop) != Reach::Outside {
         // For this host, back to the inside, or nowhere: the kernel delivers or answers.
@@ -46,7 +46,7 @@ pub fn miss(ctx: &XdpContext, packet: &Packet, now: Stamp) -> Slow {
         return action;
     }
     if !life::may_start(packet) {
-        return refuse(packet, unstartable(packet));
+        return refuse(ctx, packet, unstartable(packet));
     }
     if let Some(existing) = maps::flow(&packet.tuple) {
         return life::revive(packet, existing, now);
@@ -55,8 +55,8 @@ pub fn miss(ctx: &XdpContext, packet: &Packet, now: Stamp) -> Slow {
         stats::count(|s| s.attempts[proto.index()] += 1);
     }
     match claim::claim(ctx, &packet.tuple, &pool, own, search) {
-        Claimed::Port => created(packet, search, hop, eip, now),
-        refusal => refused(packet, refusal, eip),
+        Claimed::Port => created(ctx, packet, search, hop, now),
+        refusal => refused(ctx, packet, refusal, eip),
     }
 }
 
@@ -80,7 +80,7 @@ fn unserved(ctx: &XdpContext, packet: &Packet) -> u32 {
     {
         return stats::pass();
     }
-    refuse(packet, Reason::SpoofedSource)
+    refuse(ctx, packet, Reason::SpoofedSource)
 }
 
 /// Why a packet may not start a flow.
@@ -96,11 +96,12 @@ fn unstartable(packet: &Packet) -> Reason {
 
 /// The port is claimed: the forward entry completes the pair.
 #[inline(always)]
-fn created(packet: &Packet, search: &Search, hop: &mut Hop, own: Addr, now: Stamp) -> Slow {
-    if search.reverse.dst != own {
+fn created(ctx: &XdpContext, packet: &Packet, search: &Search, hop: &mut Hop, now: Stamp) -> Slow {
+    if !search.is_own_eip() {
         // Another EIP may leave by another route.
         *hop = Hop::UNRESOLVED;
     }
+    log::born(ctx, packet, &search.reverse);
     if let Some(proto) = Proto::from_number(packet.tuple.proto) {
         count_on(search.reverse.dst, |s| s.births[proto.index()] += 1);
     }
@@ -109,7 +110,7 @@ fn created(packet: &Packet, search: &Search, hop: &mut Hop, own: Addr, now: Stam
 
 /// No port, or no room.
 #[inline(always)]
-fn refused(packet: &Packet, refusal: Claimed, own: Addr) -> Slow {
+fn refused(ctx: &XdpContext, packet: &Packet, refusal: Claimed, own: Addr) -> Slow {
     if refusal == Claimed::TableFull {
         received(packet);
         return budget::refuse_table_full(packet);
@@ -119,7 +120,7 @@ fn refused(packet: &Packet, refusal: Claimed, own: Addr) -> Slow {
     if let Some(proto) = Proto::from_number(packet.tuple.proto) {
         count_on(own, |s| s.port_allocation_errors[proto.index()] += 1);
     }
-    refuse(packet, Reason::PortExhausted)
+    refuse(ctx, packet, Reason::PortExhausted)
 }
 
 #[inline(always)]
@@ -137,8 +138,9 @@ fn received(packet: &Packet) {
 }
 
 /// Drops a packet that clients sent to be translated.
-#[inline(always)]
-fn refuse(packet: &Packet, reason: Reason) -> u32 {
+#[inline(never)]
+fn refuse(ctx: &XdpContext, packet: &Packet, reason: Reason) -> u32 {
     received(packet);
+    log::refused(ctx, packet, reason);
     stats::drop(reason)
 }

@@ -4,7 +4,7 @@ use aya_ebpf::programs::XdpContext;
 use nat_common::{Proto, Reason, Tuple, icmp, stats::Meter};
 
 use crate::{
-    host, maps,
+    host, log, maps,
     packet::{self, Kind, Packet},
     stats,
 };
@@ -19,14 +19,14 @@ pub fn miss(ctx: &XdpContext, packet: &Packet) -> u32 {
     let exempt = maps::is_exempt(src);
     // An inside address, or an EIP, cannot come from out there (RFC 2827).
     if !exempt && (maps::pool(src).is_some() || maps::eip(src).is_some()) {
-        return refuse(packet, Reason::SpoofedSource);
+        return refuse(ctx, packet, Reason::SpoofedSource);
     }
     if let Some(eip) = maps::eip(dst) {
-        return if eip.shared != 0 { shared(ctx, packet) } else { refuse(packet, unwanted(packet)) };
+        return if eip.shared != 0 { shared(ctx, packet) } else { refuse(ctx, packet, unwanted(packet)) };
     }
     // A neighbour out there must not route into the inside.
     if !exempt && maps::pool(dst).is_some() {
-        return refuse(packet, Reason::UnsolicitedInbound);
+        return refuse(ctx, packet, Reason::UnsolicitedInbound);
     }
     stats::pass()
 }
@@ -49,7 +49,7 @@ fn shared(ctx: &XdpContext, packet: &Packet) -> u32 {
         // A first fragment of a flow's datagram must not wake the host's port-unreachable.
         (Kind::FirstFragment, Some(Proto::Tcp | Proto::Udp)) => {
             if maps::flow(&packet.tuple).is_some() {
-                return refuse(packet, Reason::Fragment);
+                return refuse(ctx, packet, Reason::Fragment);
             }
             host::holds(ctx.ctx, &packet.tuple)
         }
@@ -57,7 +57,7 @@ fn shared(ctx: &XdpContext, packet: &Packet) -> u32 {
         (Kind::LaterFragment, _) => true,
         (Kind::IcmpError, _) => {
             if packet::embedded_reverse(ctx, packet).is_some_and(|key| maps::flow(&key).is_some()) {
-                return refuse(packet, Reason::UnsupportedProto);
+                return refuse(ctx, packet, Reason::UnsupportedProto);
             }
             true
         }
@@ -68,12 +68,13 @@ fn shared(ctx: &XdpContext, packet: &Packet) -> u32 {
         // Echo replies to the host's own pings, and protocols that natgw does not translate.
         _ => true,
     };
-    if wanted { stats::pass() } else { refuse(packet, Reason::UnsolicitedInbound) }
+    if wanted { stats::pass() } else { refuse(ctx, packet, Reason::UnsolicitedInbound) }
 }
 
 /// Drops a packet that came for an EIP or the inside.
-#[inline(always)]
-fn refuse(packet: &Packet, reason: Reason) -> u32 {
+#[inline(never)]
+fn refuse(ctx: &XdpContext, packet: &Packet, reason: Reason) -> u32 {
+    log::refused(ctx, packet, reason);
     stats::received(Meter::DestinationIn, u64::from(packet.len));
     stats::drop(reason)
 }

@@ -20,6 +20,7 @@ mod hop;
 mod host;
 mod ingress;
 mod life;
+mod log;
 mod maps;
 mod packet;
 mod reap;
