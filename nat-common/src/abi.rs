@@ -24,17 +24,17 @@ pub mod map {
     pub const DEVICES: &str = "DEVICES";
     /// ARRAY: devmap index to ifindex (u32).
     pub const IFINDEX: &str = "IFINDEX";
-    /// LRU_HASH: [`crate::hop::NextHop`] to u32 1.
+    /// `LRU_HASH`: [`crate::hop::NextHop`] to u32 1.
     pub const NEXTHOPS: &str = "NEXTHOPS";
     /// ARRAY of one [`crate::settings::Settings`].
     pub const SETTINGS: &str = "SETTINGS";
-    /// PERCPU_ARRAY of one [`crate::stats::Stats`].
+    /// `PERCPU_ARRAY` of one [`crate::stats::Stats`].
     pub const STATS: &str = "STATS";
-    /// PERCPU_ARRAY of [`crate::stats::EipStats`].
+    /// `PERCPU_ARRAY` of [`crate::stats::EipStats`].
     pub const EIP_STATS: &str = "EIP_STATS";
-    /// LRU_HASH: destinations that ran short of ports.
+    /// `LRU_HASH`: destinations that ran short of ports.
     pub const SCARCE: &str = "SCARCE";
-    /// PERCPU_ARRAY of one budget record, private to the packet path.
+    /// `PERCPU_ARRAY` of one budget record, private to the packet path.
     pub const BUDGET: &str = "BUDGET";
     /// RINGBUF of [`crate::event::Event`].
     pub const EVENTS: &str = "EVENTS";

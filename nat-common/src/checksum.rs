@@ -17,12 +17,14 @@ impl Delta {
     }
 
     /// A 16-bit word, as loaded from the packet, changes from `old` to `new`.
+    #[must_use]
     #[inline(always)]
     pub const fn word(self, old: u16, new: u16) -> Self {
         Self(self.0 + (!old) as u32 + new as u32)
     }
 
     /// A 32-bit field, as loaded from the packet, changes from `old` to `new`.
+    #[must_use]
     #[inline(always)]
     pub const fn dword(self, old: u32, new: u32) -> Self {
         self.word(old as u16, new as u16).word((old >> 16) as u16, (new >> 16) as u16)

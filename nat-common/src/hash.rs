@@ -1,7 +1,7 @@
 //! SipHash-1-3 with a per-gateway secret: which EIP a host gets, where a port walk starts, its stride.
 //!
 //! RFC 6056 section 3.3.3 wants the offset to be a keyed function that an observer of some ports cannot
-//! extend to others; SipHash is a PRF for exactly such short inputs (Aumasson and Bernstein, 2012).
+//! extend to others; `SipHash` is a PRF for exactly such short inputs (Aumasson and Bernstein, 2012).
 
 use bytemuck::{Pod, Zeroable};
 

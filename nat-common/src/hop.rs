@@ -41,6 +41,7 @@ impl HopStamp {
     }
 
     /// The same slot, one generation on. Skips the one that would read as [`Self::UNRESOLVED`].
+    #[must_use]
     pub const fn bump(self) -> Self {
         let generation = match (self.word + 1) & GEN_MASK {
             GEN_MASK => 0,

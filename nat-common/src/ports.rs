@@ -32,9 +32,8 @@ impl PortSet {
         if first == 0 || last < first {
             return None;
         }
-        let clipped = hole
-            .map(|(a, b)| (u32::from(a).max(first), u32::from(b).min(last)))
-            .filter(|(a, b)| a <= b);
+        let clipped =
+            hole.map(|(a, b)| (u32::from(a).max(first), u32::from(b).min(last))).filter(|(a, b)| a <= b);
         let (below, hole) = clipped.map_or((last - first + 1, 0), |(a, b)| (a - first, b - a + 1));
         let count = last - first + 1 - hole;
         (count > 0).then(|| Self { first, below, hole, count, prime: next_prime(count) })
@@ -81,9 +80,9 @@ impl Walk {
 }
 
 fn next_prime(n: u32) -> u32 {
-    let is_prime = |c: u32| c >= 2 && (2..).take_while(|d| d * d <= c).all(|d| c % d != 0);
-    // Bertrand's postulate: there is one below 2n.
-    (n.max(2)..).find(|&c| is_prime(c)).unwrap_or(n)
+    let is_prime = |c: u32| (2..256).take_while(|d| d * d <= c).all(|d| !c.is_multiple_of(d));
+    // n is at most 65,535 and the next prime, 65,537, is below 256² + 2; its divisors would be below 256.
+    (n.max(2)..=65_537).find(|&c| is_prime(c)).unwrap_or(65_537)
 }
 
 crate::map_value!(PortSet, Walk);

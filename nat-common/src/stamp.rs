@@ -51,12 +51,14 @@ impl Stamp {
     }
 
     /// This moment as a condemnation.
+    #[must_use]
     #[inline(always)]
     pub const fn dead(self) -> Self {
         Self { ms: self.ms | DEAD }
     }
 
     /// A condemnation that no packet may undo: back-dated past the revival window.
+    #[must_use]
     #[inline(always)]
     pub const fn dead_for_good(self) -> Self {
         Self { ms: (self.ms.wrapping_sub(REVIVE_WINDOW_MS) & MASK) | DEAD }
@@ -79,6 +81,7 @@ impl Stamp {
     }
 
     /// The later of two moments, neither dead.
+    #[must_use]
     #[inline(always)]
     pub const fn later(self, other: Self, now: Self) -> Self {
         if self.age_ms(now) <= other.age_ms(now) { self } else { other }

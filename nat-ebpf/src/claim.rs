@@ -102,7 +102,8 @@ pub fn claim(ctx: &XdpContext, key: &Tuple, pool: &PoolRef, own: u32, search: &m
     search.own = own;
     search.probed = 0;
     search.outcome = Claimed::Exhausted as u32;
-    let destination = Destination { dst: key.dst, dport: key.dport, proto: key.proto, spare: 0, pool: pool.pool };
+    let destination =
+        Destination { dst: key.dst, dport: key.dport, proto: key.proto, spare: 0, pool: pool.pool };
     let known = maps::scarcity(&destination);
     let is_short = match &known {
         Some(k) => k.is_failing != 0 && k.failed.age_ms(clock::now()) < SCARCE_MS,
@@ -112,15 +113,13 @@ pub fn claim(ctx: &XdpContext, key: &Tuple, pool: &PoolRef, own: u32, search: &m
         each(ctx, QUICK_EIPS, quick_step);
     }
     if search.outcome == Claimed::Exhausted as u32 {
-        match known {
-            Some(at) => deep(ctx, search, at),
-            None => {
-                let at = Scarcity { failed: Stamp::default(), member: own, position: 0, steps: 0, is_failing: 0 };
-                maps::remember_scarcity(&destination, &at);
-                if let Some(at) = maps::scarcity(&destination) {
-                    deep(ctx, search, at);
-                }
-            }
+        if known.is_none() {
+            let start =
+                Scarcity { failed: Stamp::default(), member: own, position: 0, steps: 0, is_failing: 0 };
+            maps::remember_scarcity(&destination, &start);
+        }
+        if let Some(at) = known.or_else(|| maps::scarcity(&destination)) {
+            deep(ctx, search, at);
         }
     }
     stats::count(|s| s.probes += u64::from(search.probed));

@@ -1,12 +1,7 @@
 //! A packet from inside that no live flow claims: policy, and the birth of a flow.
 
 use aya_ebpf::programs::XdpContext;
-use nat_common::{
-    Addr, Proto, Reason, Stamp, Tuple,
-    event::EventKind,
-    hash::siphash13,
-    stats::Meter,
-};
+use nat_common::{Addr, Proto, Reason, Stamp, Tuple, event::EventKind, hash::siphash13, stats::Meter};
 
 use crate::{
     budget,
@@ -16,8 +11,7 @@ use crate::{
     hop::{self, Hop, Reach},
     life, log, maps,
     packet::{self, Kind, Packet},
-    scratch,
-    stats,
+    scratch, stats,
 };
 
 /// Decides about the packet.

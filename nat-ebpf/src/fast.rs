@@ -4,12 +4,7 @@
 //! decision is a call out of line, on a miss or for one packet in very many.
 
 use aya_ebpf::{bindings::xdp_action::XDP_TX, programs::XdpContext};
-use nat_common::{
-    EGRESS_KERNEL, Reason, Side, Stamp,
-    stamp::TOUCH_MS,
-    stats::Meter,
-    tcp as flags,
-};
+use nat_common::{EGRESS_KERNEL, Reason, Side, Stamp, stamp::TOUCH_MS, stats::Meter, tcp as flags};
 
 use crate::{
     clock, egress,

@@ -1,5 +1,7 @@
 //! A flow entry in the table, as one CPU among several may touch it.
 
+use core::mem::offset_of;
+
 use nat_common::{Addr, FlowEntry, HopStamp, Stamp, Tuple, hop::Iface};
 
 use crate::atomics;
@@ -8,21 +10,24 @@ use crate::atomics;
 #[derive(Clone, Copy)]
 pub struct Flow(*mut FlowEntry);
 
-/// Reads or writes one field of the entry.
+/// Reads or writes one field of the entry, or takes its address as a word for `atomics`.
 ///
-/// SAFETY of every use: the pointer came from a lookup and was checked for null by the verifier; map memory
-/// stays mapped for the run of the program even when the element is freed and reused meanwhile, and
-/// [`Flow::is_still`] tells after the fact.
+/// Every pointer came from a lookup and was checked for null. Map memory stays mapped for the run of the
+/// program even when the element is freed and reused meanwhile; [`Flow::is_still`] tells after the fact.
 macro_rules! field {
-    ($flow:expr, $name:ident) => {
+    ($flow:expr, $name:ident) => {{
+        // SAFETY: see the macro.
         unsafe { (*$flow.0).$name }
-    };
-    ($flow:expr, $name:ident = $value:expr) => {
-        unsafe { (*$flow.0).$name = $value }
-    };
-    (&raw $flow:expr, $name:ident) => {
+    }};
+    ($flow:expr, $name:ident = $value:expr) => {{
+        let value = $value;
+        // SAFETY: see the macro.
+        unsafe { (*$flow.0).$name = value }
+    }};
+    (&raw $flow:expr, $name:ident) => {{
+        // SAFETY: see the macro.
         unsafe { (&raw mut (*$flow.0).$name).cast::<u32>() }
-    };
+    }};
 }
 
 impl Flow {
@@ -54,8 +59,8 @@ impl Flow {
     /// Both new ports as the first word of a TCP or UDP header.
     #[inline(always)]
     pub fn new_ports(self) -> u32 {
-        // SAFETY: see `field!`; new_sport is at a multiple of 4 and new_dport follows it.
-        unsafe { (&raw const (*self.0).new_sport).cast::<u32>().read() }
+        // SAFETY: see `field!`.
+        unsafe { load(self.0.cast(), offset_of!(FlowEntry, new_sport)) }
     }
 
     /// New identifier of an ICMP query.
@@ -85,8 +90,8 @@ impl Flow {
     /// Both MAC addresses, as the first three words of the Ethernet header.
     #[inline(always)]
     pub fn macs(self) -> [u32; 3] {
-        // SAFETY: see `field!`; dmac is at a multiple of 4 and smac follows it.
-        unsafe { (&raw const (*self.0).dmac).cast::<[u32; 3]>().read() }
+        // SAFETY: see `field!`.
+        unsafe { load(self.0.cast(), offset_of!(FlowEntry, dmac)) }
     }
 
     /// Devmap index, or `EGRESS_KERNEL`.
@@ -152,22 +157,25 @@ impl Flow {
     /// Moves the stamp from `old` to `new`, unless somebody else did first.
     #[inline(always)]
     pub fn restamp(self, old: Stamp, new: Stamp) -> bool {
+        let word = field!(&raw self, last);
         // SAFETY: a valid, 4-aligned field.
-        unsafe { atomics::compare_exchange(field!(&raw self, last), old.ms, new.ms) }
+        unsafe { atomics::compare_exchange(word, old.ms, new.ms) }
     }
 
     /// Sets flags; returns what was seen before.
     #[inline(always)]
     pub fn set_seen(self, flags: u32) -> u32 {
+        let word = field!(&raw self, seen);
         // SAFETY: a valid, 4-aligned field.
-        unsafe { atomics::fetch_or(field!(&raw self, seen), flags) }
+        unsafe { atomics::fetch_or(word, flags) }
     }
 
     /// Clears flags; returns what was seen before.
     #[inline(always)]
     pub fn clear_seen(self, flags: u32) -> u32 {
+        let word = field!(&raw self, seen);
         // SAFETY: a valid, 4-aligned field.
-        unsafe { atomics::fetch_and(field!(&raw self, seen), !flags) }
+        unsafe { atomics::fetch_and(word, !flags) }
     }
 
     /// Starts the flow's life over: age and counters.
@@ -194,10 +202,23 @@ impl Flow {
     }
 }
 
+// Read as words, together with the field that follows.
+const _: () = assert!(offset_of!(FlowEntry, new_sport) % 4 == 0 && offset_of!(FlowEntry, dmac) % 4 == 0);
+
+/// # Safety
+/// `base + offset` is a `T`'s place in an entry.
+#[inline(always)]
+unsafe fn load<T: Copy>(base: *const u8, offset: usize) -> T {
+    // SAFETY: the caller's promise.
+    unsafe { base.add(offset).cast::<T>().read() }
+}
+
 /// Whether a frame was sent to this interface's own station address.
 #[inline(always)]
 pub fn is_for_station(iface: &Iface, dmac: [u8; 6]) -> bool {
-    let [a, b, c, d, e, f] = iface.mac;
-    let [g, h, i, j, k, l] = dmac;
-    (a ^ g) | (b ^ h) | (c ^ i) | (d ^ j) | (e ^ k) | (f ^ l) == 0
+    let mut difference = 0;
+    for (own, sent) in iface.mac.iter().zip(dmac) {
+        difference |= own ^ sent;
+    }
+    difference == 0
 }

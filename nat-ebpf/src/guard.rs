@@ -17,13 +17,13 @@ const VLAN: usize = 4;
 /// Nothing with an inside source leaves an outside interface, but for exempt destinations.
 #[inline(always)]
 pub fn egress(ctx: &TcContext) -> i32 {
-    let Some((src, dst)) = addresses(ctx) else { return TC_ACT_OK as i32 };
+    let Some((src, dst)) = addresses(ctx) else { return TC_ACT_OK };
     if maps::pool(src).is_none() || maps::is_exempt(dst) {
-        return TC_ACT_OK as i32;
+        return TC_ACT_OK;
     }
     // One wire is inside too: what stays between inside addresses is not leaving.
     if maps::is_one_armed() && maps::pool(dst).is_some() {
-        return TC_ACT_OK as i32;
+        return TC_ACT_OK;
     }
     shot()
 }
@@ -32,12 +32,12 @@ pub fn egress(ctx: &TcContext) -> i32 {
 /// answers from exempt destinations.
 #[inline(always)]
 pub fn ingress(ctx: &TcContext) -> i32 {
-    let Some((src, dst)) = addresses(ctx) else { return TC_ACT_OK as i32 };
+    let Some((src, dst)) = addresses(ctx) else { return TC_ACT_OK };
     if maps::pool(dst).is_none() || maps::is_exempt(src) || is_handover(ctx) {
-        return TC_ACT_OK as i32;
+        return TC_ACT_OK;
     }
     if maps::is_one_armed() && maps::pool(src).is_some() {
-        return TC_ACT_OK as i32;
+        return TC_ACT_OK;
     }
     shot()
 }
@@ -75,5 +75,5 @@ fn is_handover(ctx: &TcContext) -> bool {
 #[inline(always)]
 fn shot() -> i32 {
     stats::drop(Reason::Guard);
-    TC_ACT_SHOT as i32
+    TC_ACT_SHOT
 }

@@ -1,8 +1,7 @@
 //! Birth, freshness and revival of flows. Death is the reaper's (`reap.rs`).
 
 use nat_common::{
-    Eip, EipState, FlowEntry, Proto, Reason, Stamp, Tuple,
-    icmp,
+    Eip, EipState, FlowEntry, Proto, Reason, Stamp, Tuple, icmp,
     reap::ended_idle,
     stamp::REVIVE_WINDOW_MS,
     tcp::{self, State},
@@ -112,8 +111,7 @@ pub fn is_active(eip: &Eip) -> bool {
 #[inline(never)]
 pub fn bear(packet: &Packet, reverse: &Tuple, hop: &Hop, now: Stamp) -> Slow {
     let key = &packet.tuple;
-    let becomes =
-        Tuple { src: reverse.dst, dst: key.dst, sport: reverse.dport, dport: key.dport, ..*key };
+    let becomes = Tuple { src: reverse.dst, dst: key.dst, sport: reverse.dport, dport: key.dport, ..*key };
     let Some(entry) = scratch::entry() else { return stats::drop(Reason::TableFull) };
     *entry = FlowEntry::new(key, &becomes, FlowEntry::OUTBOUND, now);
     hop.put(entry);

@@ -5,7 +5,10 @@
 #![no_std]
 #![no_main]
 #![feature(core_intrinsics, asm_experimental_arch)]
-#![expect(internal_features, reason = "atomics.rs: core::sync::atomic has no read-modify-write on this target")]
+#![expect(
+    internal_features,
+    reason = "atomics.rs: core::sync::atomic has no read-modify-write on this target"
+)]
 
 mod atomics;
 mod budget;

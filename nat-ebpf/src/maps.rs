@@ -3,10 +3,7 @@
 use aya_ebpf::{
     Global,
     bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST},
-    btf_maps::{
-        Array, DevMap, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf,
-        lpm_trie::Key,
-    },
+    btf_maps::{Array, DevMap, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, lpm_trie::Key},
     macros::btf_map,
 };
 use nat_common::{

@@ -254,8 +254,9 @@ pub fn embedded_reverse(ctx: &XdpContext, packet: &Packet) -> Option<Tuple> {
     }
     let inner = inner as *mut u8;
     // SAFETY: 28 bytes from `inner` are in bounds.
-    let (ihl, proto, src, dst) =
-        unsafe { (load::<u8>(inner, 0) & 0xf, load::<u8>(inner, 9), load::<Addr>(inner, 12), load::<Addr>(inner, 16)) };
+    let (ihl, proto, src, dst) = unsafe {
+        (load::<u8>(inner, 0) & 0xf, load::<u8>(inner, 9), load::<Addr>(inner, 12), load::<Addr>(inner, 16))
+    };
     let transport = inner as usize + usize::from(ihl) * 4;
     if usize::from(ihl) * 4 < IPV4_MIN || transport + 8 > end {
         return None;
@@ -271,7 +272,15 @@ pub fn embedded_reverse(ctx: &XdpContext, packet: &Packet) -> Option<Tuple> {
             Proto::Tcp | Proto::Udp => (load::<Port>(transport, 0), load::<Port>(transport, 2)),
         }
     };
-    Some(Tuple { src: dst, dst: src, sport: dport, dport: sport, proto, side: packet.tuple.side, spare: [0; 2] })
+    Some(Tuple {
+        src: dst,
+        dst: src,
+        sport: dport,
+        dport: sport,
+        proto,
+        side: packet.tuple.side,
+        spare: [0; 2],
+    })
 }
 
 /// Whether the frame's TTL goes down here, or later in the kernel.

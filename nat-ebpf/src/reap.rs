@@ -116,8 +116,11 @@ fn delete(record: &mut ReapRecord, flow: Flow, pair: Option<Flow>, now: Stamp) -
     record.pair_seen = other.seen;
     maps::remove_flow(&entry.pair_key(&record.key));
     maps::remove_flow(&record.key);
-    let (out, back) =
-        if entry.seen & FlowEntry::OUTBOUND != 0 { (entry.seen, other.seen) } else { (other.seen, entry.seen) };
+    let (out, back) = if entry.seen & FlowEntry::OUTBOUND != 0 {
+        (entry.seen, other.seen)
+    } else {
+        (other.seen, entry.seen)
+    };
     if let Some(proto) = Proto::from_number(record.key.proto) {
         stats::count(|s| {
             s.deaths[proto.index()] += 1;
