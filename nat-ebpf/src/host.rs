@@ -11,7 +11,7 @@ use nat_common::{Proto, Tuple};
 /// `BPF_F_CURRENT_NETNS`: the namespace of the receiving device.
 const CURRENT_NETNS: u64 = u64::MAX;
 
-/// Whether a socket of the host would take a packet with this tuple. TIME_WAIT and listeners count.
+/// Whether a socket of the host would take a packet with this tuple. `TIME_WAIT` and listeners count.
 #[inline(never)]
 pub fn holds(ctx: *mut xdp_md, tuple: &Tuple) -> bool {
     let mut key = bpf_sock_tuple {
