@@ -1,2 +1,52 @@
-//! x
-fn main() {}
+//! `cargo xtask <verb>`: everything a person types in this repository. One file per verb.
+
+mod bpf;
+mod build;
+mod lint;
+mod packages;
+mod privilege;
+mod process;
+mod run;
+mod test;
+mod toolchain;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Build, run and test natgw. Each verb sets up what it needs and says so.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Build the BPF object and the `natgw` binary that embeds it
+    Build(build::Args),
+    /// Run every test that CI runs, or those whose name contains FILTER
+    Test(test::Args),
+    /// Check formatting, lints, documentation and scripts
+    Lint(lint::Args),
+    /// Run the lab on this machine; or, after `--`, `natgw run` on real interfaces
+    Run(run::Args),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().verb {
+        Verb::Build(args) => build::main(&args),
+        Verb::Test(args) => test::main(&args),
+        Verb::Lint(args) => lint::main(&args),
+        Verb::Run(args) => run::main(&args),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            process::say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
