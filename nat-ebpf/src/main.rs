@@ -5,6 +5,7 @@
 #![no_std]
 #![no_main]
 #![feature(core_intrinsics, asm_experimental_arch)]
+#![expect(missing_docs, reason = "the entry macros drop the documentation of the functions they wrap")]
 #![expect(
     internal_features,
     reason = "atomics.rs: core::sync::atomic has no read-modify-write on this target"
