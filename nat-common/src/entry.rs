@@ -65,8 +65,7 @@ impl FlowEntry {
     #[inline(always)]
     pub fn new(key: &Tuple, becomes: &Tuple, seen: u32, now: Stamp) -> Self {
         let ip = Delta::new().dword(key.src.be, becomes.src.be).dword(key.dst.be, becomes.dst.be);
-        let ports =
-            Delta::new().word(key.sport.be, becomes.sport.be).word(key.dport.be, becomes.dport.be);
+        let ports = Delta::new().word(key.sport.be, becomes.sport.be).word(key.dport.be, becomes.dport.be);
         let l4 = if key.proto == Proto::Icmp as u8 {
             // RFC 792: the ICMP checksum covers no pseudo-header.
             ports.fold()

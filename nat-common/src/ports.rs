@@ -32,9 +32,8 @@ impl PortSet {
         if first == 0 || last < first {
             return None;
         }
-        let clipped = hole
-            .map(|(a, b)| (u32::from(a).max(first), u32::from(b).min(last)))
-            .filter(|(a, b)| a <= b);
+        let clipped =
+            hole.map(|(a, b)| (u32::from(a).max(first), u32::from(b).min(last))).filter(|(a, b)| a <= b);
         let (below, hole) = clipped.map_or((last - first + 1, 0), |(a, b)| (a - first, b - a + 1));
         let count = last - first + 1 - hole;
         (count > 0).then(|| Self { first, below, hole, count, prime: next_prime(count) })
