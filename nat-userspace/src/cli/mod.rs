@@ -1,1 +1,3 @@
-//! x
+//! The command line: one file per verb.
+
+pub mod args;
