@@ -87,9 +87,9 @@ pub struct RunArgs {
     /// How to log
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
-    /// Diagnostics from the packet path's slow path; costs nothing when off
-    #[arg(long, value_name = "LEVEL", value_enum, default_value_t = LogLevel::Off)]
-    pub bpf_log: LogLevel,
+    /// Log what the packet path's slow path does, at level debug; without this it is not even in the program
+    #[arg(long)]
+    pub bpf_log: bool,
 }
 
 /// Levels of the log.
@@ -107,20 +107,6 @@ pub enum LogLevel {
     Debug,
     /// And every step.
     Trace,
-}
-
-impl LogLevel {
-    /// Lower-case name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Error => "error",
-            Self::Warn => "warn",
-            Self::Info => "info",
-            Self::Debug => "debug",
-            Self::Trace => "trace",
-        }
-    }
 }
 
 /// Shapes of a log line.
