@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use ipnet::Ipv4Net;
 use nat_common::timeouts::Timeouts;
+use serde::Deserialize;
 
 /// A complete, validated gateway. Nothing in it can be refused any more, short of the host changing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +72,8 @@ pub struct DesiredEip {
 }
 
 /// `xdp = "..."`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
 pub enum XdpChoice {
     /// Native, else generic with a warning.
     #[default]
@@ -82,12 +84,55 @@ pub enum XdpChoice {
     Generic,
 }
 
+impl XdpChoice {
+    /// As in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Native => "native",
+            Self::Generic => "generic",
+        }
+    }
+}
+
 /// `announce = "..."`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
 pub enum Announce {
     /// natgw adds the EIPs to the outside interface as /32 addresses; the kernel answers ARP for them.
     #[default]
     Arp,
     /// The EIPs are routed here, or configured by somebody else.
     None,
+}
+
+impl Announce {
+    /// As in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Arp => "arp",
+            Self::None => "none",
+        }
+    }
+}
+
+/// `profile = "..."` under `[timeouts]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// RFC 4787, 5382, 5508 and 7857.
+    #[default]
+    Rfc,
+    /// 350 s for whatever is idle, as AWS NAT gateways do.
+    Aws,
+}
+
+impl Profile {
+    /// The profile's timeouts.
+    pub const fn timeouts(self) -> Timeouts {
+        match self {
+            Self::Rfc => Timeouts::RFC,
+            Self::Aws => Timeouts::AWS,
+        }
+    }
 }

@@ -1,1 +1,24 @@
-//! x
+//! The data plane as userspace sees it: the BPF object, its pins, programs on interfaces, and map contents.
+//!
+//! Everything lives in pins, so it survives the process: the daemon creates or adopts a [`Datapath`], other
+//! verbs open an [`inspect::Inspect`] on the same pins. All of it is synchronous system calls.
+
+pub mod adopt;
+pub mod attach;
+pub mod batch;
+pub mod configure;
+pub mod error;
+pub mod inspect;
+pub mod load;
+pub mod maps;
+mod netns;
+pub mod object;
+pub mod pins;
+mod plane;
+pub mod reap;
+pub mod register;
+mod sys;
+
+pub use adopt::Adoption;
+pub use error::Error;
+pub use plane::Datapath;

@@ -1,0 +1,366 @@
+//! The command line as typed. Types and their texts only; help, man page and completions come from here.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ipnet::Ipv4Net;
+use nat_common::Proto;
+use nat_common::tcp::State;
+
+use crate::control::config::TIMEOUT_KEYS;
+use crate::control::desired::{Announce, Profile, XdpChoice};
+use crate::control::value::{Eips, Ports, Prefix, Timeout};
+
+/// A NAT gateway in XDP: hosts inside reach the internet through Elastic IPs, nothing outside reaches them.
+#[derive(Debug, Parser)]
+#[command(name = "natgw", version, propagate_version = true, disable_help_subcommand = true)]
+pub struct Cli {
+    /// Which gateway.
+    #[command(flatten)]
+    pub instance: Instance,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Which of the gateways on this host a verb talks to.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Instance")]
+pub struct Instance {
+    /// Directory of the daemon's state
+    #[arg(long, global = true, value_name = "DIR", default_value = "/run/natgw")]
+    pub state_dir: PathBuf,
+    /// Directory of the pinned data plane, on a bpf file system
+    #[arg(long, global = true, value_name = "DIR", default_value = "/sys/fs/bpf/natgw")]
+    pub bpffs: PathBuf,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run a gateway in the foreground until SIGTERM or Ctrl-C
+    Run(RunArgs),
+    /// Validate a configuration and print what it means on this host
+    Check(GatewayFlags),
+    /// Show whether a gateway is up, its interfaces, EIPs, load and faults
+    Status(Output),
+    /// List the flows, or delete some
+    Flows(FlowsArgs),
+    /// Show the counters
+    Stats(StatsArgs),
+    /// Show the Elastic IPs
+    #[command(subcommand)]
+    Eip(EipVerb),
+    /// Take the data plane down
+    Detach(DetachArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// Shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, in roff
+    Man,
+}
+
+/// How to print.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Output {
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `natgw run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// What gateway.
+    #[command(flatten)]
+    pub gateway: GatewayFlags,
+    /// Leave the data plane up when the daemon stops; the next start adopts it
+    #[arg(long)]
+    pub persist: bool,
+    /// What to log
+    #[arg(long, value_name = "LEVEL", value_enum, default_value_t = LogLevel::Info)]
+    pub log_level: LogLevel,
+    /// How to log
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+    /// Log what the packet path's slow path does, at level debug; without this it is not even in the program
+    #[arg(long)]
+    pub bpf_log: bool,
+}
+
+/// Levels of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum LogLevel {
+    /// Nothing.
+    Off,
+    /// What went wrong.
+    Error,
+    /// And what may.
+    Warn,
+    /// And what happens.
+    Info,
+    /// And why.
+    Debug,
+    /// And every step.
+    Trace,
+}
+
+/// Shapes of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people and journald.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Modes that this version has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// A port serves many flows as long as their remote ends differ.
+    EndpointDependent,
+}
+
+/// A gateway on the command line. A flag with one value replaces the file's; one that can be repeated adds.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Gateway")]
+pub struct GatewayFlags {
+    /// Configuration file (TOML); flags come on top of it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Interface towards the clients; may be repeated
+    #[arg(long, value_name = "IF")]
+    pub inside: Vec<String>,
+    /// Interface towards the internet; may be repeated; the same as --inside makes a one-armed gateway
+    #[arg(long, value_name = "IF")]
+    pub outside: Vec<String>,
+    /// Elastic IP, or a range of them, added to the first pool; may be repeated
+    #[arg(long, value_name = "ADDR[/LEN]")]
+    pub eip: Vec<Eips>,
+    /// Inside prefix served by the first pool; may be repeated [default: the inside networks and private ranges]
+    #[arg(long, value_name = "PREFIX")]
+    pub source: Vec<Prefix>,
+    /// Destination that is routed, not translated; may be repeated
+    #[arg(long, value_name = "PREFIX")]
+    pub exempt: Vec<Prefix>,
+    /// Ports that the first pool uses [default: 1024-65535]
+    #[arg(long, value_name = "FIRST-LAST")]
+    pub ports: Option<Ports>,
+    /// Flows at the same time, 288 B of locked memory each [default: sized from memory, at most 1000000]
+    #[arg(long, value_name = "N")]
+    pub max_flows: Option<u64>,
+    /// How a port is chosen
+    #[arg(long, value_enum)]
+    pub mode: Option<Mode>,
+    /// How to attach [default: auto]
+    #[arg(long, value_enum)]
+    pub xdp: Option<XdpChoice>,
+    /// Who answers ARP for the EIPs: natgw adds them to the outside interface, or nobody [default: arp]
+    #[arg(long, value_enum)]
+    pub announce: Option<Announce>,
+    /// Whether pings to an EIP that is the host's own address reach the host [default: true]
+    #[arg(long, value_name = "BOOL")]
+    pub shared_echo: Option<bool>,
+    /// Serve Prometheus metrics at http://ADDR/metrics
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub metrics: Option<SocketAddr>,
+    /// Idle timeouts to start from [default: rfc]
+    #[arg(long, value_enum)]
+    pub profile: Option<Profile>,
+    /// One idle timeout, such as udp=5m; may be repeated
+    #[arg(long, value_name = "KEY=DURATION", value_parser = timeout)]
+    pub timeout: Vec<(&'static str, Timeout)>,
+}
+
+/// `natgw flows`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct FlowsArgs {
+    /// Instead of listing.
+    #[command(subcommand)]
+    pub action: Option<FlowsAction>,
+    /// Which.
+    #[command(flatten)]
+    pub filter: FlowFilter,
+    /// Order: by age or idle time (longest first), packets or bytes (most first)
+    #[arg(long, value_enum, value_name = "FIELD")]
+    pub sort: Option<SortBy>,
+    /// Print at most N flows
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Print only how many there are
+    #[arg(long)]
+    pub count: bool,
+    /// How to print.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `natgw flows <action>`.
+#[derive(Debug, Subcommand)]
+pub enum FlowsAction {
+    /// Delete the flows that match: at least one filter, or --all
+    Delete {
+        /// Which.
+        #[command(flatten)]
+        filter: FlowFilter,
+        /// Delete every flow
+        #[arg(long)]
+        all: bool,
+        /// How to print.
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+/// Which flows. All that is given must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+#[command(next_help_heading = "Filters")]
+pub struct FlowFilter {
+    /// Inside host, address or prefix
+    #[arg(long, value_name = "PREFIX", value_parser = prefix)]
+    pub src: Option<Ipv4Net>,
+    /// Remote host, address or prefix
+    #[arg(long, value_name = "PREFIX", value_parser = prefix)]
+    pub dst: Option<Ipv4Net>,
+    /// Protocol
+    #[arg(long, value_name = "PROTO", value_parser = proto())]
+    pub proto: Option<Proto>,
+    /// Elastic IP
+    #[arg(long, value_name = "ADDR")]
+    pub eip: Option<Ipv4Addr>,
+    /// Port (ICMP: identifier) of the inside host
+    #[arg(long, value_name = "N")]
+    pub sport: Option<u16>,
+    /// Port of the remote host
+    #[arg(long, value_name = "N")]
+    pub dport: Option<u16>,
+    /// State
+    #[arg(long, value_name = "STATE", value_parser = state())]
+    pub state: Option<State>,
+}
+
+impl FlowFilter {
+    /// Whether nothing was asked for, so that every flow matches.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Orders of `natgw flows`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SortBy {
+    /// Oldest first.
+    Age,
+    /// Longest silent first.
+    Idle,
+    /// Most packets first, both directions.
+    Packets,
+    /// Most bytes first, both directions.
+    Bytes,
+}
+
+/// `natgw stats`.
+#[derive(Debug, Args)]
+pub struct StatsArgs {
+    /// How to print.
+    #[command(flatten)]
+    pub output: Output,
+    /// Print again every second, with rates
+    #[arg(long)]
+    pub watch: bool,
+}
+
+/// `natgw eip <verb>`.
+#[derive(Debug, Subcommand)]
+pub enum EipVerb {
+    /// List the EIPs with their ports and flows
+    List(Output),
+}
+
+/// `natgw detach`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct DetachArgs {
+    /// Delete the flows and every other trace too
+    #[arg(long)]
+    pub purge: bool,
+}
+
+fn prefix(text: &str) -> Result<Ipv4Net, crate::control::value::ValueError> {
+    text.parse::<Prefix>().map(|p| p.0)
+}
+
+fn timeout(text: &str) -> Result<(&'static str, Timeout), String> {
+    let (key, value) = text.split_once('=').ok_or("write KEY=DURATION, such as udp=5m")?;
+    let key = TIMEOUT_KEYS
+        .into_iter()
+        .find(|k| *k == key)
+        .ok_or_else(|| format!("there is no timeout \"{key}\"; there are {}", TIMEOUT_KEYS.join(" ")))?;
+    value.parse().map(|t| (key, t)).map_err(|e: crate::control::value::ValueError| e.to_string())
+}
+
+fn proto() -> impl clap::builder::TypedValueParser<Value = Proto> {
+    PossibleValuesParser::new(Proto::ALL.map(Proto::name))
+        .try_map(|name| Proto::ALL.into_iter().find(|p| p.name() == name).ok_or("no such protocol"))
+}
+
+fn state() -> impl clap::builder::TypedValueParser<Value = State> {
+    PossibleValuesParser::new(State::ALL.map(State::name))
+        .try_map(|name| State::ALL.into_iter().find(|s| s.name() == name).ok_or("no such state"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flows_takes_filters_or_delete_with_filters() {
+        let cli = Cli::try_parse_from(["natgw", "flows", "--src", "10.0.0.2", "--proto", "tcp", "--json"]);
+        let Verb::Flows(flows) = cli.expect("valid").verb else { panic!("flows") };
+        assert_eq!(flows.filter.src, Some("10.0.0.2/32".parse().expect("prefix")));
+        assert_eq!(flows.filter.proto, Some(Proto::Tcp));
+        let cli = Cli::try_parse_from(["natgw", "flows", "delete", "--state", "closed", "--state-dir", "/x"]);
+        let cli = cli.expect("valid");
+        assert_eq!(cli.instance.state_dir, PathBuf::from("/x"));
+        let Verb::Flows(FlowsArgs { action: Some(FlowsAction::Delete { filter, all, .. }), .. }) = cli.verb
+        else {
+            panic!("delete")
+        };
+        assert_eq!((filter.state, all), (Some(State::Closed), false));
+    }
+
+    #[test]
+    fn wrong_values_name_their_flag() {
+        for args in [
+            ["--ports", "2000-1000"],
+            ["--eip", "203.0.113.17/29"],
+            ["--source", "10.0.0.0/33"],
+            ["--timeout", "udp=0s"],
+            ["--timeout", "sctp=5m"],
+            ["--mode", "endpoint-independent"],
+            ["--metrics", "9464"],
+        ] {
+            let error = Cli::try_parse_from(["natgw", "run", args[0], args[1]]).expect_err(args[1]);
+            assert!(error.to_string().contains(args[0]), "{error}");
+            assert_eq!(error.exit_code(), 2);
+        }
+    }
+
+    #[test]
+    fn verbs_of_later_versions_are_not_offered() {
+        for verb in ["reload", "forward", "top", "trace"] {
+            assert!(Cli::try_parse_from(["natgw", verb]).is_err(), "{verb}");
+        }
+    }
+}

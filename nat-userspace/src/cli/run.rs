@@ -1,0 +1,49 @@
+//! `natgw run`: from what was typed to a running daemon. Everything is validated before the host is touched.
+
+use tracing_subscriber::filter::LevelFilter;
+
+use super::args::{Instance, LogFormat, LogLevel, RunArgs};
+use crate::control;
+use crate::daemon::{self, AtExit, Options};
+use crate::datapath::load;
+use crate::net::facts::HostFacts;
+
+/// Runs a gateway until it is told to stop.
+pub async fn run(instance: &Instance, args: &RunArgs) -> anyhow::Result<()> {
+    let config = control::load(args.gateway.config.as_deref(), &args.gateway)?;
+    let gateway = config.resolve(&HostFacts::read().await?)?;
+    start_logging(args);
+    let options = Options {
+        state_dir: instance.state_dir.clone(),
+        bpffs: instance.bpffs.clone(),
+        at_exit: if args.persist { AtExit::Persist } else { AtExit::TakeDown },
+        log: if args.bpf_log { load::LogLevel::Debug } else { load::LogLevel::Off },
+    };
+    Ok(daemon::run(gateway, options).await?)
+}
+
+/// To standard error. Without times under systemd: journald has its own.
+fn start_logging(args: &RunArgs) {
+    let level = if args.bpf_log { args.log_level.max(LogLevel::Debug) } else { args.log_level };
+    let level = match level {
+        LogLevel::Off => LevelFilter::OFF,
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    let builder = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(super::table::Paint::stderr() == super::table::Paint::Colour)
+        .with_target(false)
+        .with_max_level(level);
+    let journald = std::env::var_os("JOURNAL_STREAM").is_some();
+    // Installing fails only when something else in this process already did: then that is the log. It also
+    // takes what libraries say through `log`, aya-log's messages from the packet path among them.
+    let _ = match (args.log_format, journald) {
+        (LogFormat::Json, _) => builder.json().try_init(),
+        (LogFormat::Text, true) => builder.without_time().try_init(),
+        (LogFormat::Text, false) => builder.try_init(),
+    };
+}

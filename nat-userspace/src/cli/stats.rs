@@ -1,0 +1,146 @@
+//! `natgw stats`: the counters.
+
+use std::io::{IsTerminal as _, Write};
+use std::time::Duration;
+
+use super::args::{Instance, StatsArgs};
+use super::table::{Align, Paint, bits_per_second, bytes, float, percent, table};
+use crate::datapath::inspect::Inspect;
+use crate::export::stats::{Meters, StatsView};
+
+/// Between two redraws of `--watch`.
+const REDRAW: Duration = Duration::from_secs(1);
+
+/// Prints the counters, with `--watch` until interrupted.
+pub async fn run(instance: &Instance, args: &StatsArgs, out: &mut dyn Write) -> anyhow::Result<()> {
+    let inspect = super::open(instance)?;
+    let mut last = read(&inspect)?;
+    print(&last, None, args, out)?;
+    while args.watch {
+        tokio::time::sleep(REDRAW).await;
+        let now = read(&inspect)?;
+        if !args.output.json && std::io::stdout().is_terminal() {
+            // Cursor home, erase to the end: no flicker.
+            write!(out, "\x1b[H\x1b[J")?;
+        }
+        print(&now, Some(&last), args, out)?;
+        last = now;
+    }
+    Ok(())
+}
+
+fn read(inspect: &Inspect) -> anyhow::Result<StatsView> {
+    Ok(StatsView::new(&inspect.stats()?, inspect.capacity()?))
+}
+
+fn print(
+    now: &StatsView,
+    before: Option<&StatsView>,
+    args: &StatsArgs,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    if args.output.json {
+        serde_json::to_writer(&mut *out, now)?;
+        writeln!(out)?;
+    } else {
+        out.write_all(render(now, before, Paint::stdout()).as_bytes())?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// `before`, one second earlier, adds rates.
+fn render(now: &StatsView, before: Option<&StatsView>, paint: Paint) -> String {
+    let mut text = traffic(now, before, paint);
+    let c = &now.connections;
+    let f = &now.flows;
+    text += &format!(
+        "\n{}  {} attempts, {} established, {} idle timeouts, {} port allocation errors\n",
+        paint.bold("connections"),
+        c.attempts,
+        c.established,
+        c.idle_timeouts,
+        now.port_allocation_errors
+    );
+    text += &format!(
+        "{}        {} tcp, {} udp, {} icmp; {} of {} ({})\n\n",
+        paint.bold("flows"),
+        f.tcp,
+        f.udp,
+        f.icmp,
+        f.total(),
+        f.capacity,
+        percent(f.total(), f.capacity)
+    );
+    text + &drops(now, before, paint)
+}
+
+fn traffic(now: &StatsView, before: Option<&StatsView>, paint: Paint) -> String {
+    let mut columns = vec![("TRAFFIC", Align::Left), ("PACKETS", Align::Right), ("BYTES", Align::Right)];
+    if before.is_some() {
+        columns.extend([("PACKETS/S", Align::Right), ("RATE", Align::Right)]);
+    }
+    let delta =
+        |now: &Meters, before: &Meters, i: usize| now.named()[i].1.saturating_sub(before.named()[i].1);
+    let names = ["received from inside", "sent to outside", "received from outside", "sent to inside"];
+    let rows: Vec<Vec<String>> = (0..names.len())
+        .map(|i| {
+            let (packets, octets) = (now.packets.named()[i].1, now.bytes.named()[i].1);
+            let mut row = vec![names[i].to_owned(), packets.to_string(), bytes(octets)];
+            if let Some(before) = before {
+                row.push(delta(&now.packets, &before.packets, i).to_string());
+                row.push(bits_per_second(float(delta(&now.bytes, &before.bytes, i))));
+            }
+            row
+        })
+        .collect();
+    table(&columns, &rows, paint)
+}
+
+fn drops(now: &StatsView, before: Option<&StatsView>, paint: Paint) -> String {
+    let seen = now.drops.0.iter().enumerate().filter(|(_, (_, n))| *n > 0);
+    let rows: Vec<Vec<String>> = seen
+        .map(|(i, (reason, n))| {
+            let mut row = vec![reason.name().to_owned(), n.to_string()];
+            if let Some(before) = before {
+                row.push(n.saturating_sub(before.drops.0[i].1).to_string());
+            }
+            row.push(reason.text().to_owned());
+            row
+        })
+        .collect();
+    if rows.is_empty() {
+        return "no packet has been dropped\n".to_owned();
+    }
+    let mut columns = vec![("DROPPED", Align::Left), ("PACKETS", Align::Right)];
+    if before.is_some() {
+        columns.push(("PER S", Align::Right));
+    }
+    columns.push(("MEANING", Align::Left));
+    table(&columns, &rows, paint)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytemuck::Zeroable as _;
+    use nat_common::Reason;
+    use nat_common::stats::Stats;
+
+    use super::*;
+
+    #[test]
+    fn a_page_for_people() {
+        let mut stats = Stats::zeroed();
+        stats.packets = [1, 2, 3, 4];
+        stats.bytes = [1024, 2048, 3072, 4096];
+        stats.births = [2, 1, 0];
+        let before = StatsView::new(&stats, 1000);
+        let quiet = render(&before, None, Paint::Plain);
+        assert!(quiet.contains("no packet has been dropped") && !quiet.contains("RATE"), "{quiet}");
+        stats.drops[Reason::Ttl as usize] = 7;
+        stats.bytes[0] += 125_000;
+        let page = render(&StatsView::new(&stats, 1000), Some(&before), Paint::Plain);
+        assert!(page.contains("1.0 Mbit/s") && page.contains("3 of 1000 (0.3 %)"), "{page}");
+        assert!(page.contains("from outside, TTL used up"), "{page}");
+    }
+}

@@ -1,0 +1,312 @@
+//! `natgw status`: is there a gateway, what does it carry, and what is wrong with it.
+
+use std::fmt::Write as _;
+use std::io::Write;
+use std::net::Ipv4Addr;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::Duration;
+
+use nat_common::stats::Stats;
+use nat_common::{HopStamp, Reason};
+use serde::Serialize;
+
+use super::args::{Instance, Output};
+use super::table::{Paint, bits_per_second, float, percent};
+use crate::datapath::Error as DatapathError;
+use crate::datapath::inspect::Inspect;
+use crate::export::stats::{FlowCounts, StatsView};
+use crate::net::state::{Interface, RunState, StateDir};
+
+/// Between the two samples that rates are computed from.
+const SAMPLE: Duration = Duration::from_millis(500);
+
+/// Flows looked at for unresolved hops: enough to notice, few enough to be quick.
+const HOPS_LOOKED_AT: u64 = 10_000;
+
+/// What `natgw status --json` prints.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StatusView {
+    /// Packets are being translated.
+    pub up: bool,
+    /// The daemon's process, `None` when it is not running.
+    pub pid: Option<u32>,
+    /// When it started, in seconds since the epoch.
+    pub started: Option<u64>,
+    /// Version that runs.
+    pub version: Option<String>,
+    /// The data plane stays when the daemon stops.
+    pub persist: bool,
+    /// Managed interfaces.
+    pub interfaces: Vec<InterfaceView>,
+    /// Elastic IPs.
+    pub eips: Vec<Ipv4Addr>,
+    /// Flows now, and room for them.
+    pub flows: FlowCounts,
+    /// Traffic now.
+    pub rates: Rates,
+    /// What is wrong, one sentence each; empty when all is well.
+    pub faults: Vec<String>,
+}
+
+/// A managed interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct InterfaceView {
+    /// What the daemon recorded.
+    #[serde(flatten)]
+    pub recorded: Interface,
+    /// Whether it is there.
+    pub present: bool,
+    /// Whether XDP is attached to it.
+    pub attached: bool,
+}
+
+/// Per second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Rates {
+    /// Packets from inside to outside.
+    pub packets_out: f64,
+    /// Packets from outside to inside.
+    pub packets_in: f64,
+    /// Bytes from inside to outside.
+    pub bytes_out: f64,
+    /// Bytes from outside to inside.
+    pub bytes_in: f64,
+    /// Flows born.
+    pub new_flows: f64,
+    /// Packets dropped.
+    pub drops: f64,
+}
+
+/// Prints the status; fails when there is no gateway.
+pub async fn run(instance: &Instance, output: Output, out: &mut dyn Write) -> anyhow::Result<()> {
+    let inspect = match super::open(instance) {
+        Ok(inspect) => inspect,
+        Err(e) => {
+            let absent = matches!(e.downcast_ref(), Some(DatapathError::NotUp { .. }));
+            if output.json && absent {
+                writeln!(out, "{}", serde_json::json!({ "up": false }))?;
+            }
+            return Err(e);
+        }
+    };
+    let first = inspect.stats()?;
+    tokio::time::sleep(SAMPLE).await;
+    let status = look(instance, &inspect, &first)?;
+    if output.json {
+        serde_json::to_writer(&mut *out, &status)?;
+        writeln!(out)?;
+    } else {
+        out.write_all(render(&status, Paint::stdout()).as_bytes())?;
+    }
+    Ok(())
+}
+
+fn look(instance: &Instance, inspect: &Inspect, first: &Stats) -> anyhow::Result<StatusView> {
+    let stats = inspect.stats()?;
+    let attached = super::pins(instance)?.attached()?;
+    let state = recorded(&instance.state_dir)?;
+    let pid = state.as_ref().map(|s| s.pid).filter(|pid| is_natgw(*pid));
+    let recorded = state.as_ref().map(|s| s.interfaces.clone()).unwrap_or_default();
+    let interfaces: Vec<InterfaceView> = recorded
+        .into_iter()
+        .map(|recorded| InterfaceView {
+            present: nix::net::if_::if_nametoindex(recorded.name.as_str()).is_ok(),
+            attached: attached.contains(&recorded.name),
+            recorded,
+        })
+        .collect();
+    let flows = StatsView::new(&stats, inspect.capacity()?).flows;
+    let mut status = StatusView {
+        up: !attached.is_empty(),
+        pid,
+        started: state.as_ref().map(|s| s.started),
+        version: state.as_ref().map(|s| s.version.clone()),
+        persist: state.as_ref().is_some_and(|s| s.persist),
+        interfaces,
+        eips: inspect.eips()?.iter().map(|(addr, _)| Ipv4Addr::from(*addr)).collect(),
+        flows,
+        rates: rates(first, &stats),
+        faults: Vec::new(),
+    };
+    status.faults = faults(&status, &stats, unresolved(inspect)?);
+    Ok(status)
+}
+
+/// The daemon's record, when there is one. Looking does not create the directory.
+fn recorded(dir: &Path) -> anyhow::Result<Option<RunState>> {
+    if !dir.is_dir() {
+        return Ok(None);
+    }
+    Ok(StateDir::open(dir)?.read()?)
+}
+
+/// Whether a process of natgw has this id. An id may have been given to another program by now.
+fn is_natgw(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == "natgw")
+}
+
+fn rates(first: &Stats, second: &Stats) -> Rates {
+    let seconds = SAMPLE.as_secs_f64();
+    let delta = |now: u64, then: u64| float(now.saturating_sub(then)) / seconds;
+    let sum = |values: &[u64]| values.iter().sum::<u64>();
+    Rates {
+        packets_out: delta(second.packets[1], first.packets[1]),
+        packets_in: delta(second.packets[3], first.packets[3]),
+        bytes_out: delta(second.bytes[1], first.bytes[1]),
+        bytes_in: delta(second.bytes[3], first.bytes[3]),
+        new_flows: delta(sum(&second.births), sum(&first.births)),
+        drops: delta(sum(&second.drops), sum(&first.drops)),
+    }
+}
+
+/// How many of the first flows wait for a next hop, and how many were looked at.
+fn unresolved(inspect: &Inspect) -> anyhow::Result<(u64, u64)> {
+    let (mut waiting, mut seen) = (0, 0);
+    inspect.flows(&mut |flow| {
+        seen += 1;
+        waiting += u64::from(flow.out.hop == HopStamp::UNRESOLVED);
+        if seen < HOPS_LOOKED_AT { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok((waiting, seen))
+}
+
+fn faults(status: &StatusView, stats: &Stats, (waiting, seen): (u64, u64)) -> Vec<String> {
+    let mut faults = Vec::new();
+    if !status.up {
+        faults.push("the data plane is attached to no interface; start `natgw run`".to_owned());
+    }
+    if status.pid.is_none() {
+        faults.push(
+            "the daemon is not running: flows go on, but none is collected and neighbours are not watched; start \
+             `natgw run` to take over"
+                .to_owned(),
+        );
+    }
+    for interface in &status.interfaces {
+        let name = &interface.recorded.name;
+        if !interface.present {
+            faults.push(format!("interface {name} does not exist any more"));
+        } else if !interface.attached {
+            faults.push(format!("interface {name} has no XDP program; see the daemon's log"));
+        }
+    }
+    if waiting > 0 {
+        faults.push(format!(
+            "{waiting} of {seen} flows have no resolved next hop; see `ip neigh` and `ip route`"
+        ));
+    }
+    if stats.port_allocation_errors > 0 {
+        let n = stats.port_allocation_errors;
+        faults.push(format!("{n} flows found no free port since start; add an EIP to the pool"));
+    }
+    let full = stats.drops[Reason::TableFull as usize];
+    if full > 0 {
+        faults.push(format!(
+            "{full} packets dropped since start because the flow table was full; raise max_flows"
+        ));
+    }
+    faults
+}
+
+fn render(status: &StatusView, paint: Paint) -> String {
+    let mut text = String::new();
+    let head = if status.up { paint.green("up") } else { paint.red("down") };
+    let daemon = match (status.pid, status.started) {
+        (Some(pid), Some(started)) => {
+            let now = std::time::UNIX_EPOCH.elapsed().map_or(0, |t| t.as_secs());
+            let since = super::table::seconds(float(now.saturating_sub(started)));
+            format!("daemon pid {pid}, since {since}")
+        }
+        _ => "no daemon".to_owned(),
+    };
+    let r = &status.rates;
+    // Writing to a String cannot fail.
+    let mut line = |label: &str, value: String| {
+        let _ = writeln!(text, "{} {value}", paint.bold(&format!("{label:<11}")));
+    };
+    line("gateway", format!("{head}, {daemon}"));
+    for InterfaceView { recorded, .. } in &status.interfaces {
+        let mode = format!("{:?}, {:?} XDP", recorded.side, recorded.xdp_mode).to_lowercase();
+        line("interface", format!("{} ({})", recorded.name, mode.replace("xdp", "XDP")));
+    }
+    let eips: Vec<String> = status.eips.iter().map(ToString::to_string).collect();
+    line("eips", eips.join(" "));
+    let (flows, room) = (status.flows.total(), status.flows.capacity);
+    line("flows", format!("{flows} of {room} ({})", percent(flows, room)));
+    line("out", format!("{:.0} packets/s, {}", r.packets_out, bits_per_second(r.bytes_out)));
+    line("in", format!("{:.0} packets/s, {}", r.packets_in, bits_per_second(r.bytes_in)));
+    line("new flows", format!("{:.0}/s", r.new_flows));
+    line("drops", format!("{:.0}/s", r.drops));
+    for fault in &status.faults {
+        let _ = writeln!(text, "{} {fault}", paint.red("fault      "));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use bytemuck::Zeroable as _;
+
+    use super::*;
+    use crate::net::state::{InterfaceSide, XdpMode};
+
+    fn healthy() -> StatusView {
+        let recorded = Interface {
+            name: "eth0".to_owned(),
+            ifindex: 2,
+            side: InterfaceSide::Outside,
+            xdp_mode: XdpMode::Native,
+        };
+        StatusView {
+            up: true,
+            pid: Some(7),
+            started: Some(0),
+            version: Some("0.1.0".to_owned()),
+            persist: false,
+            interfaces: vec![InterfaceView { recorded, present: true, attached: true }],
+            eips: vec![Ipv4Addr::new(203, 0, 113, 10)],
+            flows: FlowCounts { tcp: 1, udp: 2, icmp: 0, capacity: 1000 },
+            rates: Rates::default(),
+            faults: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn every_fault_says_what_to_do() {
+        let status = healthy();
+        let mut stats = Stats::zeroed();
+        assert!(faults(&status, &stats, (0, 10)).is_empty());
+        stats.port_allocation_errors = 3;
+        stats.drops[Reason::TableFull as usize] = 4;
+        let mut bad = StatusView { up: false, pid: None, ..status };
+        bad.interfaces[0].present = false;
+        let faults = faults(&bad, &stats, (5, 10)).join("\n");
+        for part in
+            ["natgw run", "not running", "eth0 does not exist", "5 of 10", "add an EIP", "raise max_flows"]
+        {
+            assert!(faults.contains(part), "{faults}");
+        }
+    }
+
+    #[test]
+    fn rates_are_per_second() {
+        let (first, mut second) = (Stats::zeroed(), Stats::zeroed());
+        (second.packets[1], second.bytes[3], second.births[0]) = (50, 500, 5);
+        let rates = rates(&first, &second);
+        let near = |a: f64, b: f64| (a - b).abs() < 1e-9;
+        assert!(
+            near(rates.packets_out, 100.0) && near(rates.bytes_in, 1000.0) && near(rates.new_flows, 10.0)
+        );
+    }
+
+    #[test]
+    fn a_page_and_a_document() {
+        let page = render(&healthy(), Paint::Plain);
+        assert!(page.contains("up, daemon pid 7") && page.contains("eth0 (outside, native XDP)"), "{page}");
+        let json = serde_json::to_value(healthy()).expect("serializes");
+        assert_eq!(json["interfaces"][0]["name"], "eth0");
+        assert_eq!(json["interfaces"][0]["xdp_mode"], "native");
+        assert_eq!(json["flows"]["capacity"], 1000);
+    }
+}

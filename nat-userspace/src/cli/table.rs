@@ -1,0 +1,180 @@
+//! How tables, units and colours look. What is in them is each verb's business.
+
+use std::io::IsTerminal as _;
+
+use comfy_table::{CellAlignment, Table};
+
+/// Colours only on a terminal, and not when `NO_COLOR` says so (<https://no-color.org>).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Paint {
+    /// ANSI escapes.
+    Colour,
+    /// Bytes as they are.
+    Plain,
+}
+
+impl Paint {
+    /// For standard output.
+    pub fn stdout() -> Self {
+        Self::for_stream(std::io::stdout().is_terminal())
+    }
+
+    /// For standard error.
+    pub fn stderr() -> Self {
+        Self::for_stream(std::io::stderr().is_terminal())
+    }
+
+    fn for_stream(terminal: bool) -> Self {
+        let refused = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+        if terminal && !refused { Self::Colour } else { Self::Plain }
+    }
+
+    /// For headings.
+    pub fn bold(self, text: &str) -> String {
+        self.wrap("1", text)
+    }
+
+    /// For what is wrong.
+    pub fn red(self, text: &str) -> String {
+        self.wrap("31", text)
+    }
+
+    /// For what is right.
+    pub fn green(self, text: &str) -> String {
+        self.wrap("32", text)
+    }
+
+    fn wrap(self, code: &str, text: &str) -> String {
+        match self {
+            Self::Colour => format!("\x1b[{code}m{text}\x1b[0m"),
+            Self::Plain => text.to_owned(),
+        }
+    }
+}
+
+/// On which side a column's cells stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Align {
+    /// Texts.
+    Left,
+    /// Numbers.
+    Right,
+}
+
+/// Columns without lines, as `ip` and `conntrack` print them; ends with a line feed.
+pub fn table(columns: &[(&str, Align)], rows: &[Vec<String>], paint: Paint) -> String {
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_header(columns.iter().map(|(name, _)| name));
+    for row in rows {
+        table.add_row(row);
+    }
+    for (column, (_, align)) in table.column_iter_mut().zip(columns) {
+        column.set_padding((0, 2));
+        column.set_cell_alignment(match align {
+            Align::Left => CellAlignment::Left,
+            Align::Right => CellAlignment::Right,
+        });
+    }
+    let text = table.to_string();
+    let lines = text.lines().map(str::trim_end).enumerate();
+    lines.map(|(n, line)| if n == 0 { paint.bold(line) } else { line.to_owned() } + "\n").collect()
+}
+
+/// Bytes with a binary unit: `5.0 KiB`.
+pub fn bytes(n: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if n < 1024 {
+        return format!("{n} B");
+    }
+    let mut value = float(n);
+    let mut unit = "B";
+    for next in UNITS {
+        // 1023.95 would be printed as 1024.0.
+        if value < 1023.95 {
+            break;
+        }
+        (value, unit) = (value / 1024.0, next);
+    }
+    format!("{value:.1} {unit}")
+}
+
+/// A rate in bits per second with a decimal unit: `1.2 Mbit/s`.
+pub fn bits_per_second(bytes_per_second: f64) -> String {
+    let mut value = bytes_per_second * 8.0;
+    for unit in ["bit/s", "kbit/s", "Mbit/s", "Gbit/s"] {
+        if value < 999.95 {
+            return format!("{value:.1} {unit}");
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.1} Tbit/s")
+}
+
+/// Seconds, as short as they are still told apart: `0.3s`, `42s`, `2h04m`.
+pub fn seconds(s: f64) -> String {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "ages are finite and not negative"
+    )]
+    let whole = s as u64;
+    match whole {
+        0..10 => format!("{s:.1}s"),
+        10..120 => format!("{whole}s"),
+        120..7200 => format!("{}m{:02}s", whole / 60, whole % 60),
+        7200..172_800 => format!("{}h{:02}m", whole / 3600, whole / 60 % 60),
+        _ => format!("{}d{:02}h", whole / 86_400, whole / 3600 % 24),
+    }
+}
+
+/// A share: `0.0 %`.
+pub fn percent(part: u64, whole: u64) -> String {
+    if whole == 0 { "-".to_owned() } else { format!("{:.1} %", 100.0 * float(part) / float(whole)) }
+}
+
+/// A count for display.
+#[expect(clippy::cast_precision_loss, reason = "for display, to three digits")]
+pub fn float(n: u64) -> f64 {
+    n as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units() {
+        for (n, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1_048_575, "1.0 MiB"),
+            (5120, "5.0 KiB"),
+            (u64::MAX, "16.0 EiB"),
+        ] {
+            assert_eq!(bytes(n), text);
+        }
+        assert_eq!(bits_per_second(0.0), "0.0 bit/s");
+        assert_eq!(bits_per_second(125_000.0), "1.0 Mbit/s");
+        for (s, text) in [(0.31, "0.3s"), (42.9, "42s"), (7439.7, "2h03m"), (130.0, "2m10s"), (2e5, "2d07h")]
+        {
+            assert_eq!(seconds(s), text);
+        }
+        assert_eq!(percent(1, 4), "25.0 %");
+        assert_eq!(percent(1, 0), "-");
+    }
+
+    #[test]
+    fn columns_line_up_without_trailing_blanks() {
+        let rows = [vec!["tcp".to_owned(), "5".to_owned()], vec!["icmp".to_owned(), "1234".to_owned()]];
+        let text = table(&[("PROTO", Align::Left), ("PACKETS", Align::Right)], &rows, Paint::Plain);
+        assert_eq!(text, "PROTO  PACKETS\ntcp          5\nicmp      1234\n");
+    }
+
+    #[test]
+    fn colours_wrap_the_text() {
+        assert_eq!(Paint::Plain.red("x"), "x");
+        assert_eq!(Paint::Colour.red("x"), "\x1b[31mx\x1b[0m");
+    }
+}

@@ -1,0 +1,158 @@
+//! The configuration file as it is written. What it means is in [`super::config`].
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::desired::{Announce, Profile, XdpChoice};
+use super::error::Error;
+use super::origin::Text;
+use super::value::{Eips, Ports, Prefix, Timeout};
+
+/// The whole file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct File {
+    pub(super) mode: Option<Spanned<String>>,
+    pub(super) filtering: Option<Spanned<String>>,
+    pub(super) max_flows: Option<Spanned<u64>>,
+    pub(super) xdp: Option<XdpChoice>,
+    pub(super) announce: Option<Announce>,
+    pub(super) shared_echo: Option<bool>,
+    pub(super) interfaces: Interfaces,
+    pub(super) pool: Vec<Spanned<Pool>>,
+    pub(super) exempt: Exempt,
+    pub(super) forward: Option<Spanned<Vec<toml::Table>>>,
+    pub(super) timeouts: TimeoutTable,
+    pub(super) limits: Limits,
+    pub(super) metrics: Metrics,
+    pub(super) flow_log: Option<Spanned<toml::Table>>,
+}
+
+/// `[interfaces]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Interfaces {
+    pub(super) inside: Vec<Spanned<String>>,
+    pub(super) outside: Vec<Spanned<String>>,
+}
+
+/// `[[pool]]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Pool {
+    pub(super) name: Option<String>,
+    pub(super) eips: Vec<Spanned<Eips>>,
+    pub(super) sources: Vec<Spanned<Prefix>>,
+    pub(super) ports: Option<Spanned<Ports>>,
+}
+
+/// `[exempt]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Exempt {
+    pub(super) destinations: Vec<Prefix>,
+}
+
+/// `[timeouts]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct TimeoutTable {
+    pub(super) profile: Option<Profile>,
+    pub(super) tcp_new: Option<Timeout>,
+    pub(super) tcp_established: Option<Timeout>,
+    pub(super) tcp_closing: Option<Timeout>,
+    pub(super) tcp_closed: Option<Timeout>,
+    pub(super) udp_unreplied: Option<Timeout>,
+    pub(super) udp: Option<Timeout>,
+    pub(super) icmp: Option<Timeout>,
+}
+
+/// `[limits]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Limits {
+    pub(super) flows_per_client: Option<Spanned<u64>>,
+    pub(super) new_flows_per_client_per_second: Option<Spanned<u64>>,
+}
+
+/// `[metrics]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Metrics {
+    pub(super) listen: Option<SocketAddr>,
+}
+
+/// Reads `text`, which stands in the file `path`.
+pub(super) fn parse<'a>(path: &Path, text: &'a str) -> Result<(File, Text<'a>), Error> {
+    let source = Text { path: path.into(), text };
+    let file: File = toml::from_str(text).map_err(|e| Error::Syntax {
+        at: source.origin(e.span().unwrap_or(0..0)),
+        message: in_our_words(e.message()),
+    })?;
+    refuse_what_is_to_come(&file, &source)?;
+    Ok((file, source))
+}
+
+/// serde calls keys fields, and lists what it expected in one long breath.
+fn in_our_words(message: &str) -> String {
+    let line = message.trim().replace('\n', " ");
+    let Some(rest) = line.strip_prefix("unknown field ") else { return line };
+    match rest.split_once(", expected ") {
+        Some((key, known)) => {
+            format!("unknown key {key}; known here: {}", known.trim_start_matches("one of "))
+        }
+        None => format!("unknown key {rest}"),
+    }
+}
+
+/// Keys and values of the documented configuration that this version cannot honour: better no gateway than
+/// one that ignores what it was told. Values that mean "off" are fine.
+fn refuse_what_is_to_come(file: &File, source: &Text<'_>) -> Result<(), Error> {
+    if let Some(mode) = &file.mode {
+        only(mode, "mode", "endpoint-dependent", &["endpoint-independent"], source)?;
+    }
+    if let Some(filtering) = &file.filtering {
+        let later = ["endpoint-independent", "address-dependent"];
+        only(filtering, "filtering", "address-and-port-dependent", &later, source)?;
+    }
+    let unsupported =
+        |span, what: String, remedy| Error::Unsupported { at: source.origin(span), what, remedy };
+    for (key, limit) in [
+        ("limits.flows_per_client", &file.limits.flows_per_client),
+        ("limits.new_flows_per_client_per_second", &file.limits.new_flows_per_client_per_second),
+    ] {
+        if let Some(limit) = limit.as_ref().filter(|l| *l.get_ref() != 0) {
+            let what = format!("{key} = {}", limit.get_ref());
+            return Err(unsupported(limit.span(), what, "write 0 (no limit) or leave it out"));
+        }
+    }
+    if let Some(forward) = file.forward.as_ref().filter(|f| !f.get_ref().is_empty()) {
+        return Err(unsupported(forward.span(), "[[forward]]".to_owned(), "remove the table"));
+    }
+    if let Some(log) = &file.flow_log {
+        return Err(unsupported(log.span(), "[flow_log]".to_owned(), "remove the table"));
+    }
+    Ok(())
+}
+
+fn only(
+    value: &Spanned<String>,
+    key: &str,
+    supported: &str,
+    later: &[&str],
+    source: &Text<'_>,
+) -> Result<(), Error> {
+    let text = value.get_ref().as_str();
+    let at = || source.origin(value.span());
+    if text == supported {
+        Ok(())
+    } else if later.contains(&text) {
+        let remedy = "leave the key out";
+        Err(Error::Unsupported { at: at(), what: format!("{key} = \"{text}\""), remedy })
+    } else {
+        Err(Error::Syntax { at: at(), message: format!("unknown value \"{text}\"; write \"{supported}\"") })
+    }
+}

@@ -1,0 +1,323 @@
+//! Every refusal names the key and the line (or the flag); what is accepted means what the file says.
+
+use std::error::Error as _;
+use std::path::Path;
+
+use ipnet::Ipv4Net;
+use nat_common::timeouts::Timeouts;
+
+use super::config::Config;
+use super::desired::{Announce, DesiredEip, Gateway, XdpChoice};
+use super::error::Error;
+use super::render::to_toml;
+use crate::cli::args::{Cli, GatewayFlags, Verb};
+use crate::net::facts::{Address, HostFacts, Link};
+
+fn host() -> HostFacts {
+    let link = |index, name: &str, ethernet| Link {
+        name: name.to_owned(),
+        index,
+        mac: [2, 0, 0, 0, 0, 1],
+        mtu: 1500,
+        up: true,
+        ethernet,
+    };
+    let address = |index, net: &str| Address { index, net: net.parse().expect("prefix") };
+    HostFacts {
+        links: vec![
+            link(1, "lo", false),
+            link(2, "eth0", true),
+            link(3, "eth1", true),
+            link(4, "eth2", true),
+            link(5, "wg0", false),
+        ],
+        addresses: vec![
+            address(1, "127.0.0.1/8"),
+            address(2, "203.0.113.2/24"),
+            address(3, "10.0.0.1/24"),
+            address(4, "192.168.7.1/24"),
+        ],
+        ephemeral: (32768, 60999),
+        memory_available: 8 << 30,
+    }
+}
+
+fn flags(args: &[&str]) -> GatewayFlags {
+    use clap::Parser as _;
+    let cli = Cli::parse_from(["natgw", "check"].iter().chain(args));
+    let Verb::Check(flags) = cli.verb else { panic!("check") };
+    flags
+}
+
+fn resolve(text: &str, args: &[&str]) -> Result<Gateway, Error> {
+    Config::parse(Path::new("natgw.toml"), text, &flags(args))?.resolve(&host())
+}
+
+fn refusal(text: &str) -> String {
+    let error = resolve(text, &[]).expect_err(text);
+    let message = error.to_string();
+    assert!(!message.contains('\n'), "one line: {message}");
+    message
+}
+
+const SIDES: &str = "[interfaces]\ninside = [\"eth1\"]\noutside = [\"eth0\"]\n";
+
+/// A valid file whose last line is line 6, with `more` after it.
+fn after(more: &str) -> String {
+    format!("{SIDES}[[pool]]\nname = \"a\"\neips = [\"203.0.113.10\"]\n{more}")
+}
+
+#[test]
+fn refusals_that_name_key_and_line() {
+    let big = after("sources = [\"10.0.0.0/8\"]\n");
+    for (text, parts) in [
+        ("colour = 1\n".to_owned(), &["natgw.toml line 1, colour", "unknown key `colour`"][..]),
+        (after("port = \"1-2\"\n"), &["line 7, pool.port", "unknown key `port`", "`ports`"]),
+        ("a = = 1\n".to_owned(), &["natgw.toml line 1"]),
+        ("max_flows = \"many\"\n".to_owned(), &["line 1, max_flows", "string"]),
+        (format!("max_flows = -1\n{}", after("")), &["line 1, max_flows"]),
+        (format!("max_flows = 0\n{}", after("")), &["line 1, max_flows", "at least 1"]),
+        (format!("max_flows = 4_000_000_000\n{}", after("")), &["line 1, max_flows", "MiB", "at most"]),
+        (format!("xdp = \"fast\"\n{}", after("")), &["line 1, xdp", "native"]),
+        (format!("announce = \"bgp\"\n{}", after("")), &["line 1, announce", "arp"]),
+        (after("ports = \"2000-1000\"\n"), &["line 7, pool.ports", "empty"]),
+        (after("ports = \"0-100\"\n"), &["line 7, pool.ports", "empty"]),
+        (after("ports = \"all\"\n"), &["line 7, pool.ports", "FIRST-LAST"]),
+        (after("sources = [\"10.0.0.0/40\"]\n"), &["line 7, pool.sources", "prefix"]),
+        (
+            after("sources = [\"203.0.113.0/24\"]\n"),
+            &["line 6, pool.eips", "203.0.113.10", "line 7, pool.sources"],
+        ),
+        (after("[timeouts]\nudp = \"0s\"\n"), &["line 8, timeouts.udp", "at least 1s"]),
+        (after("[timeouts]\nudp = \"13d\"\n"), &["line 8, timeouts.udp", "at most 12d"]),
+        (after("[timeouts]\nudp = \"soon\"\n"), &["line 8, timeouts.udp", "no duration"]),
+        (after("[timeouts]\nudp = 300\n"), &["line 8, timeouts.udp"]),
+        (after("[timeouts]\nsctp = \"5m\"\n"), &["line 8, timeouts.sctp", "unknown key"]),
+        (after("[timeouts]\nprofile = \"gcp\"\n"), &["line 8, timeouts.profile", "aws"]),
+        (after("[metrics]\nlisten = \"9464\"\n"), &["line 8, metrics.listen"]),
+        (after("[exempt]\ndestinations = [\"x\"]\n"), &["line 8, exempt.destinations"]),
+        (
+            format!("{big}[[pool]]\nname = \"b\"\neips = [\"203.0.113.11\"]\nsources = [\"10.1.0.0/16\"]\n"),
+            &["line 11, pool.sources", "10.1.0.0/16", "overlaps 10.0.0.0/8", "line 7, pool.sources"],
+        ),
+        (
+            format!("{big}[[pool]]\nname = \"b\"\neips = [\"203.0.113.11\"]\n"),
+            &["line 8", "pool \"b\" has no sources"],
+        ),
+        (
+            format!(
+                "{big}[[pool]]\nname = \"b\"\neips = [\"203.0.113.8/29\"]\nsources = [\"172.16.0.0/12\"]\n"
+            ),
+            &["line 10, pool.eips", "203.0.113.10 is already in pool \"a\"", "line 6, pool.eips"],
+        ),
+        (
+            format!(
+                "{big}[[pool]]\nname = \"a\"\neips = [\"203.0.113.11\"]\nsources = [\"172.16.0.0/12\"]\n"
+            ),
+            &["line 8", "two pools called \"a\""],
+        ),
+        (
+            format!("{big}[[pool]]\nname = \"b\"\nsources = [\"172.16.0.0/12\"]\n"),
+            &["line 8", "pool \"b\" has no EIPs"],
+        ),
+        (
+            format!("{SIDES}[[pool]]\neips = [\"203.0.113.10\", \"203.0.113.10\"]\n"),
+            &["line 5, pool.eips", "already in pool \"default\""],
+        ),
+        (format!("{SIDES}[[pool]]\neips = [\"224.0.0.1\"]\n"), &["line 5, pool.eips", "multicast"]),
+        (format!("{SIDES}[[pool]]\neips = [\"127.0.0.1\"]\n"), &["line 5, pool.eips", "loopback"]),
+        (
+            format!("{SIDES}[[pool]]\neips = [\"203.0.113.10/24\"]\n"),
+            &["line 5, pool.eips", "203.0.113.0/24"],
+        ),
+        (format!("{SIDES}[[pool]]\neips = [\"10.0.0.0/8\"]\n"), &["line 5, pool.eips", "4096"]),
+        (
+            format!("{SIDES}[[pool]]\neips = [\"10.0.0.1\"]\n"),
+            &["line 5, pool.eips", "line 2, interfaces.inside"],
+        ),
+        (format!("{SIDES}[[pool]]\neips = [\"10.0.0.77\"]\n"), &["line 5, pool.eips", "10.0.0.0/24"]),
+        (
+            format!("{SIDES}[[pool]]\neips = [\"203.0.113.2\"]\nports = \"40000-50000\"\n"),
+            &["line 6, pool.ports", "203.0.113.2", "32768-60999"],
+        ),
+        (
+            "[interfaces]\ninside = [\"eth9\"]\noutside = [\"eth0\"]\n".to_owned(),
+            &["line 2, interfaces.inside", "\"eth9\" does not exist"],
+        ),
+        (
+            "[interfaces]\ninside = [\"eth1\"]\noutside = [\"wg0\"]\n".to_owned(),
+            &["line 3, interfaces.outside", "\"wg0\" is not an Ethernet interface"],
+        ),
+    ] {
+        let message = refusal(&text);
+        for part in parts {
+            assert!(message.contains(part), "\"{message}\" does not say \"{part}\"");
+        }
+    }
+}
+
+#[test]
+fn what_is_missing_is_asked_for() {
+    assert!(refusal("").contains("no inside interface"));
+    assert!(refusal("[interfaces]\ninside = [\"eth1\"]\n").contains("no outside interface"));
+    assert!(refusal(SIDES).contains("no EIP is configured"));
+    assert!(refusal(&format!("{SIDES}[[pool]]\nname = \"a\"\n")).contains("no EIP is configured"));
+}
+
+#[test]
+fn keys_of_later_versions_are_refused_unless_they_mean_off() {
+    for (text, key) in [
+        ("mode = \"endpoint-independent\"\n".to_owned(), "line 1, mode"),
+        ("filtering = \"address-dependent\"\n".to_owned(), "line 1, filtering"),
+        (after("[limits]\nflows_per_client = 5\n"), "line 8, limits.flows_per_client"),
+        (after("[limits]\nnew_flows_per_client_per_second = 5\n"), "line 8, limits.new_flows"),
+        (after("[[forward]]\nproto = \"tcp\"\n"), "line 7, forward"),
+        (after("[flow_log]\nfile = \"/x\"\n"), "line 7, flow_log"),
+    ] {
+        let message = refusal(&text);
+        assert!(message.contains(key) && message.contains("not supported by this version"), "{message}");
+    }
+    let off = format!(
+        "mode = \"endpoint-dependent\"\nfiltering = \"address-and-port-dependent\"\n{}",
+        after("[limits]\nflows_per_client = 0\nnew_flows_per_client_per_second = 0\n")
+    );
+    assert!(resolve(&off, &[]).is_ok());
+    assert!(refusal("mode = \"fast\"\n").contains("unknown value \"fast\""));
+}
+
+#[test]
+fn refusals_of_flags_name_the_flag() {
+    let base = ["--inside", "eth1", "--outside", "eth0", "--eip", "203.0.113.10"];
+    for (more, parts) in [
+        (["--inside", "eth9"], ["--inside", "does not exist"]),
+        (["--outside", "lo"], ["--outside", "not an Ethernet"]),
+        (["--eip", "203.0.113.8/29"], ["--eip", "already in pool"]),
+        (["--source", "203.0.0.0/16"], ["--source", "inside prefix"]),
+        (["--max-flows", "0"], ["--max-flows", "at least 1"]),
+    ] {
+        let args: Vec<&str> = base.iter().chain(&more).copied().collect();
+        let message = resolve("", &args).expect_err(more[1]).to_string();
+        assert!(parts.iter().all(|p| message.contains(p)), "{message}");
+    }
+}
+
+#[test]
+fn flags_come_on_top_of_the_file() {
+    let file = after("ports = \"5000-6000\"\n[timeouts]\nprofile = \"aws\"\nudp = \"5m\"\n");
+    let args = [
+        "--inside",
+        "eth2",
+        "--eip",
+        "203.0.113.11",
+        "--ports",
+        "7000-8000",
+        "--xdp",
+        "generic",
+        "--announce",
+        "none",
+        "--profile",
+        "rfc",
+        "--timeout",
+        "icmp=30s",
+        "--max-flows",
+        "1000",
+        "--exempt",
+        "10.9.0.0/16",
+        "--metrics",
+        "127.0.0.1:9464",
+        "--shared-echo",
+        "false",
+    ];
+    let gateway = resolve(&file, &args).expect("valid");
+    assert_eq!(gateway.inside, ["eth1", "eth2"]);
+    assert_eq!(gateway.pools.len(), 1);
+    assert_eq!(gateway.pools[0].eips.len(), 2);
+    assert_eq!(gateway.pools[0].ports, (7000, 8000));
+    assert_eq!((gateway.xdp, gateway.announce), (XdpChoice::Generic, Announce::None));
+    assert_eq!((gateway.max_flows, gateway.shared_echo), (1000, false));
+    let expected = Timeouts { icmp: 30_000, udp: 300_000, ..Timeouts::RFC }.with_shortest();
+    assert_eq!(gateway.timeouts, expected);
+    assert_eq!(gateway.timeouts.shortest, 30_000);
+}
+
+#[test]
+fn sources_that_nobody_gave_are_found() {
+    let nets = |texts: &[&str]| texts.iter().map(|t| t.parse().expect("prefix")).collect::<Vec<Ipv4Net>>();
+    let gateway = resolve(&after(""), &[]).expect("valid");
+    assert_eq!(
+        gateway.pools[0].sources,
+        nets(&["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"])
+    );
+    // A private network outside, with the EIP in it: not an inside prefix.
+    let upstream = ["--inside", "eth1", "--outside", "eth2", "--eip", "192.168.7.9"];
+    let gateway = resolve("", &upstream).expect("valid");
+    assert_eq!(gateway.pools[0].sources, nets(&["10.0.0.0/8", "172.16.0.0/12", "100.64.0.0/10"]));
+    // One-armed: the wire's own network stays out when it has the EIP, and in when it has not.
+    let one_armed = ["--inside", "eth2", "--outside", "eth2", "--eip", "192.168.7.1"];
+    let gateway = resolve("", &one_armed).expect("valid");
+    assert!(gateway.is_one_armed());
+    assert_eq!(gateway.pools[0].sources, nets(&["10.0.0.0/8", "172.16.0.0/12", "100.64.0.0/10"]));
+    let gateway =
+        resolve("", &["--inside", "eth2", "--outside", "eth2", "--eip", "203.0.113.10"]).expect("valid");
+    assert!(gateway.pools[0].sources.contains(&"192.168.0.0/16".parse().expect("prefix")));
+}
+
+#[test]
+fn the_table_is_sized_from_memory() {
+    let with_memory = |bytes| {
+        let facts = HostFacts { memory_available: bytes, ..host() };
+        let config = Config::parse(Path::new("f"), &after(""), &GatewayFlags::default()).expect("reads");
+        config.resolve(&facts).expect("valid").max_flows
+    };
+    assert_eq!(with_memory(64 << 30), 1_000_000);
+    assert_eq!(with_memory(288 << 20), 262_144);
+    assert_eq!(with_memory(0), 1024);
+}
+
+#[test]
+fn what_check_prints_means_the_same_gateway() {
+    let file = after("[exempt]\ndestinations = [\"10.9.0.0/16\"]\n[metrics]\nlisten = \"[::1]:9464\"\n");
+    for args in
+        [&[][..], &["--eip", "203.0.113.2"], &["--eip", "203.0.113.16/29", "--timeout", "udp=1m500ms"]]
+    {
+        let gateway = resolve(&file, args).expect("valid");
+        let printed = to_toml(&gateway);
+        assert_eq!(resolve(&printed, &[]).expect(&printed), gateway, "{printed}");
+    }
+}
+
+#[test]
+fn check_says_what_sharing_an_eip_costs() {
+    let gateway = resolve(&after(""), &["--eip", "203.0.113.2"]).expect("valid");
+    let shared =
+        DesiredEip { addr: "203.0.113.2".parse().expect("address"), host_ports: Some((32768, 60999)) };
+    assert_eq!(gateway.pools[0].eips[1], shared);
+    let printed = to_toml(&gateway);
+    assert!(printed.contains("# 203.0.113.2 is shared"), "{printed}");
+    assert!(printed.contains("32768-60999, NAT has 36280"), "{printed}");
+}
+
+#[test]
+fn an_unreadable_file_is_named() {
+    let error =
+        super::load(Some(Path::new("/nonexistent/natgw.toml")), &GatewayFlags::default()).expect_err("no");
+    assert!(error.to_string().contains("/nonexistent/natgw.toml") && error.source().is_some());
+}
+
+#[test]
+fn the_example_is_valid_and_says_what_it_means() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../natgw.example.toml");
+    let text = std::fs::read_to_string(&path).expect("the example is there");
+    let gateway = resolve(&text, &[]).expect("the example is valid");
+    assert_eq!(gateway.interfaces(), ["eth1", "eth0"]);
+    // Its commented lines are what holds without them.
+    let defaults = resolve(&after(""), &[]).expect("valid");
+    assert_eq!(
+        (gateway.timeouts, gateway.xdp, gateway.announce),
+        (defaults.timeouts, defaults.xdp, defaults.announce)
+    );
+    let uncommented: String =
+        text.lines().map(|l| l.strip_prefix("#: ").unwrap_or(l)).fold(String::new(), |t, l| t + l + "\n");
+    let spelled_out = resolve(&uncommented, &[]).expect(&uncommented);
+    assert_eq!(spelled_out.timeouts, gateway.timeouts);
+}

@@ -1,0 +1,66 @@
+//! `natgw detach`: takes a data plane down that no daemon owns any more.
+
+use std::path::Path;
+
+use super::Error;
+use crate::datapath::attach;
+use crate::datapath::pins::Pins;
+use crate::net::neighbours::Keeper;
+use crate::net::state::StateDir;
+use crate::net::sysctls::Sysctls;
+use crate::net::{addresses, bpffs};
+
+/// How thorough to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Leave {
+    /// The state directory itself stays.
+    #[default]
+    StateDir,
+    /// Not a trace.
+    Nothing,
+}
+
+/// What was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detached {
+    /// A data plane, which is gone now.
+    DataPlane,
+    /// None; remains of a run, if any, were removed.
+    Nothing,
+}
+
+/// Takes the data plane down, in the order in which a daemon does. Refused while a daemon runs.
+pub async fn detach(state_dir: &Path, bpffs_path: &Path, leave: Leave) -> Result<Detached, Error> {
+    let had_state_dir = state_dir.is_dir();
+    let state = StateDir::open(state_dir)?;
+    let lock = state.try_lock()?;
+    let root = bpffs::resolve(bpffs_path)?;
+    let pins = Pins::new(&root);
+    let found = if pins.exist() || !pins.other_versions()?.is_empty() {
+        Detached::DataPlane
+    } else {
+        Detached::Nothing
+    };
+    let pin_lock = pins.lock()?;
+    let recorded = state.read()?;
+    if recorded.is_some_and(|s| s.is_of_this_namespace().unwrap_or(false)) {
+        Sysctls::restore_saved(&state)?;
+        addresses::remove_all_eips(&state).await?;
+    }
+    attach::detach_xdp(&pins)?;
+    if found == Detached::DataPlane {
+        Keeper::new().await?.unmanage_all().await?;
+    }
+    attach::detach_filters(&pins)?;
+    pins.remove_all()?;
+    drop(pin_lock);
+    bpffs::unmount_if_ours(&root)?;
+    state.clear()?;
+    drop(lock);
+    if leave == Leave::Nothing || !had_state_dir {
+        // Somebody else may keep files there, or start a gateway right now.
+        let _ = std::fs::remove_file(state.path().join("lock"));
+        let _ = std::fs::remove_dir(state.path());
+    }
+    Ok(found)
+}

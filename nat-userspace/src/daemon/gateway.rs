@@ -1,0 +1,259 @@
+//! A gateway that is up: the data plane and what was changed on the host for it, in the order that leaks nothing.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use super::{AtExit, Error, Options};
+use crate::control::desired::{Announce, Gateway, XdpChoice};
+use crate::datapath::attach::XdpModeUsed;
+use crate::datapath::pins::Pins;
+use crate::datapath::register::side_of;
+use crate::datapath::{Adoption, Datapath};
+use crate::net::facts::{HostFacts, Link};
+use crate::net::neighbours::Keeper;
+use crate::net::state::{Interface, InterfaceSide, Lock, RunState, StateDir, XdpMode};
+use crate::net::sysctls::Sysctls;
+use crate::net::{addresses, bpffs};
+
+/// A gateway that is up.
+pub(super) struct Running {
+    pub(super) gateway: Gateway,
+    pub(super) plane: Datapath,
+    state: StateDir,
+    bpffs: PathBuf,
+    interfaces: Vec<Interface>,
+    _lock: Lock,
+}
+
+impl Running {
+    /// Brings the gateway up, adopting what an earlier run left. When that fails, nothing is left behind, except
+    /// an adopted data plane, which keeps translating as it did.
+    pub(super) async fn start(gateway: Gateway, options: &Options) -> Result<(Self, Adoption), Error> {
+        let state = StateDir::open(&options.state_dir)?;
+        let lock = state.try_lock()?;
+        let bpffs = bpffs::resolve(&options.bpffs)?;
+        record_start(&state, &gateway, options, &bpffs)?;
+        let before = state.read()?.map(|s| s.interfaces).unwrap_or_default();
+
+        let links = links(&gateway).await?;
+        apply_sysctls(&gateway, &links, &state)?;
+        let created = Datapath::create_or_adopt(&Pins::new(&bpffs), &gateway, options.log);
+        let (plane, adoption) = match created {
+            Ok(created) => created,
+            Err(e) => {
+                undo_sysctls(&state, &before);
+                return Err(e.into());
+            }
+        };
+        let mut running = Self { gateway, plane, state, bpffs, interfaces: Vec::new(), _lock: lock };
+        match running.bring_up(&links).await {
+            Ok(()) => Ok((running, adoption)),
+            Err(e) if adoption == Adoption::Adopted => {
+                tracing::warn!("the data plane of the earlier run stays up; `natgw detach` takes it down");
+                running.plane.persist();
+                Err(e)
+            }
+            Err(e) => {
+                running.stop(None).await.unwrap_or_else(|e| tracing::error!("while cleaning up: {e}"));
+                Err(e)
+            }
+        }
+    }
+
+    async fn bring_up(&mut self, links: &[Link]) -> Result<(), Error> {
+        let indices: Vec<u32> = links.iter().map(|l| l.index).collect();
+        self.plane.unregister_others(&indices)?;
+        for link in links {
+            self.plane.register(link, side_of(&self.gateway, &link.name))?;
+        }
+        for link in links.iter().filter(|l| self.gateway.outside.contains(&l.name)) {
+            self.plane.guard(link)?;
+        }
+        for link in links {
+            self.attach_xdp(link).await?;
+        }
+        let managed = self.gateway.interfaces();
+        for name in self.plane.detach_others(&managed, &self.gateway.outside)? {
+            tracing::info!(interface = name, "detached: the configuration no longer names it");
+        }
+        self.plane.retire_leftovers()?;
+        self.add_eips(links).await?;
+        self.plane.bump_all()?;
+        self.record_interfaces()
+    }
+
+    async fn attach_xdp(&mut self, link: &Link) -> Result<(), Error> {
+        let used = self.plane.attach(link, side_of(&self.gateway, &link.name), self.gateway.xdp).await?;
+        if used == XdpModeUsed::Generic && self.gateway.xdp == XdpChoice::Auto {
+            tracing::warn!(
+                interface = link.name,
+                "its driver does not run XDP, so packets pass through the slower generic XDP"
+            );
+        }
+        let xdp_mode = match used {
+            XdpModeUsed::Native => XdpMode::Native,
+            XdpModeUsed::Generic => XdpMode::Generic,
+        };
+        let (inside, outside) =
+            (self.gateway.inside.contains(&link.name), self.gateway.outside.contains(&link.name));
+        let side = match (inside, outside) {
+            (true, true) => InterfaceSide::Both,
+            (true, false) => InterfaceSide::Inside,
+            (false, _) => InterfaceSide::Outside,
+        };
+        self.interfaces.retain(|i| i.name != link.name);
+        self.interfaces.push(Interface { name: link.name.clone(), ifindex: link.index, side, xdp_mode });
+        Ok(())
+    }
+
+    /// An interface of the gateway came (back): everything that start does for it, in the same order.
+    pub(super) async fn attach(&mut self, link: &Link) -> Result<(), Error> {
+        let present: Vec<Link> = HostFacts::read().await?.links;
+        apply_sysctls(&self.gateway, &present, &self.state)?;
+        self.plane.register(link, side_of(&self.gateway, &link.name))?;
+        if self.gateway.outside.contains(&link.name) {
+            self.plane.guard(link)?;
+        }
+        self.attach_xdp(link).await?;
+        self.add_eips(&present).await?;
+        self.plane.bump_all()?;
+        self.record_interfaces()
+    }
+
+    /// An interface of the gateway is gone.
+    pub(super) fn forget(&mut self, index: u32, name: &str) -> Result<(), Error> {
+        self.interfaces.retain(|i| i.ifindex != index);
+        self.plane.detach(name, index)?;
+        self.plane.bump_all()?;
+        self.record_interfaces()
+    }
+
+    /// The interface's address changed.
+    pub(super) fn readdress(&mut self, link: &Link) -> Result<(), Error> {
+        self.plane.register(link, side_of(&self.gateway, &link.name))?;
+        Ok(self.plane.bump_all()?)
+    }
+
+    /// Announces natgw's EIPs on an interface that came up again.
+    pub(super) async fn announce_eips(&self, name: &str) {
+        if self.gateway.announce == Announce::Arp && self.gateway.outside.iter().any(|o| o == name) {
+            if let Err(e) = addresses::announce(name, &self.state).await {
+                tracing::warn!("{e}");
+            }
+        }
+    }
+
+    /// Interfaces that are attached.
+    pub(super) fn interfaces(&self) -> &[Interface] {
+        &self.interfaces
+    }
+
+    /// The pins.
+    pub(super) fn pins(&self) -> &Pins {
+        self.plane.pins()
+    }
+
+    async fn add_eips(&self, links: &[Link]) -> Result<(), Error> {
+        let wanted = eips(&self.gateway);
+        let stale: Vec<Ipv4Addr> = self
+            .state
+            .read()?
+            .map(|s| s.addresses.into_iter().map(|a| a.addr).collect::<Vec<_>>())
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|a| self.gateway.announce == Announce::None || !wanted.contains(a))
+            .collect();
+        addresses::remove_eips(&stale, &self.state).await?;
+        let outside = present(&self.gateway.outside, links);
+        if self.gateway.announce == Announce::Arp && !outside.is_empty() {
+            addresses::add_eips(&wanted, &outside, &self.state).await?;
+        }
+        Ok(())
+    }
+
+    fn record_interfaces(&self) -> Result<(), Error> {
+        Ok(self.state.update(|s| s.interfaces.clone_from(&self.interfaces))?)
+    }
+
+    /// Leaves everything up for the next start.
+    pub(super) fn persist(self) -> Result<(), Error> {
+        tracing::info!("the data plane stays up; `natgw detach` takes it down");
+        self.plane.persist();
+        Ok(())
+    }
+
+    /// Undoes everything. EIPs go before XDP, or the host would answer for them; the guards go last, so that no
+    /// inside address leaks while the kernel forwards by itself. Goes on after an error and returns the first.
+    pub(super) async fn stop(self, keeper: Option<Keeper>) -> Result<(), Error> {
+        let Self { gateway: _, mut plane, state, bpffs, interfaces: _, _lock } = self;
+        let mut result: Result<(), Error> = Sysctls::restore_saved(&state).map_err(Error::from);
+        result = result.and(addresses::remove_all_eips(&state).await.map_err(Error::from));
+        result = result.and(plane.detach_xdp().map_err(Error::from));
+        if let Some(mut keeper) = keeper {
+            result = result.and(keeper.unmanage_all().await.map_err(Error::from));
+        }
+        result = result.and(plane.teardown().map_err(Error::from));
+        result = result.and(bpffs::unmount_if_ours(&bpffs).map_err(Error::from));
+        if result.is_ok() {
+            state.clear()?;
+        }
+        result
+    }
+}
+
+fn record_start(
+    state: &StateDir,
+    gateway: &Gateway,
+    options: &Options,
+    bpffs: &std::path::Path,
+) -> Result<(), Error> {
+    let fresh = RunState::here()?;
+    let keep = match state.read()? {
+        Some(old) => old.is_of_this_namespace()?,
+        None => false,
+    };
+    if !keep {
+        state.write(&fresh)?;
+    }
+    state.update(|s| {
+        s.version = fresh.version;
+        s.pid = fresh.pid;
+        s.started = fresh.started;
+        bpffs.clone_into(&mut s.bpffs);
+        s.eips = eips(gateway);
+        s.persist = options.at_exit == AtExit::Persist;
+    })?;
+    Ok(())
+}
+
+/// After a start that failed before it changed the data plane: sysctls go back, unless an earlier run's data plane
+/// still needs them.
+fn undo_sysctls(state: &StateDir, before: &[Interface]) {
+    if before.is_empty() {
+        if let Err(e) = Sysctls::restore_saved(state).and_then(|()| state.clear()) {
+            tracing::error!("while cleaning up: {e}");
+        }
+    }
+}
+
+async fn links(gateway: &Gateway) -> Result<Vec<Link>, Error> {
+    let facts = HostFacts::read().await?;
+    gateway
+        .interfaces()
+        .into_iter()
+        .map(|name| facts.link(name).cloned().ok_or_else(|| Error::NoInterface(name.to_owned())))
+        .collect()
+}
+
+fn apply_sysctls(gateway: &Gateway, links: &[Link], state: &StateDir) -> Result<(), Error> {
+    Sysctls::apply(&present(&gateway.inside, links), &present(&gateway.outside, links), state)?;
+    Ok(())
+}
+
+fn present<'a>(names: &'a [String], links: &[Link]) -> Vec<&'a str> {
+    names.iter().map(String::as_str).filter(|n| links.iter().any(|l| l.name == *n)).collect()
+}
+
+fn eips(gateway: &Gateway) -> Vec<Ipv4Addr> {
+    gateway.pools.iter().flat_map(|p| &p.eips).map(|e| e.addr).collect()
+}

@@ -1,0 +1,227 @@
+//! Reacting to the host: hops are resolved again when it matters, interfaces that come back are attached again.
+
+use std::collections::{HashMap, HashSet};
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use nat_common::Addr;
+use nat_common::hop::slot_of;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
+
+use super::Error;
+use super::gateway::Running;
+use super::neighbours::Neighbours;
+use super::wait;
+use crate::net::facts::{HostFacts, Link};
+use crate::net::watch::{HostEvent, Watch};
+
+/// Between looks at what should be kept and attached.
+const TICK: Duration = Duration::from_secs(3);
+
+/// A burst of route changes makes flows resolve their hops this often at most.
+const BUMP_PAUSE: Duration = Duration::from_millis(50);
+
+/// After a neighbour was lost, when to see to it again.
+const SOON: Duration = Duration::from_millis(100);
+
+/// The host as seen by a running gateway.
+pub(super) struct Host {
+    pub(super) running: Running,
+    watch: Watch,
+    neighbours: Neighbours,
+    /// Ethernet addresses that flows may have cached.
+    known: HashMap<(u32, Ipv4Addr), [u8; 6]>,
+    tick: Interval,
+    bump_at: Option<Instant>,
+    last_bump: Instant,
+    refresh_at: Option<Instant>,
+    /// Interfaces whose failure to attach was logged.
+    complained: HashSet<String>,
+}
+
+/// Why the daemon woke up.
+pub(super) enum Wake {
+    /// The host changed.
+    Event(HostEvent),
+    /// Hops are to be resolved again.
+    Bump,
+    /// Neighbours are to be looked at.
+    Refresh,
+    /// Time passed.
+    Tick,
+}
+
+impl Host {
+    /// `watch` was opened before the gateway was started, so that no change in between is missed.
+    pub(super) async fn new(running: Running, watch: Watch) -> Result<Self, Error> {
+        let mut neighbours = match Neighbours::new(running.pins()).await {
+            Ok(neighbours) => neighbours,
+            Err(e) => {
+                running.stop(None).await.unwrap_or_else(|e| tracing::error!("while cleaning up: {e}"));
+                return Err(e);
+            }
+        };
+        neighbours.refresh(&indices(&running)).await;
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Ok(Self {
+            running,
+            watch,
+            neighbours,
+            known: HashMap::new(),
+            tick,
+            bump_at: None,
+            last_bump: Instant::now(),
+            refresh_at: None,
+            complained: HashSet::new(),
+        })
+    }
+
+    /// Waits for something to do. Dropping the future loses nothing.
+    pub(super) async fn wake(&mut self) -> Result<Wake, Error> {
+        tokio::select! {
+            event = self.watch.next() => event.map(Wake::Event).ok_or(Error::WatchEnded),
+            () = wait::maybe(self.bump_at.map(sleep_until)) => Ok(Wake::Bump),
+            () = wait::maybe(self.refresh_at.map(sleep_until)) => Ok(Wake::Refresh),
+            _ = self.tick.tick() => Ok(Wake::Tick),
+        }
+    }
+
+    /// Does what there is to do; to be awaited to its end.
+    pub(super) async fn handle(&mut self, wake: Wake) -> Result<(), Error> {
+        match wake {
+            Wake::Event(event) => self.event(event).await,
+            Wake::Bump => {
+                self.bump_at = None;
+                self.last_bump = Instant::now();
+                Ok(self.running.plane.bump_all()?)
+            }
+            Wake::Refresh => {
+                self.refresh().await;
+                Ok(())
+            }
+            Wake::Tick => {
+                self.attach_missing().await?;
+                self.refresh().await;
+                Ok(())
+            }
+        }
+    }
+
+    async fn event(&mut self, event: HostEvent) -> Result<(), Error> {
+        match event {
+            HostEvent::Neighbour { ifindex, addr, usable, lladdr } => {
+                self.neighbour(ifindex, addr, lladdr.filter(|_| usable))?;
+            }
+            HostEvent::LinkGone { index, name } => {
+                if self.running.interfaces().iter().any(|i| i.ifindex == index) {
+                    tracing::warn!(interface = name, "interface is gone; natgw waits for it to come back");
+                    self.running.forget(index, &name)?;
+                }
+                self.known.retain(|(i, _), _| *i != index);
+            }
+            HostEvent::LinkUp { name, .. } => {
+                self.link(&name).await?;
+                self.running.announce_eips(&name).await;
+                self.bump_soon();
+            }
+            HostEvent::LinkChanged { name, .. } => {
+                self.link(&name).await?;
+                self.bump_soon();
+            }
+            HostEvent::Overrun => {
+                self.known.clear();
+                self.bump_soon();
+            }
+            HostEvent::Routes | HostEvent::Addresses | HostEvent::Rules => self.bump_soon(),
+        }
+        Ok(())
+    }
+
+    /// `lladdr`: `None` when the neighbour cannot be reached any more.
+    fn neighbour(&mut self, ifindex: u32, addr: Ipv4Addr, lladdr: Option<[u8; 6]>) -> Result<(), Error> {
+        let before = match lladdr {
+            Some(lladdr) => self.known.insert((ifindex, addr), lladdr),
+            None => self.known.remove(&(ifindex, addr)),
+        };
+        if before == lladdr && lladdr.is_some() {
+            return Ok(());
+        }
+        if lladdr.is_none() {
+            self.neighbours.lost(ifindex, addr.into());
+            self.refresh_at.get_or_insert_with(|| Instant::now() + SOON);
+        }
+        Ok(self.running.plane.bump_slot(slot_of(ifindex, Addr::from(addr)))?)
+    }
+
+    /// A link appeared or changed: one of ours is attached if it is not, and followed if it has a new address.
+    async fn link(&mut self, name: &str) -> Result<(), Error> {
+        if !self.running.gateway.interfaces().contains(&name) {
+            return Ok(());
+        }
+        let facts = HostFacts::read().await?;
+        let Some(link) = facts.link(name) else { return Ok(()) };
+        if self.running.interfaces().iter().any(|i| i.ifindex == link.index) {
+            self.running.readdress(link)
+        } else {
+            self.attach(link).await;
+            Ok(())
+        }
+    }
+
+    async fn attach_missing(&mut self) -> Result<(), Error> {
+        let attached = self.running.interfaces();
+        let missing: Vec<String> = self
+            .running
+            .gateway
+            .interfaces()
+            .into_iter()
+            .filter(|name| !attached.iter().any(|i| i.name == *name))
+            .map(str::to_owned)
+            .collect();
+        for name in missing {
+            self.link(&name).await?;
+        }
+        Ok(())
+    }
+
+    async fn attach(&mut self, link: &Link) {
+        match self.running.attach(link).await {
+            Ok(()) => {
+                self.complained.remove(&link.name);
+                tracing::info!(interface = link.name, "interface is back: attached");
+            }
+            Err(e) => {
+                // Tried again at every tick; said once.
+                if self.complained.insert(link.name.clone()) {
+                    let cause = std::error::Error::source(&e).map(ToString::to_string);
+                    tracing::error!(interface = link.name, cause, "cannot attach yet: {e}");
+                }
+            }
+        }
+    }
+
+    async fn refresh(&mut self) {
+        self.refresh_at = None;
+        self.neighbours.refresh(&indices(&self.running)).await;
+    }
+
+    fn bump_soon(&mut self) {
+        self.bump_at.get_or_insert_with(|| Instant::now().max(self.last_bump + BUMP_PAUSE));
+    }
+
+    /// Takes the gateway down.
+    pub(super) async fn stop(self) -> Result<(), Error> {
+        self.running.stop(Some(self.neighbours.keeper)).await
+    }
+
+    /// Takes the gateway down because of `error`.
+    pub(super) async fn fail(self, error: Error) -> Error {
+        self.stop().await.unwrap_or_else(|e| tracing::error!("while cleaning up: {e}"));
+        error
+    }
+}
+
+fn indices(running: &Running) -> Vec<u32> {
+    running.interfaces().iter().map(|i| i.ifindex).collect()
+}

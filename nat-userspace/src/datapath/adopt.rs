@@ -1,0 +1,117 @@
+//! Whether the pins of an earlier daemon can be taken over, and clearing them away when not.
+
+use std::path::PathBuf;
+
+use aya::maps::MapInfo;
+
+use super::object::{self, MapShape};
+use super::pins::{self, Keep, Pins};
+use super::{Error, netns, sys};
+
+/// What became of an earlier daemon's data plane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Adoption {
+    /// There was none.
+    Fresh,
+    /// Its maps, and with them every flow, are in use again.
+    Adopted,
+    /// It did not fit and was taken down; its guards stay until new ones are attached.
+    Replaced {
+        /// Why, for the log.
+        reason: String,
+    },
+}
+
+/// Looks at the pins and clears away what cannot be adopted. Also returns directories whose guards are to be
+/// removed once new ones are in place.
+pub(super) fn prepare(pins: &Pins, max_flows: u32) -> Result<(Adoption, Vec<PathBuf>), Error> {
+    let others = pins.other_versions()?;
+    for dir in &others {
+        pins::clear(dir, Keep::Guards)?;
+    }
+    let adoption = match obstacle(pins, max_flows)? {
+        Some(reason) => {
+            pins::clear(pins.dir(), Keep::Guards)?;
+            Adoption::Replaced { reason }
+        }
+        None if pins.exist() => Adoption::Adopted,
+        None => match others.first() {
+            Some(dir) => Adoption::Replaced {
+                reason: format!("{} was pinned by another version of natgw", dir.display()),
+            },
+            None => Adoption::Fresh,
+        },
+    };
+    Ok((adoption, others))
+}
+
+fn obstacle(pins: &Pins, max_flows: u32) -> Result<Option<String>, Error> {
+    if !pins.exist() {
+        return Ok(None);
+    }
+    if pins.namespace()?.is_some_and(|n| Ok(n) != netns::current().map_err(|_| ())) {
+        if has_live_link(pins)? {
+            return Err(Error::OtherNamespace { dir: pins.dir().to_owned() });
+        }
+        // Its interfaces are gone, so its guards guard nothing.
+        pins::clear(pins.dir(), Keep::Nothing)?;
+        return Ok(Some("the network namespace it was in is gone".into()));
+    }
+    for want in object::shapes(max_flows)? {
+        if !pins.has_map(want.name) {
+            return Ok(Some(format!("its map {} is missing", want.name)));
+        }
+        let info = MapInfo::from_pin(pins.map(want.name)).map_err(Error::map("inspect", want.name))?;
+        let have = MapShape {
+            name: want.name,
+            kind: info.map_type().map_err(Error::map("inspect", want.name))? as u32,
+            key_size: info.key_size(),
+            value_size: info.value_size(),
+            max_entries: info.max_entries(),
+        };
+        if have != want {
+            return Ok(Some(difference(&have, &want)));
+        }
+    }
+    Ok(None)
+}
+
+fn difference(have: &MapShape, want: &MapShape) -> String {
+    let describe = |s: &MapShape| {
+        format!("type {}, key {} B, value {} B, {} entries", s.kind, s.key_size, s.value_size, s.max_entries)
+    };
+    format!("its map {} is of {}; wanted: {}", want.name, describe(have), describe(want))
+}
+
+fn has_live_link(pins: &Pins) -> Result<bool, Error> {
+    for interface in pins.attached()? {
+        let path = pins.xdp_link(&interface);
+        let link = sys::object_get(&path).map_err(Error::pin("open", &path))?;
+        if sys::link_info(&link).map_err(Error::pin("inspect", &path))?.ifindex != 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_names_the_map_and_both_shapes() {
+        let want = MapShape { name: "FLOWS", kind: 1, key_size: 16, value_size: 64, max_entries: 2000 };
+        let text = difference(&MapShape { max_entries: 1000, ..want }, &want);
+        assert!(
+            text.contains("FLOWS") && text.contains("1000 entries") && text.contains("2000 entries"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn nothing_pinned_is_fresh() {
+        let root = tempfile::tempdir().unwrap();
+        let pins = Pins::new(root.path().join("gw"));
+        assert_eq!(prepare(&pins, 1000).unwrap(), (Adoption::Fresh, vec![]));
+    }
+}

@@ -1,0 +1,324 @@
+//! Programs on interfaces: XDP on all of them, guards on the outside ones. Links are pinned, so what is
+//! attached stays when the process ends.
+
+use std::io;
+use std::path::Path;
+
+use aya::Ebpf;
+use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::tc::{self, SchedClassifier, SchedClassifierLink, TcAttachOptions, TcAttachType};
+use aya::programs::xdp::{Xdp, XdpLink, XdpMode};
+use aya::programs::{LinkOrder, ProgramError};
+use futures_util::TryStreamExt as _;
+use nat_common::Side;
+use nat_common::abi::program;
+use rtnetlink::packet_route::link::{LinkAttribute, LinkXdp, XdpAttached};
+
+use super::pins::{self, Hook, Pins};
+use super::{Datapath, Error, sys};
+use crate::control::desired::XdpChoice;
+use crate::net::facts::Link;
+
+/// How XDP runs on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XdpModeUsed {
+    /// In the driver.
+    Native,
+    /// In the network stack, after an skb was made: slower, works on every interface.
+    Generic,
+}
+
+impl XdpModeUsed {
+    /// As in JSON and logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        }
+    }
+
+    const fn flag(self) -> XdpMode {
+        match self {
+            Self::Native => XdpMode::Driver,
+            Self::Generic => XdpMode::Skb,
+        }
+    }
+}
+
+impl Datapath {
+    /// Attaches the program for `side` (a constant of [`Side`]), or swaps it into the link that an earlier
+    /// daemon pinned, without a packet in between that meets no program.
+    pub async fn attach(&mut self, link: &Link, side: u8, choice: XdpChoice) -> Result<XdpModeUsed, Error> {
+        let pin = self.pins.xdp_link(&link.name);
+        if is_on(&pin, link.index)? {
+            let mode = mode_of(link.index).await.unwrap_or(XdpModeUsed::Native);
+            let wanted = match choice {
+                XdpChoice::Auto => mode,
+                XdpChoice::Native => XdpModeUsed::Native,
+                XdpChoice::Generic => XdpModeUsed::Generic,
+            };
+            if mode == wanted && self.swap_xdp(&pin, link, side)? {
+                return Ok(mode);
+            }
+        }
+        pins::remove(&pin)?;
+        match choice {
+            XdpChoice::Native => self.attach_new(&pin, link, side, XdpModeUsed::Native),
+            XdpChoice::Generic => self.attach_new(&pin, link, side, XdpModeUsed::Generic),
+            XdpChoice::Auto => match self.attach_new(&pin, link, side, XdpModeUsed::Native) {
+                Err(Error::Attach { source, .. }) if is_unsupported(&source) => {
+                    tracing::debug!(interface = link.name, error = %source, "no native XDP");
+                    self.attach_new(&pin, link, side, XdpModeUsed::Generic)
+                }
+                result => result,
+            },
+        }
+    }
+
+    fn attach_new(
+        &mut self,
+        pin: &Path,
+        link: &Link,
+        side: u8,
+        mode: XdpModeUsed,
+    ) -> Result<XdpModeUsed, Error> {
+        let program = xdp(&mut self.ebpf, side)?;
+        let id =
+            program.attach_to_if_index(link.index, mode.flag()).map_err(|e| attach_error(link, mode, e))?;
+        let fd: FdLink = program
+            .take_link(id)
+            .map_err(Error::program(format!("cannot attach to {}", link.name)))?
+            .try_into()
+            .map_err(|_| Error::NoLink { interface: link.name.clone() })?;
+        fd.pin(pin).map_err(|e| Error::pin("pin the XDP link at", pin)(io::Error::other(e)))?;
+        Ok(mode)
+    }
+
+    /// `false`: the interface went away under the link.
+    fn swap_xdp(&mut self, pin: &Path, link: &Link, side: u8) -> Result<bool, Error> {
+        let program = xdp(&mut self.ebpf, side)?;
+        let old: XdpLink = open_link(pin)?
+            .try_into()
+            .map_err(|e| Error::pin("use the link at", pin)(io::Error::other(e)))?;
+        match program.attach_to_link(old) {
+            Ok(id) => {
+                // Taken and dropped, only our descriptor closes: the pin keeps it attached.
+                drop(program.take_link(id));
+                Ok(true)
+            }
+            Err(e) if errno(&e) == Some(libc::ENOLINK) => Ok(false),
+            Err(e) => Err(Error::program(format!("cannot replace the program on {}", link.name))(e)),
+        }
+    }
+
+    /// Puts both guards on an outside interface, or swaps them into the links that are pinned.
+    pub fn guard(&mut self, link: &Link) -> Result<(), Error> {
+        for (hook, name, at) in [
+            (Hook::Egress, program::GUARD_EGRESS, TcAttachType::Egress),
+            (Hook::Ingress, program::GUARD_INGRESS, TcAttachType::Ingress),
+        ] {
+            let pin = self.pins.guard_link(hook, &link.name);
+            let mark = self.pins.tc_mark(&link.name);
+            let guard = classifier(&mut self.ebpf, name)?;
+            if is_on(&pin, link.index)? && swap_guard(guard, &pin)? {
+                continue;
+            }
+            pins::remove(&pin)?;
+            match guard.attach_with_options(&link.name, at, TcAttachOptions::TcxOrder(LinkOrder::first())) {
+                Ok(id) => {
+                    let fd: FdLink = guard
+                        .take_link(id)
+                        .map_err(Error::program(format!("cannot guard {}", link.name)))?
+                        .try_into()
+                        .map_err(|_| Error::NoLink { interface: link.name.clone() })?;
+                    fd.pin(&pin).map_err(|e| Error::pin("pin the guard at", &pin)(io::Error::other(e)))?;
+                }
+                // Linux before 6.6 has no TCX.
+                Err(e) if errno(&e) == Some(libc::EINVAL) => guard_with_filter(guard, &mark, link, at, name)?,
+                Err(e) => return Err(Error::program(format!("cannot guard {}", link.name))(e)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets an interface: its pins go, and with them whatever is still attached.
+    pub fn detach(&mut self, interface: &str, index: u32) -> Result<(), Error> {
+        self.unregister(index)?;
+        pins::remove(&self.pins.xdp_link(interface))?;
+        for hook in [Hook::Egress, Hook::Ingress] {
+            pins::remove(&self.pins.guard_link(hook, interface))?;
+        }
+        pins::remove(&self.pins.tc_mark(interface))
+    }
+
+    /// Detaches from interfaces that an earlier configuration managed and `managed` does not name.
+    pub fn detach_others(&mut self, managed: &[&str], outside: &[String]) -> Result<Vec<String>, Error> {
+        let mut gone = Vec::new();
+        for name in self.pins.attached()? {
+            if !managed.contains(&name.as_str()) {
+                pins::remove(&self.pins.xdp_link(&name))?;
+                gone.push(name);
+            }
+        }
+        for name in self.pins.guarded()?.into_iter().filter(|n| !outside.contains(n)) {
+            for hook in [Hook::Egress, Hook::Ingress] {
+                pins::remove(&self.pins.guard_link(hook, &name))?;
+            }
+        }
+        Ok(gone)
+    }
+}
+
+/// Detaches XDP from every interface of a data plane.
+pub fn detach_xdp(pins: &Pins) -> Result<(), Error> {
+    pins.attached()?.iter().try_for_each(|name| pins::remove(&pins.xdp_link(name)))
+}
+
+/// Removes guards that are classic tc filters.
+pub fn detach_filters(pins: &Pins) -> Result<(), Error> {
+    for interface in pins.tc_guarded()? {
+        for (name, at) in
+            [(program::GUARD_EGRESS, TcAttachType::Egress), (program::GUARD_INGRESS, TcAttachType::Ingress)]
+        {
+            // Gone with its interface, or already removed by hand.
+            let _ = tc::qdisc_detach_program(&interface, at, name);
+        }
+        pins::remove(&pins.tc_mark(&interface))?;
+    }
+    Ok(())
+}
+
+/// The mode in which some XDP program runs on an interface, as the kernel tells.
+pub async fn mode_of(index: u32) -> Option<XdpModeUsed> {
+    let (connection, handle, _) = rtnetlink::new_connection().ok()?;
+    let connection = tokio::spawn(connection);
+    let link = handle.link().get().match_index(index).execute().try_next().await;
+    connection.abort();
+    let attributes = link.ok()??.attributes;
+    attributes
+        .iter()
+        .filter_map(|a| if let LinkAttribute::Xdp(xdp) = a { Some(xdp) } else { None })
+        .flatten()
+        .find_map(|x| match x {
+            LinkXdp::Attached(XdpAttached::Driver | XdpAttached::Hardware) => Some(XdpModeUsed::Native),
+            LinkXdp::Attached(XdpAttached::SocketBuffer) => Some(XdpModeUsed::Generic),
+            _ => None,
+        })
+}
+
+fn guard_with_filter(
+    guard: &mut SchedClassifier,
+    mark: &Path,
+    link: &Link,
+    at: TcAttachType,
+    name: &str,
+) -> Result<(), Error> {
+    // It may exist; attaching tells when it could not be created.
+    let _ = tc::qdisc_add_clsact(&link.name);
+    let _ = tc::qdisc_detach_program(&link.name, at, name);
+    std::fs::create_dir_all(mark).map_err(Error::pin("create", mark))?;
+    let failed = || Error::program(format!("cannot guard {}", link.name));
+    let id = guard
+        .attach_with_options(&link.name, at, TcAttachOptions::Netlink(tc::NlOptions::default()))
+        .map_err(failed())?;
+    // Dropping the link would remove the filter.
+    std::mem::forget(guard.take_link(id).map_err(failed())?);
+    Ok(())
+}
+
+/// `false`: the interface went away under the link.
+fn swap_guard(guard: &mut SchedClassifier, pin: &Path) -> Result<bool, Error> {
+    let old: SchedClassifierLink =
+        open_link(pin)?.try_into().map_err(|e| Error::pin("use the link at", pin)(io::Error::other(e)))?;
+    match guard.attach_to_link(old) {
+        Ok(id) => {
+            drop(guard.take_link(id));
+            Ok(true)
+        }
+        Err(e) if errno(&e) == Some(libc::ENOLINK) => Ok(false),
+        Err(e) => Err(Error::program(format!("cannot replace the guard at {}", pin.display()))(e)),
+    }
+}
+
+/// Whether a link is pinned and still on the interface with this index. The link of a deleted interface has
+/// index 0; one of an interface that was renamed or replaced has another.
+fn is_on(pin: &Path, index: u32) -> Result<bool, Error> {
+    if !pin.exists() {
+        return Ok(false);
+    }
+    let link = sys::object_get(pin).map_err(Error::pin("open", pin))?;
+    Ok(sys::link_info(&link).map_err(Error::pin("inspect", pin))?.ifindex == index)
+}
+
+fn open_link(pin: &Path) -> Result<FdLink, Error> {
+    PinnedLink::from_pin(pin).map(FdLink::from).map_err(|e| Error::pin("open", pin)(io::Error::other(e)))
+}
+
+fn xdp(ebpf: &mut Ebpf, side: u8) -> Result<&mut Xdp, Error> {
+    let name = match side {
+        Side::INSIDE => program::INSIDE,
+        Side::OUTSIDE => program::OUTSIDE,
+        _ => program::ONEARM,
+    };
+    ebpf.program_mut(name)
+        .ok_or_else(|| Error::BadObject { what: format!("it has no program {name}") })?
+        .try_into()
+        .map_err(Error::program(format!("cannot use program {name}")))
+}
+
+fn classifier<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier, Error> {
+    ebpf.program_mut(name)
+        .ok_or_else(|| Error::BadObject { what: format!("it has no program {name}") })?
+        .try_into()
+        .map_err(Error::program(format!("cannot use program {name}")))
+}
+
+fn attach_error(link: &Link, mode: XdpModeUsed, error: ProgramError) -> Error {
+    let source = errno(&error).map_or_else(|| io::Error::other(error), io::Error::from_raw_os_error);
+    match source.raw_os_error() {
+        Some(libc::EBUSY | libc::EEXIST) => Error::ForeignXdp { interface: link.name.clone(), source },
+        _ => {
+            let hint = match (mode, is_unsupported(&source)) {
+                (XdpModeUsed::Native, true) => {
+                    "; its driver or settings (MTU, channels, LRO) do not allow it: xdp = \"auto\" falls back to generic"
+                }
+                _ => "",
+            };
+            Error::Attach { interface: link.name.clone(), mode: mode.name(), hint, source }
+        }
+    }
+}
+
+/// What drivers answer that cannot run XDP, or cannot with the interface's MTU or channels.
+fn is_unsupported(error: &io::Error) -> bool {
+    /// The kernel-internal ENOTSUPP, which some drivers let escape.
+    const ENOTSUPP: i32 = 524;
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::EOPNOTSUPP
+                | libc::EINVAL
+                | libc::ERANGE
+                | libc::ENOSPC
+                | libc::ENOMEM
+                | libc::E2BIG
+                | ENOTSUPP
+        )
+    )
+}
+
+/// The errno at the bottom of an error, if there is one.
+fn errno(error: &ProgramError) -> Option<i32> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(e) = cause {
+        if let Some(code) = e.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+            return Some(code);
+        }
+        if let Some(code) = e.downcast_ref::<aya::sys::SyscallError>().and_then(|s| s.io_error.raw_os_error())
+        {
+            return Some(code);
+        }
+        cause = e.source();
+    }
+    None
+}

@@ -1,0 +1,149 @@
+//! Reading a gateway's maps through its pins, with or without a daemon.
+
+use std::ops::ControlFlow;
+
+use aya::maps::{HashMap, MapData, MapError};
+use nat_common::abi::map;
+use nat_common::reap::ReapRecord;
+use nat_common::settings::Settings;
+use nat_common::stats::{EipStats, Stats};
+use nat_common::tcp::State;
+use nat_common::{Addr, Eip, FlowEntry, Proto, Stamp, Tuple};
+
+use super::pins::Pins;
+use super::reap::Reaper;
+use super::{Error, batch, maps};
+
+/// One conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// Protocol.
+    pub proto: Proto,
+    /// State, from what both directions have shown.
+    pub state: State,
+    /// The tuple as it arrives from inside.
+    pub key: Tuple,
+    /// The outbound direction.
+    pub out: FlowEntry,
+    /// The inbound direction; `None` only while a flow is being created or deleted.
+    pub back: Option<FlowEntry>,
+    /// When the flow was read.
+    pub now: Stamp,
+}
+
+/// A read-only view of a gateway.
+pub struct Inspect {
+    pins: Pins,
+    flows: MapData,
+    lookup: HashMap<MapData, Tuple, FlowEntry>,
+}
+
+impl Inspect {
+    /// Opens the pins; [`Error::NotUp`] when there are none.
+    pub fn open(pins: &Pins) -> Result<Self, Error> {
+        let flows = maps::flows(pins)?;
+        let lookup =
+            aya::maps::Map::HashMap(maps::flows(pins)?).try_into().map_err(Error::map("use", map::FLOWS))?;
+        Ok(Self { pins: pins.clone(), flows, lookup })
+    }
+
+    /// Calls `visit` with every flow until it breaks. Memory use does not depend on the number of flows.
+    pub fn flows(&self, visit: &mut dyn FnMut(Flow) -> ControlFlow<()>) -> Result<(), Error> {
+        let mut reader = batch::Reader::<Tuple, FlowEntry>::new(&self.flows, map::FLOWS)?;
+        while let Some(entries) = reader.next_batch()? {
+            let now = now();
+            for (key, out) in entries.filter(|(_, e)| e.is_outbound()) {
+                let Some(proto) = Proto::from_number(key.proto) else { continue };
+                let back = self.entry(&out.pair_key(key))?;
+                let state = State::of(key.proto, out.seen, back.map_or(0, |b| b.seen));
+                if visit(Flow { proto, state, key: *key, out: *out, back, now }).is_break() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The entry of one tuple as it arrives on the wire.
+    pub fn entry(&self, key: &Tuple) -> Result<Option<FlowEntry>, Error> {
+        match self.lookup.get(key, 0) {
+            Ok(entry) => Ok(Some(entry)),
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(e) => Err(Error::map("read", map::FLOWS)(e)),
+        }
+    }
+
+    /// A walk over single entries, batch by batch.
+    pub fn entries(&self) -> Result<batch::Reader<'_, Tuple, FlowEntry>, Error> {
+        batch::Reader::new(&self.flows, map::FLOWS)
+    }
+
+    /// Flows that the table holds.
+    pub fn capacity(&self) -> Result<u32, Error> {
+        Ok(self.flows.info().map_err(Error::map("inspect", map::FLOWS))?.max_entries() / 2)
+    }
+
+    /// Counters, summed over CPUs.
+    pub fn stats(&self) -> Result<Stats, Error> {
+        let per_cpu = maps::stats(&self.pins)?.get(&0, 0).map_err(Error::map("read", map::STATS))?;
+        let mut sum: Stats = bytemuck::Zeroable::zeroed();
+        per_cpu.iter().for_each(|cpu| sum.add(cpu));
+        Ok(sum)
+    }
+
+    /// The EIPs with their counters summed over CPUs, by address.
+    pub fn eip_stats(&self) -> Result<Vec<(Addr, Eip, EipStats)>, Error> {
+        let stats = maps::eip_stats(&self.pins)?;
+        self.eips()?
+            .into_iter()
+            .map(|(addr, eip)| {
+                let per_cpu = stats.get(&eip.slot, 0).map_err(Error::map("read", map::EIP_STATS))?;
+                let mut sum = EipStats::default();
+                for cpu in per_cpu.iter() {
+                    for p in 0..Proto::ALL.len() {
+                        sum.port_allocation_errors[p] += cpu.port_allocation_errors[p];
+                        sum.births[p] += cpu.births[p];
+                    }
+                }
+                Ok((addr, eip, sum))
+            })
+            .collect()
+    }
+
+    /// The EIPs, by address.
+    pub fn eips(&self) -> Result<Vec<(Addr, Eip)>, Error> {
+        let mut eips = maps::eips(&self.pins)?
+            .iter()
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(Error::map("read", map::EIPS))?;
+        eips.sort_by_key(|(a, _)| a.host());
+        Ok(eips)
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> Result<Settings, Error> {
+        maps::settings(&self.pins)?.get(&0, 0).map_err(Error::map("read", map::SETTINGS))
+    }
+
+    /// Flows alive or not yet collected, by protocol: born less deleted.
+    pub fn flow_counts(&self) -> Result<[u64; 3], Error> {
+        let s = self.stats()?;
+        Ok(std::array::from_fn(|p| s.births[p].saturating_sub(s.deaths[p])))
+    }
+
+    /// Runs the reaper over `records` and annotates them.
+    pub fn reap(&self, records: &mut [ReapRecord]) -> Result<(), Error> {
+        Reaper::open(&self.pins)?.run(records)
+    }
+}
+
+/// The packet path's clock.
+pub fn now() -> Stamp {
+    use nix::time::{ClockId, clock_gettime};
+    // The clock exists since Linux 2.6.32, so this does not fail.
+    let t = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).map_or(0, |t| {
+        let seconds = u64::try_from(t.tv_sec()).unwrap_or(0);
+        seconds * 1_000_000_000 + u64::try_from(t.tv_nsec()).unwrap_or(0)
+    });
+    Stamp::from_ns(t)
+}

@@ -1,0 +1,108 @@
+//! Loading the BPF object: maps created or taken over by their pins, programs through the verifier.
+
+use aya::programs::{Program, ProgramError};
+use aya::{Ebpf, EbpfLoader};
+use nat_common::abi;
+
+use super::pins::Pins;
+use super::{Error, object};
+
+/// Whether the packet path's slow paths log. Off, the verifier removes the log calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogLevel {
+    /// No log calls in the loaded programs.
+    #[default]
+    Off,
+    /// Slow-path diagnostics.
+    Debug,
+}
+
+/// What is fixed once programs are loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// Flows that the table holds.
+    pub max_flows: u32,
+    /// 1: some interface is inside and outside at once.
+    pub one_armed: u8,
+    /// Logging.
+    pub log: LogLevel,
+}
+
+/// Lines of the verifier's log that an error shows.
+const LOG_LINES: usize = 15;
+
+/// Loads the object. Maps that are pinned are reused *unchecked* ([`super::adopt`] checks), others are
+/// created and pinned. Programs are loaded but neither pinned nor attached.
+pub fn load(pins: &Pins, options: LoadOptions) -> Result<Ebpf, Error> {
+    let bytes = object::bytes()?;
+    let log_level: u8 = match options.log {
+        LogLevel::Off => 0,
+        LogLevel::Debug => aya_log::Level::Debug as u8,
+    };
+    let entries = object::flow_entries(options.max_flows);
+    let mut loader = EbpfLoader::new();
+    for name in abi::map::ALL {
+        loader.map_pin_path(name, pins.map(name));
+    }
+    loader
+        .map_max_entries(abi::map::FLOWS, entries)
+        .override_global(abi::RODATA_ONE_ARMED, &options.one_armed, true)
+        // An object without log calls has no such variable.
+        .override_global(aya_log::LEVEL, &log_level, false);
+    let mut ebpf = loader.load(bytes).map_err(|source| Error::Maps {
+        max_flows: options.max_flows,
+        mib: u64::from(entries) * BYTES_PER_ENTRY >> 20,
+        source: Box::new(source),
+    })?;
+    for name in abi::program::ALL {
+        let program = ebpf
+            .program_mut(name)
+            .ok_or_else(|| Error::BadObject { what: format!("it has no program {name}") })?;
+        match program {
+            Program::Xdp(p) => p.load(),
+            Program::SchedClassifier(p) => p.load(),
+            _ => Err(ProgramError::UnexpectedProgramType),
+        }
+        .map_err(|e| refused(name, e))?;
+    }
+    Ok(ebpf)
+}
+
+/// One element of `FLOWS`: kernel overhead, key, value.
+const BYTES_PER_ENTRY: u64 = 144;
+
+fn refused(program: &'static str, error: ProgramError) -> Error {
+    match error {
+        ProgramError::LoadError { io_error, verifier_log } => {
+            Error::Program { program, log: last_lines(&verifier_log.to_string()), source: io_error }
+        }
+        e => Error::program(format!("cannot load program {program}"))(e),
+    }
+}
+
+fn last_lines(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().filter(|l| !l.trim().is_empty()).collect();
+    let skip = lines.len().saturating_sub(LOG_LINES);
+    if lines.is_empty() {
+        return String::new();
+    }
+    let mut text = String::from(" The verifier says:");
+    for line in &lines[skip..] {
+        text.push_str("\n    ");
+        text.push_str(line);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_the_log_is_shown() {
+        let log: String = (0..100).map(|i| format!("{i}: insn\n\n")).collect();
+        let text = last_lines(&log);
+        assert!(text.ends_with("99: insn") && !text.contains("\n    84: insn"), "{text}");
+        assert_eq!(last_lines(" \n"), "");
+    }
+}

@@ -1,0 +1,64 @@
+//! Typed handles of the pinned maps: the only list of which map holds what.
+
+use aya::maps::lpm_trie::LpmTrie;
+use aya::maps::xdp::DevMap;
+use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
+use nat_common::abi::map;
+use nat_common::hop::{Iface, NextHop};
+use nat_common::settings::Settings;
+use nat_common::stats::{EipStats, Stats};
+use nat_common::{Addr, Eip, HopStamp, LpmAddr, PoolRef};
+
+use super::Error;
+use super::pins::Pins;
+
+macro_rules! openers {
+    ($($(#[$doc:meta])* $name:ident: $ty:ty = $variant:ident($map:expr);)+) => {$(
+        $(#[$doc])*
+        pub fn $name(pins: &Pins) -> Result<$ty, Error> {
+            let data = open(pins, $map)?;
+            Map::$variant(data).try_into().map_err(Error::map("use", $map))
+        }
+    )+};
+}
+
+openers! {
+    /// The EIPs.
+    eips: HashMap<MapData, Addr, Eip> = HashMap(map::EIPS);
+    /// Inside prefixes.
+    pools: LpmTrie<MapData, LpmAddr, PoolRef> = LpmTrie(map::POOLS);
+    /// Pool members.
+    members: Array<MapData, Addr> = Array(map::MEMBERS);
+    /// Destinations that are routed.
+    exempt: LpmTrie<MapData, LpmAddr, u32> = LpmTrie(map::EXEMPT);
+    /// Hop generations.
+    hopgen: Array<MapData, HopStamp> = Array(map::HOPGEN);
+    /// Managed interfaces.
+    ifaces: HashMap<MapData, u32, Iface> = HashMap(map::IFACES);
+    /// Redirect targets.
+    devices: DevMap<MapData> = DevMap(map::DEVICES);
+    /// Devmap index to ifindex.
+    ifindex: Array<MapData, u32> = Array(map::IFINDEX);
+    /// Neighbours that flows use.
+    nexthops: HashMap<MapData, NextHop, u32> = LruHashMap(map::NEXTHOPS);
+    /// Settings.
+    settings: Array<MapData, Settings> = Array(map::SETTINGS);
+    /// Counters.
+    stats: PerCpuArray<MapData, Stats> = PerCpuArray(map::STATS);
+    /// Counters of EIPs.
+    eip_stats: PerCpuArray<MapData, EipStats> = PerCpuArray(map::EIP_STATS);
+    /// Events.
+    events: RingBuf<MapData> = RingBuf(map::EVENTS);
+}
+
+/// The flow table. Untyped: it is read by [`super::batch`], and only BPF programs write it.
+pub fn flows(pins: &Pins) -> Result<MapData, Error> {
+    open(pins, map::FLOWS)
+}
+
+fn open(pins: &Pins, name: &'static str) -> Result<MapData, Error> {
+    if !pins.has_map(name) {
+        return Err(Error::NotUp { dir: pins.dir().to_owned() });
+    }
+    MapData::from_pin(pins.map(name)).map_err(Error::map("open", name))
+}

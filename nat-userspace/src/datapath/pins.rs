@@ -1,0 +1,274 @@
+//! Where the data plane is pinned, and how pins go away.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nat_common::abi;
+use nix::fcntl::{Flock, FlockArg};
+
+use super::{Error, sys};
+
+/// Which tc hook a guard is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// Frames that leave.
+    Egress,
+    /// Frames that arrive.
+    Ingress,
+}
+
+/// What to keep when a directory of pins is emptied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Nothing; guards go last.
+    Nothing,
+    /// The guards, so that nothing leaks until new ones have replaced them.
+    Guards,
+}
+
+/// The pin directory of one gateway: `<bpffs>/v<schema>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pins {
+    root: PathBuf,
+    dir: PathBuf,
+}
+
+/// Held by the process that owns a gateway's pins.
+#[derive(Debug)]
+pub struct PinLock(#[expect(dead_code, reason = "held for its effect")] Flock<File>);
+
+const XDP: &str = "link_xdp_";
+const GUARD: &str = "link_guard_";
+const TC: &str = "tc_guard_";
+const NAMESPACE: &str = "netns_";
+
+impl Pins {
+    /// The pins beneath `root`, a directory on a bpffs (which need not exist).
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        let root = root.into();
+        let dir = root.join(format!("v{}", abi::SCHEMA));
+        Self { root, dir }
+    }
+
+    /// The directory of this schema's pins.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Whether a data plane of this schema is pinned here, complete or not.
+    pub fn exist(&self) -> bool {
+        self.dir.is_dir()
+    }
+
+    /// A map's pin.
+    pub fn map(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// Whether a map is pinned.
+    pub fn has_map(&self, name: &str) -> bool {
+        self.map(name).exists()
+    }
+
+    /// A program's pin.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.dir.join(format!("prog_{name}"))
+    }
+
+    /// The pin of the XDP link of an interface.
+    pub fn xdp_link(&self, interface: &str) -> PathBuf {
+        self.dir.join(format!("{XDP}{}", escape(interface)))
+    }
+
+    /// The pin of a guard's link on an interface.
+    pub fn guard_link(&self, hook: Hook, interface: &str) -> PathBuf {
+        let hook = match hook {
+            Hook::Egress => "egress",
+            Hook::Ingress => "ingress",
+        };
+        self.dir.join(format!("{GUARD}{hook}_{}", escape(interface)))
+    }
+
+    /// Marks an interface whose guards are classic tc filters, which outlive the process without a pin.
+    pub(super) fn tc_mark(&self, interface: &str) -> PathBuf {
+        self.dir.join(format!("{TC}{}", escape(interface)))
+    }
+
+    /// Interfaces whose guards are classic tc filters.
+    pub(super) fn tc_guarded(&self) -> Result<Vec<String>, Error> {
+        Ok(names(&self.dir)?.iter().filter_map(|n| n.strip_prefix(TC)).map(unescape).collect())
+    }
+
+    /// Marks which network namespace the links are in. bpffs holds no files, so the mark is a directory.
+    pub(super) fn namespace_mark(&self, inode: u64) -> PathBuf {
+        self.dir.join(format!("{NAMESPACE}{inode}"))
+    }
+
+    /// The network namespace that the pins belong to, if they say so.
+    pub(super) fn namespace(&self) -> Result<Option<u64>, Error> {
+        let names = names(&self.dir)?;
+        Ok(names.iter().find_map(|n| n.strip_prefix(NAMESPACE)).and_then(|n| n.parse().ok()))
+    }
+
+    /// Interfaces that have an XDP link pinned.
+    pub fn attached(&self) -> Result<Vec<String>, Error> {
+        Ok(names(&self.dir)?.iter().filter_map(|n| n.strip_prefix(XDP)).map(unescape).collect())
+    }
+
+    /// Interfaces that have a guard pinned, each once.
+    pub fn guarded(&self) -> Result<Vec<String>, Error> {
+        let mut all: Vec<String> = names(&self.dir)?
+            .iter()
+            .filter_map(|n| n.strip_prefix(GUARD)?.split_once('_').map(|(_, i)| unescape(i)))
+            .collect();
+        all.sort();
+        all.dedup();
+        Ok(all)
+    }
+
+    /// Directories beside ours that hold another schema's pins.
+    pub fn other_versions(&self) -> Result<Vec<PathBuf>, Error> {
+        Ok(names(&self.root)?
+            .iter()
+            .filter(|n| n.strip_prefix('v').is_some_and(|v| v.parse::<u32>().is_ok()))
+            .map(|n| self.root.join(n))
+            .filter(|d| *d != self.dir)
+            .collect())
+    }
+
+    /// Creates the directory.
+    pub fn create(&self) -> Result<(), Error> {
+        std::fs::create_dir_all(&self.dir).map_err(Error::pin("create", &self.dir))
+    }
+
+    /// Takes the gateway's pins for this process, until the lock is dropped.
+    pub fn lock(&self) -> Result<PinLock, Error> {
+        std::fs::create_dir_all(&self.root).map_err(Error::pin("create", &self.root))?;
+        let dir = File::open(&self.root).map_err(Error::pin("open", &self.root))?;
+        match Flock::lock(dir, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(PinLock(lock)),
+            Err((_, nix::Error::EWOULDBLOCK)) => Err(Error::InUse { dir: self.root.clone() }),
+            Err((_, e)) => Err(Error::pin("lock", &self.root)(e.into())),
+        }
+    }
+
+    /// Removes every pin of this schema and of others, and the directories that are then empty.
+    pub fn remove_all(&self) -> Result<(), Error> {
+        for dir in self.other_versions()? {
+            clear(&dir, Keep::Nothing)?;
+        }
+        clear(&self.dir, Keep::Nothing)?;
+        match std::fs::remove_dir(&self.root) {
+            // A bpffs of its own mounted here, or somebody else's pins: not ours to remove.
+            Ok(()) => Ok(()),
+            Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::EBUSY | libc::ENOTEMPTY)) => {
+                Ok(())
+            }
+            Err(e) => Err(Error::pin("remove", &self.root)(e)),
+        }
+    }
+}
+
+/// Empties a directory of pins: XDP links first, guards last, and then the directory itself.
+pub(super) fn clear(dir: &Path, keep: Keep) -> Result<(), Error> {
+    let mut names = names(dir)?;
+    names.sort_by_key(|n| (is_guard(n), !n.starts_with(XDP)));
+    for name in names.iter().filter(|n| keep == Keep::Nothing || !is_guard(n)) {
+        remove(&dir.join(name))?;
+    }
+    if keep == Keep::Guards {
+        return Ok(());
+    }
+    match std::fs::remove_dir(dir) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::pin("remove", dir)(e)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes one pin (or mark), which may be gone already. What a link attached is detached on return.
+pub(super) fn remove(path: &Path) -> Result<(), Error> {
+    let is_link = path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("link_"));
+    if is_link && let Ok(link) = sys::object_get(path) {
+        // A link whose interface is gone has nothing to detach; unpinning frees it either way.
+        let _ = sys::link_detach(link);
+    }
+    let removed = if path.is_dir() { std::fs::remove_dir(path) } else { std::fs::remove_file(path) };
+    match removed {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::pin("remove", path)(e)),
+        _ => Ok(()),
+    }
+}
+
+fn is_guard(name: &str) -> bool {
+    name.starts_with(GUARD) || name.starts_with(TC)
+}
+
+fn names(dir: &Path) -> Result<Vec<String>, Error> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(Error::pin("list", dir)(e)),
+    };
+    entries
+        .map(|e| e.map(|e| e.file_name().to_string_lossy().into_owned()).map_err(Error::pin("list", dir)))
+        .collect()
+}
+
+/// bpffs reserves names with dots (kernel/bpf/inode.c, `bpf_lookup`); interface names never have a colon.
+fn escape(interface: &str) -> String {
+    interface.replace('.', ":")
+}
+
+fn unescape(name: &str) -> String {
+    name.replace(':', ".")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_as_documented() {
+        let pins = Pins::new("/sys/fs/bpf/natgw");
+        assert_eq!(pins.map("FLOWS"), Path::new("/sys/fs/bpf/natgw/v1/FLOWS"));
+        assert_eq!(pins.program("reaper"), Path::new("/sys/fs/bpf/natgw/v1/prog_reaper"));
+        assert_eq!(pins.xdp_link("eth0"), Path::new("/sys/fs/bpf/natgw/v1/link_xdp_eth0"));
+        assert_eq!(pins.xdp_link("eth0.7"), Path::new("/sys/fs/bpf/natgw/v1/link_xdp_eth0:7"));
+        let guard = pins.guard_link(Hook::Egress, "eth0");
+        assert_eq!(guard, Path::new("/sys/fs/bpf/natgw/v1/link_guard_egress_eth0"));
+    }
+
+    #[test]
+    fn lists_and_clears_what_is_pinned() {
+        let root = tempfile::tempdir().unwrap();
+        let pins = Pins::new(root.path().join("gw"));
+        pins.create().unwrap();
+        for pin in [
+            pins.xdp_link("eth0.7"),
+            pins.guard_link(Hook::Egress, "a_b"),
+            pins.guard_link(Hook::Ingress, "a_b"),
+            pins.map("FLOWS"),
+        ] {
+            File::create(pin).unwrap();
+        }
+        std::fs::create_dir(pins.namespace_mark(7)).unwrap();
+        std::fs::create_dir(root.path().join("gw/v0")).unwrap();
+        assert_eq!(pins.namespace().unwrap(), Some(7));
+        assert_eq!(pins.attached().unwrap(), ["eth0.7"]);
+        assert_eq!(pins.guarded().unwrap(), ["a_b"]);
+        assert_eq!(pins.other_versions().unwrap(), [root.path().join("gw/v0")]);
+        clear(pins.dir(), Keep::Guards).unwrap();
+        assert!(pins.guard_link(Hook::Egress, "a_b").exists() && !pins.has_map("FLOWS"));
+        pins.remove_all().unwrap();
+        assert!(!root.path().join("gw").exists());
+    }
+
+    #[test]
+    fn two_owners_are_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let pins = Pins::new(root.path());
+        let _first = pins.lock().unwrap();
+        assert!(matches!(pins.lock(), Err(Error::InUse { .. })));
+    }
+}

@@ -1,0 +1,131 @@
+//! The data plane that a daemon owns.
+
+use std::path::{Path, PathBuf};
+
+use aya::Ebpf;
+use aya::programs::{Program, ProgramError};
+use nat_common::abi;
+
+use super::adopt::{self, Adoption};
+use super::configure::Tables;
+use super::load::{self, LoadOptions, LogLevel};
+use super::pins::{self, PinLock, Pins};
+use super::{Error, netns};
+use crate::control::desired::Gateway;
+
+/// Loaded programs and configured maps, pinned. Dropping it leaves everything pinned in place.
+pub struct Datapath {
+    pub(super) pins: Pins,
+    pub(super) ebpf: Ebpf,
+    pub(super) tables: Tables,
+    /// Directories that hold nothing any more but guards which ours are about to replace.
+    leftovers: Vec<PathBuf>,
+    lock: PinLock,
+}
+
+impl Datapath {
+    /// Takes over the data plane that is pinned, or creates one, and configures its maps for `gateway`. Nothing
+    /// is attached yet; programs of an adopted one keep running until [`Self::attach`] swaps them.
+    pub fn create_or_adopt(pins: &Pins, gateway: &Gateway, log: LogLevel) -> Result<(Self, Adoption), Error> {
+        let lock = pins.lock()?;
+        let (adoption, leftovers) = adopt::prepare(pins, gateway.max_flows)?;
+        match Self::load(pins, gateway, log, &adoption) {
+            Ok((ebpf, tables)) => Ok((Self { pins: pins.clone(), ebpf, tables, leftovers, lock }, adoption)),
+            Err(e) => {
+                if adoption == Adoption::Fresh {
+                    // The first error is the one to report.
+                    let _ = pins.remove_all();
+                }
+                Err(e)
+            }
+        }
+    }
+
+    fn load(
+        pins: &Pins,
+        gateway: &Gateway,
+        log: LogLevel,
+        adoption: &Adoption,
+    ) -> Result<(Ebpf, Tables), Error> {
+        pins.create()?;
+        let mark = pins.namespace_mark(netns::current()?);
+        std::fs::create_dir_all(&mark).map_err(Error::pin("create", &mark))?;
+        let options =
+            LoadOptions { max_flows: gateway.max_flows, one_armed: gateway.is_one_armed().into(), log };
+        let mut ebpf = load::load(pins, options)?;
+        for name in abi::program::ALL {
+            pin_program(&mut ebpf, name, &pins.program(name))?;
+        }
+        let mut tables = Tables::open(pins)?;
+        tables.start(matches!(adoption, Adoption::Adopted))?;
+        tables.configure(gateway)?;
+        Ok((ebpf, tables))
+    }
+
+    /// The pins.
+    pub fn pins(&self) -> &Pins {
+        &self.pins
+    }
+
+    /// The loaded object, for the logger that reads its log map.
+    pub fn ebpf_mut(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
+    }
+
+    /// Brings the maps to what `gateway` says. Interfaces are not touched.
+    pub fn configure(&mut self, gateway: &Gateway) -> Result<(), Error> {
+        self.tables.configure(gateway)
+    }
+
+    /// Makes every flow that uses hop slot `slot` resolve its hop again.
+    pub fn bump_slot(&mut self, slot: u32) -> Result<(), Error> {
+        self.tables.bump_slot(slot)
+    }
+
+    /// Makes every flow resolve its hop again.
+    pub fn bump_all(&mut self) -> Result<(), Error> {
+        self.tables.bump_all()
+    }
+
+    /// After every guard is attached: removes what an earlier data plane left because it guarded.
+    pub fn retire_leftovers(&mut self) -> Result<(), Error> {
+        for dir in std::mem::take(&mut self.leftovers) {
+            pins::clear(&dir, pins::Keep::Nothing)?;
+        }
+        Ok(())
+    }
+
+    /// Leaves everything running and pinned.
+    pub fn persist(self) {
+        drop(self);
+    }
+
+    /// Detaches XDP from every interface; guards stay.
+    pub fn detach_xdp(&mut self) -> Result<(), Error> {
+        super::attach::detach_xdp(&self.pins)
+    }
+
+    /// Takes the rest down, guards last, and removes every pin.
+    pub fn teardown(self) -> Result<(), Error> {
+        let Self { pins, ebpf, tables, leftovers: _, lock } = self;
+        super::attach::detach_filters(&pins)?;
+        let removed = pins.remove_all();
+        drop((ebpf, tables, lock));
+        removed
+    }
+}
+
+/// Pins a program under `path`, replacing what is there in one step.
+fn pin_program(ebpf: &mut Ebpf, name: &'static str, path: &Path) -> Result<(), Error> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push("_new");
+    let temporary = PathBuf::from(temporary);
+    pins::remove(&temporary)?;
+    let pinned = match ebpf.program_mut(name) {
+        Some(Program::Xdp(p)) => p.pin(&temporary),
+        Some(Program::SchedClassifier(p)) => p.pin(&temporary),
+        _ => return Err(Error::program(format!("cannot pin {name}"))(ProgramError::UnexpectedProgramType)),
+    };
+    pinned.map_err(|e| Error::pin("pin a program at", &temporary)(std::io::Error::other(e)))?;
+    std::fs::rename(&temporary, path).map_err(Error::pin("rename a pin to", path))
+}

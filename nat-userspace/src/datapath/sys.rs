@@ -1,0 +1,206 @@
+//! The BPF system calls that aya has no function for.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+const BPF_MAP_DELETE_ELEM: libc::c_int = 3;
+const BPF_OBJ_GET: libc::c_int = 7;
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+const BPF_MAP_LOOKUP_BATCH: libc::c_int = 24;
+const BPF_MAP_UPDATE_BATCH: libc::c_int = 26;
+const BPF_LINK_DETACH: libc::c_int = 34;
+
+/// `struct { ... } batch` of `union bpf_attr`.
+#[repr(C)]
+#[derive(Default)]
+struct BatchAttr {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map_fd: u32,
+    elem_flags: u64,
+    flags: u64,
+}
+
+/// The anonymous struct of `union bpf_attr` that `BPF_MAP_*_ELEM` use.
+#[repr(C)]
+#[derive(Default)]
+struct ElemAttr {
+    map_fd: u32,
+    pad: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+/// The anonymous struct of `union bpf_attr` that `BPF_OBJ_GET` uses.
+#[repr(C)]
+#[derive(Default)]
+struct ObjAttr {
+    pathname: u64,
+    bpf_fd: u32,
+    file_flags: u32,
+}
+
+/// `struct { ... } info` of `union bpf_attr`.
+#[repr(C)]
+#[derive(Default)]
+struct InfoAttr {
+    bpf_fd: u32,
+    info_len: u32,
+    info: u64,
+}
+
+/// The head of `struct bpf_link_info`; the words after `prog_id` depend on the type. For XDP and TCX the
+/// first of them is the ifindex, 0 when the interface is gone.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LinkInfo {
+    kind: u32,
+    id: u32,
+    prog_id: u32,
+    pad: u32,
+    pub(super) ifindex: u32,
+    rest: [u32; 11],
+}
+
+/// One call of `bpf(2)`, restarted when interrupted.
+fn bpf<T>(command: libc::c_int, attr: &mut T) -> io::Result<libc::c_long> {
+    loop {
+        // SAFETY: `attr` is a live struct of exactly the given size, laid out as the prefix of union
+        // bpf_attr that `command` reads; the callers keep what its pointers point to alive.
+        let result =
+            unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<T>()) };
+        if result >= 0 {
+            return Ok(result);
+        }
+        let error = io::Error::last_os_error();
+        if error.raw_os_error() != Some(libc::EINTR) {
+            return Err(error);
+        }
+    }
+}
+
+fn address<T>(pointer: *const T) -> u64 {
+    pointer.expose_provenance() as u64
+}
+
+fn raw(fd: BorrowedFd<'_>) -> u32 {
+    // Descriptors are never negative.
+    fd.as_raw_fd().unsigned_abs()
+}
+
+/// Opens what is pinned at `path`.
+pub(super) fn object_get(path: &Path) -> io::Result<OwnedFd> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut attr = ObjAttr { pathname: address(path.as_ptr()), ..ObjAttr::default() };
+    let fd = bpf(BPF_OBJ_GET, &mut attr)?;
+    let fd = libc::c_int::try_from(fd).map_err(io::Error::other)?;
+    // SAFETY: the kernel just gave us this descriptor; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// What the kernel knows of a link.
+pub(super) fn link_info(link: impl AsFd) -> io::Result<LinkInfo> {
+    let mut info = LinkInfo::default();
+    let mut attr = InfoAttr {
+        bpf_fd: raw(link.as_fd()),
+        info_len: u32::try_from(size_of::<LinkInfo>()).map_err(io::Error::other)?,
+        info: address(std::ptr::from_mut(&mut info)),
+    };
+    bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
+    Ok(info)
+}
+
+/// Detaches a link now. Merely unpinning it detaches some time later, from a kernel worker.
+pub(super) fn link_detach(link: impl AsFd) -> io::Result<()> {
+    /// The anonymous struct `link_detach` of `union bpf_attr`.
+    #[repr(C)]
+    struct DetachAttr {
+        link_fd: u32,
+    }
+    bpf(BPF_LINK_DETACH, &mut DetachAttr { link_fd: raw(link.as_fd()) }).map(|_| ())
+}
+
+/// Deletes one element. `Ok(false)`: there was none.
+pub(super) fn delete<K: bytemuck::Pod>(map: impl AsFd, key: &K) -> io::Result<bool> {
+    let mut attr =
+        ElemAttr { map_fd: raw(map.as_fd()), key: address(std::ptr::from_ref(key)), ..ElemAttr::default() };
+    match bpf(BPF_MAP_DELETE_ELEM, &mut attr) {
+        Ok(_) => Ok(true),
+        Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// What one batch lookup filled in.
+pub(super) struct Looked {
+    /// Elements now at the front of the buffers.
+    pub(super) count: usize,
+    /// Whether the map has no more.
+    pub(super) end: bool,
+}
+
+/// Fills `keys` and `values` with the elements that follow the position `cursor` (`None`: the start), and
+/// moves the cursor. The caller vouches that `K` and `V` have the map's key and value sizes.
+pub(super) fn lookup_batch<K: bytemuck::Pod, V: bytemuck::Pod>(
+    map: impl AsFd,
+    cursor: &mut Option<u64>,
+    keys: &mut [K],
+    values: &mut [V],
+) -> io::Result<Looked> {
+    let room = keys.len().min(values.len());
+    let mut next = 0u64;
+    let mut attr = BatchAttr {
+        in_batch: cursor.as_ref().map_or(0, |c| address(std::ptr::from_ref(c))),
+        out_batch: address(std::ptr::from_mut(&mut next)),
+        keys: address(keys.as_mut_ptr()),
+        values: address(values.as_mut_ptr()),
+        count: u32::try_from(room).map_err(io::Error::other)?,
+        map_fd: raw(map.as_fd()),
+        ..BatchAttr::default()
+    };
+    let end = match bpf(BPF_MAP_LOOKUP_BATCH, &mut attr) {
+        Ok(_) => false,
+        Err(e) if e.raw_os_error() == Some(libc::ENOENT) => true,
+        Err(e) => return Err(e),
+    };
+    *cursor = Some(next);
+    Ok(Looked { count: (attr.count as usize).min(room), end })
+}
+
+/// Writes elements. The caller vouches for the sizes as in [`lookup_batch`].
+pub(super) fn update_batch<K: bytemuck::Pod, V: bytemuck::Pod>(
+    map: impl AsFd,
+    keys: &[K],
+    values: &[V],
+) -> io::Result<()> {
+    let mut attr = BatchAttr {
+        keys: address(keys.as_ptr()),
+        values: address(values.as_ptr()),
+        count: u32::try_from(keys.len().min(values.len())).map_err(io::Error::other)?,
+        map_fd: raw(map.as_fd()),
+        ..BatchAttr::default()
+    };
+    bpf(BPF_MAP_UPDATE_BATCH, &mut attr).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::mem::offset_of;
+
+    /// `union bpf_attr`, include/uapi/linux/bpf.h.
+    #[test]
+    fn layouts() {
+        assert_eq!((offset_of!(BatchAttr, count), size_of::<BatchAttr>()), (32, 56));
+        assert_eq!((offset_of!(ElemAttr, key), size_of::<ElemAttr>()), (8, 32));
+        assert_eq!((offset_of!(InfoAttr, info), size_of::<InfoAttr>()), (8, 16));
+        assert_eq!(offset_of!(LinkInfo, ifindex), 16);
+    }
+}

@@ -1,0 +1,208 @@
+//! The metrics of one scrape, in Prometheus text. Names are the interface; counters get their `_total` from
+//! the encoder.
+
+use std::fmt::Error;
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use nat_common::stats::{Meter, Stats};
+use nat_common::{Proto, Reason};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, MetricEncoder};
+use prometheus_client::metrics::MetricType;
+
+use super::peak::Rate;
+use super::stats::active;
+
+/// What the maps say at scrape time, and what the collector found on its last pass.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Snapshot {
+    /// Counters of all CPUs.
+    pub stats: Stats,
+    /// Flows that the table holds.
+    pub capacity: u32,
+    /// Every EIP.
+    pub eips: Vec<EipSnapshot>,
+    /// The destinations that use the largest share of an EIP's ports, largest first.
+    pub destinations: Vec<DestinationUsage>,
+}
+
+/// One EIP. Arrays are by [`Proto::index`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EipSnapshot {
+    /// The address.
+    pub addr: Ipv4Addr,
+    /// Ports that flows may take.
+    pub ports: u32,
+    /// Distinct ports that have a flow.
+    pub in_use: [u64; 3],
+    /// Flows for which there was no port.
+    pub errors: [u64; 3],
+}
+
+/// How much of an EIP's ports flows to one destination use.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DestinationUsage {
+    /// The EIP.
+    pub eip: Ipv4Addr,
+    /// Protocol.
+    pub proto: Proto,
+    /// Remote address and port.
+    pub remote: SocketAddrV4,
+    /// From 0 to 1.
+    pub ratio: f64,
+}
+
+/// A scrape: `None` when the data plane could not be read.
+#[derive(Debug)]
+pub(super) struct Scrape {
+    pub(super) snapshot: Option<Snapshot>,
+    pub(super) peak: Rate,
+}
+
+impl Collector for Scrape {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+        let mut out = Out { encoder: &mut encoder };
+        let up = u32::from(self.snapshot.is_some());
+        out.gauge("natgw_up", "1 while packets are being translated", |g| g.value(&[], up))?;
+        out.info("natgw_build", "Version of natgw", &[("version", env!("CARGO_PKG_VERSION"))])?;
+        let Some(snapshot) = &self.snapshot else { return Ok(()) };
+        traffic(&mut out, &snapshot.stats, self.peak)?;
+        connections(&mut out, &snapshot.stats)?;
+        table(&mut out, snapshot)?;
+        eips(&mut out, snapshot)
+    }
+}
+
+fn traffic(out: &mut Out<'_, '_>, stats: &Stats, peak: Rate) -> Result<(), Error> {
+    let meters = [
+        (Meter::SourceIn, [("side", "source"), ("dir", "in")]),
+        (Meter::SourceOut, [("side", "source"), ("dir", "out")]),
+        (Meter::DestinationIn, [("side", "destination"), ("dir", "in")]),
+        (Meter::DestinationOut, [("side", "destination"), ("dir", "out")]),
+    ];
+    for (name, help, values) in [
+        ("natgw_bytes", "Bytes of IPv4, from (in) and to (out) sources and destinations", &stats.bytes),
+        ("natgw_packets", "Packets, from (in) and to (out) sources and destinations", &stats.packets),
+    ] {
+        out.counter(name, help, |c| {
+            meters.iter().try_for_each(|(meter, labels)| c.value(labels, values[*meter as usize]))
+        })?;
+    }
+    out.counter("natgw_packets_dropped", "Packets dropped, by reason", |c| {
+        Reason::ALL.iter().try_for_each(|r| c.value(&[("reason", r.name())], stats.drops[*r as usize]))
+    })?;
+    out.gauge("natgw_peak_bytes_per_second", "Highest 10 s average of bytes in the last minute", |g| {
+        g.value(&[], peak.bytes)
+    })?;
+    out.gauge("natgw_peak_packets_per_second", "Highest 10 s average of packets in the last minute", |g| {
+        g.value(&[], peak.packets)
+    })
+}
+
+fn connections(out: &mut Out<'_, '_>, stats: &Stats) -> Result<(), Error> {
+    for (name, help, values) in [
+        ("natgw_connection_attempts", "New flows that inside hosts asked for", &stats.attempts),
+        (
+            "natgw_connections_established",
+            "TCP handshakes completed, other flows answered",
+            &stats.established,
+        ),
+        ("natgw_idle_timeouts", "Flows that ended in silence rather than closed", &stats.idle_timeouts),
+    ] {
+        out.counter(name, help, |c| {
+            Proto::ALL.iter().try_for_each(|p| c.value(&[("proto", p.name())], values[p.index()]))
+        })?;
+    }
+    out.gauge("natgw_active_connections", "Flows in the table", |g| {
+        Proto::ALL.iter().try_for_each(|p| g.value(&[("proto", p.name())], active(stats, *p)))
+    })
+}
+
+fn table(out: &mut Out<'_, '_>, snapshot: &Snapshot) -> Result<(), Error> {
+    let flows: u64 = Proto::ALL.iter().map(|p| active(&snapshot.stats, *p)).sum();
+    out.gauge("natgw_flow_table_entries", "Entries in the flow table, two a flow", |g| {
+        g.value(&[], 2 * flows)
+    })?;
+    out.gauge("natgw_flow_table_capacity", "Entries that the flow table holds, two a flow", |g| {
+        g.value(&[], 2 * u64::from(snapshot.capacity))
+    })
+}
+
+fn eips(out: &mut Out<'_, '_>, snapshot: &Snapshot) -> Result<(), Error> {
+    let per_eip = |f: &mut dyn FnMut(&[(&str, &str)], &EipSnapshot, usize) -> Result<(), Error>| {
+        for eip in &snapshot.eips {
+            let addr = eip.addr.to_string();
+            for proto in Proto::ALL {
+                f(&[("eip", &addr), ("proto", proto.name())], eip, proto.index())?;
+            }
+        }
+        Ok(())
+    };
+    let help = "Flows for which no port was free, by the EIP of the client; eip=\"*\" counts all of them";
+    out.counter("natgw_port_allocation_errors", help, |c| {
+        c.value(&[("eip", "*"), ("proto", "*")], snapshot.stats.port_allocation_errors)?;
+        per_eip(&mut |labels, eip, proto| c.value(labels, eip.errors[proto]))
+    })?;
+    out.gauge("natgw_ports_in_use", "Ports of the EIP that have a flow", |g| {
+        per_eip(&mut |labels, eip, proto| g.value(labels, eip.in_use[proto]))
+    })?;
+    out.gauge("natgw_ports_capacity", "Ports of the EIP that flows may take", |g| {
+        per_eip(&mut |labels, eip, _| g.value(labels, eip.ports))
+    })?;
+    let help = "Share of an EIP's ports that flows to one destination use, largest first";
+    out.gauge("natgw_destination_port_usage_ratio", help, |g| {
+        snapshot.destinations.iter().try_for_each(|d| {
+            let (eip, destination) = (d.eip.to_string(), d.remote.to_string());
+            let labels =
+                [("eip", eip.as_str()), ("proto", d.proto.name()), ("destination", destination.as_str())];
+            g.value(&labels, d.ratio)
+        })
+    })
+}
+
+/// Writes metric families, labels and all.
+struct Out<'a, 'e> {
+    encoder: &'a mut DescriptorEncoder<'e>,
+}
+
+struct Counter<'a>(MetricEncoder<'a>);
+struct Gauge<'a>(MetricEncoder<'a>);
+
+impl Out<'_, '_> {
+    fn counter(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl FnOnce(&mut Counter<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        values(&mut Counter(self.encoder.encode_descriptor(name, help, None, MetricType::Counter)?))
+    }
+
+    fn gauge(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl FnOnce(&mut Gauge<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        values(&mut Gauge(self.encoder.encode_descriptor(name, help, None, MetricType::Gauge)?))
+    }
+
+    fn info(&mut self, name: &str, help: &str, labels: &[(&str, &str)]) -> Result<(), Error> {
+        self.encoder.encode_descriptor(name, help, None, MetricType::Info)?.encode_info(&labels)
+    }
+}
+
+impl Counter<'_> {
+    fn value(&mut self, labels: &[(&str, &str)], value: u64) -> Result<(), Error> {
+        self.0.encode_family(&labels)?.encode_counter::<[(&str, &str); 0], _, u64>(&value, None)
+    }
+}
+
+impl Gauge<'_> {
+    fn value(&mut self, labels: &[(&str, &str)], value: impl EncodeGaugeValue) -> Result<(), Error> {
+        if labels.is_empty() {
+            return self.0.encode_gauge(&value);
+        }
+        self.0.encode_family(&labels)?.encode_gauge(&value)
+    }
+}

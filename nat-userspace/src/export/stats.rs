@@ -1,0 +1,164 @@
+//! The counters as people and programs see them. The fields and their names are the JSON interface.
+
+use nat_common::stats::{Meter, Stats};
+use nat_common::{Proto, Reason};
+use serde::ser::{Serialize, Serializer};
+
+/// What `natgw stats --json` prints.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct StatsView {
+    /// Packets by side and direction.
+    pub packets: Meters,
+    /// Bytes of IPv4 by side and direction.
+    pub bytes: Meters,
+    /// Packets dropped, by reason.
+    pub drops: Drops,
+    /// Flows asked for, answered, and ended in silence.
+    pub connections: Connections,
+    /// Flows for which no port was found.
+    pub port_allocation_errors: u64,
+    /// Flows now, and room for them.
+    pub flows: FlowCounts,
+}
+
+/// By [`Meter`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Meters {
+    /// Received from inside hosts.
+    pub source_in: u64,
+    /// Sent to destinations.
+    pub destination_out: u64,
+    /// Received from destinations.
+    pub destination_in: u64,
+    /// Sent to inside hosts.
+    pub source_out: u64,
+}
+
+impl Meters {
+    fn new(values: &[u64; 4]) -> Self {
+        let of = |meter: Meter| values[meter as usize];
+        Self {
+            source_in: of(Meter::SourceIn),
+            destination_out: of(Meter::DestinationOut),
+            destination_in: of(Meter::DestinationIn),
+            source_out: of(Meter::SourceOut),
+        }
+    }
+
+    /// With names, in the order of the fields.
+    pub const fn named(&self) -> [(&'static str, u64); 4] {
+        [
+            (Meter::SourceIn.name(), self.source_in),
+            (Meter::DestinationOut.name(), self.destination_out),
+            (Meter::DestinationIn.name(), self.destination_in),
+            (Meter::SourceOut.name(), self.source_out),
+        ]
+    }
+
+    /// All of them: what came in and what went out, both sides, as CloudWatch adds them up.
+    pub const fn total(&self) -> u64 {
+        self.source_in + self.destination_out + self.destination_in + self.source_out
+    }
+}
+
+/// By [`Reason`], every reason, in the order of their numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drops(pub Vec<(Reason, u64)>);
+
+impl Serialize for Drops {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(reason, n)| (reason.name(), n)))
+    }
+}
+
+/// All protocols together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Connections {
+    /// New flows asked for.
+    pub attempts: u64,
+    /// Handshakes completed, flows answered.
+    pub established: u64,
+    /// Flows that ended idle rather than closed.
+    pub idle_timeouts: u64,
+}
+
+/// Flows in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct FlowCounts {
+    /// TCP.
+    pub tcp: u64,
+    /// UDP.
+    pub udp: u64,
+    /// ICMP queries.
+    pub icmp: u64,
+    /// Room.
+    pub capacity: u64,
+}
+
+impl FlowCounts {
+    /// Flows of all protocols.
+    pub const fn total(&self) -> u64 {
+        self.tcp + self.udp + self.icmp
+    }
+}
+
+impl StatsView {
+    /// The view of `stats` of a table with room for `capacity` flows.
+    pub fn new(stats: &Stats, capacity: u32) -> Self {
+        Self {
+            packets: Meters::new(&stats.packets),
+            bytes: Meters::new(&stats.bytes),
+            drops: Drops(Reason::ALL.map(|r| (r, stats.drops[r as usize])).to_vec()),
+            connections: Connections {
+                attempts: stats.attempts.iter().sum(),
+                established: stats.established.iter().sum(),
+                idle_timeouts: stats.idle_timeouts.iter().sum(),
+            },
+            port_allocation_errors: stats.port_allocation_errors,
+            flows: FlowCounts {
+                tcp: active(stats, Proto::Tcp),
+                udp: active(stats, Proto::Udp),
+                icmp: active(stats, Proto::Icmp),
+                capacity: u64::from(capacity),
+            },
+        }
+    }
+}
+
+/// Flows of a protocol in the table: births less deaths. Per-CPU counters are not read at one instant, so a
+/// death may be seen before its birth.
+pub fn active(stats: &Stats, proto: Proto) -> u64 {
+    stats.births[proto.index()].saturating_sub(stats.deaths[proto.index()])
+}
+
+#[cfg(test)]
+mod tests {
+    use bytemuck::Zeroable as _;
+
+    use super::*;
+
+    #[test]
+    fn json_is_what_the_interface_says() {
+        let mut stats = Stats::zeroed();
+        stats.packets = [1, 2, 3, 4];
+        stats.bytes = [10, 20, 30, 40];
+        stats.drops[Reason::UnsolicitedInbound as usize] = 7;
+        stats.drops[Reason::Vlan as usize] = 8;
+        (stats.attempts, stats.established, stats.idle_timeouts) = ([5, 6, 7], [1, 2, 3], [1, 1, 1]);
+        (stats.births, stats.deaths) = ([9, 5, 1], [4, 5, 2]);
+        stats.port_allocation_errors = 11;
+        let json = serde_json::to_string(&StatsView::new(&stats, 1000)).expect("serializes");
+        assert_eq!(
+            json,
+            concat!(
+                r#"{"packets":{"source_in":1,"destination_out":2,"destination_in":3,"source_out":4},"#,
+                r#""bytes":{"source_in":10,"destination_out":20,"destination_in":30,"source_out":40},"#,
+                r#""drops":{"unsolicited_inbound":7,"port_exhausted":0,"table_full":0,"unsupported_proto":0,"#,
+                r#""bad_header":0,"bad_checksum":0,"fragment":0,"no_flow":0,"ttl":0,"mtu":0,"redirect_error":0,"#,
+                r#""no_route":0,"policy":0,"quota":0,"spoofed_source":0,"expired":0,"guard":0,"vlan":8},"#,
+                r#""connections":{"attempts":18,"established":6,"idle_timeouts":3},"port_allocation_errors":11,"#,
+                r#""flows":{"tcp":5,"udp":0,"icmp":0,"capacity":1000}}"#
+            )
+        );
+    }
+}

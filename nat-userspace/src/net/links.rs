@@ -1,0 +1,46 @@
+//! Interfaces as the kernel tells of them.
+
+use rtnetlink::packet_route::{
+    AddressFamily, RouteNetlinkMessage,
+    link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage},
+};
+
+use super::{Error, facts::Link, netlink::Netlink};
+
+/// Every interface of the namespace.
+pub(super) async fn dump(netlink: &Netlink) -> Result<Vec<Link>, Error> {
+    let request = RouteNetlinkMessage::GetLink(LinkMessage::default());
+    let answers = netlink.dump(request).await.map_err(Error::netlink("list the interfaces"))?;
+    Ok(answers
+        .iter()
+        .filter_map(|a| match a {
+            RouteNetlinkMessage::NewLink(message) => parse(message),
+            _ => None,
+        })
+        .collect())
+}
+
+/// `None` for what is not about an interface itself (a bridge tells of its ports with the same message).
+pub(super) fn parse(message: &LinkMessage) -> Option<Link> {
+    let header = &message.header;
+    if header.interface_family != AddressFamily::Unspec {
+        return None;
+    }
+    let mut link = Link {
+        name: String::new(),
+        index: header.index,
+        mac: [0; 6],
+        mtu: 0,
+        up: header.flags.contains(LinkFlags::Up),
+        ethernet: header.link_layer_type == LinkLayerType::Ether,
+    };
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => link.name.clone_from(name),
+            LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+            LinkAttribute::Address(mac) => link.mac = mac.as_slice().try_into().unwrap_or_default(),
+            _ => {}
+        }
+    }
+    Some(link)
+}

@@ -1,0 +1,282 @@
+//! The state directory: who runs here, and what natgw changed on the host and must undo.
+
+use std::{
+    fs::{self, DirBuilder, File, TryLockError},
+    io::{self, Read, Write},
+    net::Ipv4Addr,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::Error;
+
+/// `--state-dir`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateDir {
+    path: PathBuf,
+}
+
+/// Held for as long as this process is the gateway of the state directory.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// `state.json`. Changed through [`StateDir::update`], so that no part of natgw loses another's records.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RunState {
+    /// natgw's version.
+    pub version: String,
+    /// The daemon.
+    pub pid: u32,
+    /// When it started, in seconds since the epoch.
+    pub started: u64,
+    /// Where the pins are (without the schema directory).
+    pub bpffs: PathBuf,
+    /// Managed interfaces.
+    pub interfaces: Vec<Interface>,
+    /// Every EIP.
+    pub eips: Vec<Ipv4Addr>,
+    /// What sysctls were before natgw changed them.
+    pub sysctls: Vec<SavedSysctl>,
+    /// EIPs that natgw added to an interface.
+    pub addresses: Vec<AddedAddress>,
+    /// The data plane stays when the daemon stops.
+    pub persist: bool,
+    /// The boot that all this is true for.
+    boot_id: String,
+    /// The network namespace (inode) that all this is true for.
+    netns: u64,
+}
+
+/// A managed interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interface {
+    /// Name.
+    pub name: String,
+    /// Index.
+    pub ifindex: u32,
+    /// Role.
+    pub side: InterfaceSide,
+    /// How XDP is attached.
+    pub xdp_mode: XdpMode,
+}
+
+/// The role of an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InterfaceSide {
+    /// Towards the clients.
+    Inside,
+    /// Towards the internet.
+    Outside,
+    /// One-armed.
+    Both,
+}
+
+/// How XDP is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum XdpMode {
+    /// In the driver.
+    Native,
+    /// In the stack.
+    Generic,
+}
+
+/// A sysctl that natgw changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedSysctl {
+    /// Interface name.
+    pub interface: String,
+    /// Interface index: a new interface of the same name has nothing to restore.
+    pub ifindex: u32,
+    /// Key below `net.ipv4.conf.<interface>`.
+    pub key: String,
+    /// Value before.
+    pub original: String,
+    /// Value that natgw wrote; when it is another by now, somebody else owns it.
+    pub applied: String,
+}
+
+/// An EIP that natgw added.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddedAddress {
+    /// The EIP, as /32.
+    pub addr: Ipv4Addr,
+    /// Interface name.
+    pub interface: String,
+    /// Interface index.
+    pub ifindex: u32,
+}
+
+impl StateDir {
+    /// Creates the directory when there is none.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
+        let path = path.into();
+        DirBuilder::new().recursive(true).mode(0o755).create(&path).map_err(Error::write(&path))?;
+        Ok(Self { path })
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Becomes the one gateway of this directory, until the lock is dropped or the process dies.
+    pub fn try_lock(&self) -> Result<Lock, Error> {
+        let path = self.path.join("lock");
+        let mut file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(Error::write(&path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut pid = String::new();
+                // The holder may not have written its pid yet.
+                let _ = file.read_to_string(&mut pid);
+                return Err(Error::Locked { dir: self.path.clone(), pid: pid.trim().parse().ok() });
+            }
+            Err(TryLockError::Error(source)) => return Err(Error::Write { path, source }),
+        }
+        file.set_len(0)
+            .and_then(|()| writeln!(file, "{}", std::process::id()))
+            .map_err(Error::write(&path))?;
+        Ok(Lock { _file: file })
+    }
+
+    /// `None` when there is no state, or only that of an earlier boot.
+    pub fn read(&self) -> Result<Option<RunState>, Error> {
+        let path = self.file();
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(Error::Read { path, source }),
+        };
+        let state: RunState =
+            serde_json::from_str(&text).map_err(|source| Error::StateCorrupt { path, source })?;
+        Ok((state.boot_id == boot_id()?).then_some(state))
+    }
+
+    /// Replaces the state as a whole: a reader sees the old one or the new one.
+    pub fn write(&self, state: &RunState) -> Result<(), Error> {
+        let (path, new) = (self.file(), self.path.join("state.json.new"));
+        let text = serde_json::to_string_pretty(state)
+            .map_err(|e| Error::Write { path: path.clone(), source: e.into() })?;
+        let write = || {
+            let mut file = File::create(&new)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&new, &path)
+        };
+        write().map_err(Error::write(&path))
+    }
+
+    /// Changes the state, or starts one. For the holder of the lock.
+    pub fn update(&self, change: impl FnOnce(&mut RunState)) -> Result<(), Error> {
+        let mut state = match self.read()? {
+            Some(state) => state,
+            None => RunState::here()?,
+        };
+        change(&mut state);
+        self.write(&state)
+    }
+
+    /// Forgets the state: nothing is left to undo.
+    pub fn clear(&self) -> Result<(), Error> {
+        let path = self.file();
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::Write { path, source: e }),
+            _ => Ok(()),
+        }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.path.join("state.json")
+    }
+}
+
+impl RunState {
+    /// An empty state for this process, boot and network namespace.
+    pub fn here() -> Result<Self, Error> {
+        Ok(Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            started: std::time::UNIX_EPOCH.elapsed().map_or(0, |t| t.as_secs()),
+            boot_id: boot_id()?,
+            netns: netns()?,
+            ..Self::default()
+        })
+    }
+
+    /// Whether it tells of the network namespace that the calling thread is in. In any other one the recorded
+    /// interfaces are different interfaces.
+    pub fn is_of_this_namespace(&self) -> Result<bool, Error> {
+        Ok(self.netns == netns()?)
+    }
+}
+
+fn boot_id() -> Result<String, Error> {
+    const PATH: &str = "/proc/sys/kernel/random/boot_id";
+    Ok(fs::read_to_string(PATH).map_err(Error::read(PATH))?.trim().to_owned())
+}
+
+fn netns() -> Result<u64, Error> {
+    const PATH: &str = "/proc/thread-self/ns/net";
+    Ok(fs::metadata(PATH).map_err(Error::read(PATH))?.ino())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn state_is_kept_and_a_missing_one_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(dir.path().join("a/b")).unwrap();
+        assert_eq!(state.read().unwrap(), None);
+        state.update(|s| s.persist = true).unwrap();
+        assert!(state.read().unwrap().unwrap().persist);
+        assert!(state.read().unwrap().unwrap().is_of_this_namespace().unwrap());
+        state.clear().unwrap();
+        state.clear().unwrap();
+        assert_eq!(state.read().unwrap(), None);
+    }
+
+    #[test]
+    fn a_damaged_state_names_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(dir.path()).unwrap();
+        fs::write(dir.path().join("state.json"), "{").unwrap();
+        let error = state.read().unwrap_err();
+        assert!(matches!(error, Error::StateCorrupt { .. }));
+        assert!(error.to_string().contains("state.json"));
+    }
+
+    #[test]
+    fn the_state_of_another_boot_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(dir.path()).unwrap();
+        let other = RunState { boot_id: "another".into(), ..RunState::here().unwrap() };
+        state.write(&other).unwrap();
+        assert_eq!(state.read().unwrap(), None);
+    }
+
+    #[test]
+    fn a_second_lock_names_the_holder() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(dir.path()).unwrap();
+        let held = state.try_lock().unwrap();
+        let error = state.try_lock().unwrap_err();
+        assert!(matches!(error, Error::Locked { pid, .. } if pid == Some(std::process::id())));
+        drop(held);
+        state.try_lock().unwrap();
+    }
+}
