@@ -63,7 +63,8 @@ mod tests {
     #[test]
     fn causes_are_said_once() {
         let io = std::io::Error::other("no space");
-        let error = Err::<(), _>(io).context("cannot write").context("cannot write: no space").expect_err("err");
+        let error =
+            Err::<(), _>(io).context("cannot write").context("cannot write: no space").expect_err("err");
         assert_eq!(one_line(&error), "cannot write: no space");
     }
 

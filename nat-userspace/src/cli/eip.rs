@@ -79,8 +79,11 @@ pub fn run(instance: &Instance, verb: &EipVerb, out: &mut dyn Write) -> anyhow::
     for_each_match(&inspect, &FlowFilter::default(), &Devices::default(), |flow, _| {
         usage.add(*flow.eip.ip(), flow.proto, flow.eip.port());
     })?;
-    let eips: Vec<EipView> =
-        inspect.eip_stats()?.iter().map(|(addr, eip, stats)| EipView::new(*addr, eip, stats, &usage)).collect();
+    let eips: Vec<EipView> = inspect
+        .eip_stats()?
+        .iter()
+        .map(|(addr, eip, stats)| EipView::new(*addr, eip, stats, &usage))
+        .collect();
     if *json {
         serde_json::to_writer(&mut *out, &serde_json::json!({ "eips": eips }))?;
         writeln!(out)?;

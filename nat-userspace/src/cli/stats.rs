@@ -80,7 +80,8 @@ fn traffic(now: &StatsView, before: Option<&StatsView>, paint: Paint) -> String 
     if before.is_some() {
         columns.extend([("PACKETS/S", Align::Right), ("RATE", Align::Right)]);
     }
-    let delta = |now: &Meters, before: &Meters, i: usize| now.named()[i].1.saturating_sub(before.named()[i].1);
+    let delta =
+        |now: &Meters, before: &Meters, i: usize| now.named()[i].1.saturating_sub(before.named()[i].1);
     let names = ["received from inside", "sent to outside", "received from outside", "sent to inside"];
     let rows: Vec<Vec<String>> = (0..names.len())
         .map(|i| {

@@ -141,8 +141,13 @@ fn recorded(dir: &Path) -> anyhow::Result<Option<RunState>> {
     Ok(StateDir::open(dir)?.read()?)
 }
 
+/// The daemon of a state directory, when it runs. A state that cannot be read names none.
+pub fn daemon(state_dir: &Path) -> Option<u32> {
+    recorded(state_dir).ok().flatten().map(|s| s.pid).filter(|pid| is_natgw(*pid))
+}
+
 /// Whether a process of natgw has this id. An id may have been given to another program by now.
-fn is_natgw(pid: u32) -> bool {
+pub fn is_natgw(pid: u32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == "natgw")
 }
 
@@ -192,7 +197,9 @@ fn faults(status: &StatusView, stats: &Stats, (waiting, seen): (u64, u64)) -> Ve
         }
     }
     if waiting > 0 {
-        faults.push(format!("{waiting} of {seen} flows have no resolved next hop; see `ip neigh` and `ip route`"));
+        faults.push(format!(
+            "{waiting} of {seen} flows have no resolved next hop; see `ip neigh` and `ip route`"
+        ));
     }
     if stats.port_allocation_errors > 0 {
         let n = stats.port_allocation_errors;
@@ -200,7 +207,9 @@ fn faults(status: &StatusView, stats: &Stats, (waiting, seen): (u64, u64)) -> Ve
     }
     let full = stats.drops[Reason::TableFull as usize];
     if full > 0 {
-        faults.push(format!("{full} packets dropped since start because the flow table was full; raise max_flows"));
+        faults.push(format!(
+            "{full} packets dropped since start because the flow table was full; raise max_flows"
+        ));
     }
     faults
 }
@@ -278,7 +287,9 @@ mod tests {
         let mut bad = StatusView { up: false, pid: None, ..status };
         bad.interfaces[0].present = false;
         let faults = faults(&bad, &stats, (5, 10)).join("\n");
-        for part in ["natgw run", "not running", "eth0 does not exist", "5 of 10", "add an EIP", "raise max_flows"] {
+        for part in
+            ["natgw run", "not running", "eth0 does not exist", "5 of 10", "add an EIP", "raise max_flows"]
+        {
             assert!(faults.contains(part), "{faults}");
         }
     }
@@ -289,7 +300,9 @@ mod tests {
         (second.packets[1], second.bytes[3], second.births[0]) = (50, 500, 5);
         let rates = rates(&first, &second);
         let near = |a: f64, b: f64| (a - b).abs() < 1e-9;
-        assert!(near(rates.packets_out, 100.0) && near(rates.bytes_in, 1000.0) && near(rates.new_flows, 10.0));
+        assert!(
+            near(rates.packets_out, 100.0) && near(rates.bytes_in, 1000.0) && near(rates.new_flows, 10.0)
+        );
     }
 
     #[test]

@@ -113,7 +113,11 @@ pub fn bits_per_second(bytes_per_second: f64) -> String {
 
 /// Seconds, as short as they are still told apart: `0.3s`, `42s`, `2h04m`.
 pub fn seconds(s: f64) -> String {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "ages are finite and not negative")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "ages are finite and not negative"
+    )]
     let whole = s as u64;
     match whole {
         0..10 => format!("{s:.1}s"),
@@ -153,7 +157,8 @@ mod tests {
         }
         assert_eq!(bits_per_second(0.0), "0.0 bit/s");
         assert_eq!(bits_per_second(125_000.0), "1.0 Mbit/s");
-        for (s, text) in [(0.31, "0.3s"), (42.9, "42s"), (7439.7, "2h03m"), (130.0, "2m10s"), (2e5, "2d07h")] {
+        for (s, text) in [(0.31, "0.3s"), (42.9, "42s"), (7439.7, "2h03m"), (130.0, "2m10s"), (2e5, "2d07h")]
+        {
             assert_eq!(seconds(s), text);
         }
         assert_eq!(percent(1, 4), "25.0 %");
