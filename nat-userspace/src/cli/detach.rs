@@ -1,9 +1,59 @@
-//! `natgw detach`: takes the data plane down, daemon or not.
+//! `natgw detach`: takes the gateway down, daemon or not.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::args::{DetachArgs, Instance};
+use super::status;
+use crate::daemon::detach::{Detached, Leave, detach};
+
+/// A daemon takes seconds at most: it has interfaces to detach and addresses to remove.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Between looks at whether it is gone.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Stops the daemon if there is one, and removes whatever is left of the gateway.
-pub async fn run(instance: &Instance, args: DetachArgs) -> anyhow::Result<()> {
-    let _ = (instance, args);
-    todo!()
+pub async fn run(instance: &Instance, args: DetachArgs, out: &mut dyn Write) -> anyhow::Result<()> {
+    let stopped = match status::daemon(&instance.state_dir) {
+        Some(pid) => {
+            stop(pid).await?;
+            Some(pid)
+        }
+        None => None,
+    };
+    let leave = if args.purge { Leave::Nothing } else { Leave::StateDir };
+    let found = detach(&instance.state_dir, &instance.bpffs, leave).await?;
+    if let Some(pid) = stopped {
+        writeln!(out, "stopped the daemon (pid {pid})")?;
+    }
+    match (found, stopped) {
+        (Detached::DataPlane, _) => writeln!(out, "the data plane is down")?,
+        (Detached::Nothing, Some(_)) => writeln!(out, "it took the data plane down")?,
+        (Detached::Nothing, None) => writeln!(out, "no data plane was up")?,
+    }
+    Ok(())
+}
+
+async fn stop(pid: u32) -> anyhow::Result<()> {
+    let target = Pid::from_raw(i32::try_from(pid)?);
+    let failed = || format!("cannot stop the daemon (pid {pid}); stop it, then run `natgw detach` again");
+    match kill(target, Signal::SIGTERM) {
+        Err(Errno::ESRCH) => return Ok(()),
+        other => other.with_context(failed)?,
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while status::is_natgw(pid) {
+        if Instant::now() >= deadline {
+            return Err(anyhow::anyhow!("it did not end within {} s", PATIENCE.as_secs()))
+                .with_context(failed);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(())
 }

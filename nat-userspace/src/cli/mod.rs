@@ -33,7 +33,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Verb::Flows(args) => flows::run(&instance, args, &mut out),
         Verb::Stats(args) => stats::run(&instance, args, &mut out).await,
         Verb::Eip(verb) => eip::run(&instance, verb, &mut out),
-        Verb::Detach(args) => detach::run(&instance, *args).await,
+        Verb::Detach(args) => detach::run(&instance, *args, &mut out).await,
         Verb::Completions { shell } => completions::run(*shell, &mut out),
         Verb::Man => man::run(&mut out),
     }?;

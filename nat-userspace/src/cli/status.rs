@@ -141,8 +141,13 @@ fn recorded(dir: &Path) -> anyhow::Result<Option<RunState>> {
     Ok(StateDir::open(dir)?.read()?)
 }
 
+/// The daemon of a state directory, when it runs. A state that cannot be read names none.
+pub fn daemon(state_dir: &Path) -> Option<u32> {
+    recorded(state_dir).ok().flatten().map(|s| s.pid).filter(|pid| is_natgw(*pid))
+}
+
 /// Whether a process of natgw has this id. An id may have been given to another program by now.
-fn is_natgw(pid: u32) -> bool {
+pub fn is_natgw(pid: u32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == "natgw")
 }
 
