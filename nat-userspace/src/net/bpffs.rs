@@ -15,6 +15,8 @@ use super::{Error, mounts};
 const USUAL: &str = "/sys/fs/bpf";
 /// Source of a mount that natgw made at a place of the operator's choice; that is how it is recognised later.
 const OURS: &str = "natgw";
+/// What some kernels put into every new bpffs.
+const PRELOADED: [&str; 2] = ["maps.debug", "progs.debug"];
 
 /// Makes sure that `path` is on a bpffs, mounting one when there is none, and returns its absolute form. The
 /// directory itself is not created.
@@ -92,8 +94,13 @@ fn mount_at(at: &Path) -> io::Result<()> {
 
 fn unmount(at: &Path) -> io::Result<()> {
     let ours = mounts::list()?.into_iter().any(|m| m.at == at && m.filesystem == "bpf" && m.source == OURS);
-    if !ours || fs::read_dir(at)?.next().is_some() {
+    if !ours {
         return Ok(());
+    }
+    for entry in fs::read_dir(at)? {
+        if !PRELOADED.iter().any(|name| entry.as_ref().is_ok_and(|e| e.file_name() == *name)) {
+            return Ok(());
+        }
     }
     umount2(at, MntFlags::empty())?;
     Ok(())
