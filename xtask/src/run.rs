@@ -23,16 +23,17 @@ pub(crate) struct Args {
 /// `cargo xtask run`.
 pub(crate) fn main(args: &Args) -> Result<ExitCode> {
     let lab = args.gateway.is_empty();
-    privilege::require(if lab { "the lab (namespaces, XDP)" } else { "a gateway (XDP, addresses)" })?;
-    if lab {
-        packages::ensure(&[packages::LAB])?;
-    }
+    // Everything that compiles comes first: with sudo, it then belongs to the user.
     let object = bpf::build()?;
     let wanted: &[Program] = if lab { &[Program::Natgw, Program::Lab] } else { &[Program::Natgw] };
     let built = programs(wanted, Profile::Release, &object)?;
     let (Some(natgw), Some(program)) = (built.first(), built.last()) else {
         unreachable!("two or one were asked for")
     };
+    privilege::require(if lab { "the lab (namespaces, XDP)" } else { "a gateway (XDP, addresses)" })?;
+    if lab {
+        packages::ensure(&[packages::LAB])?;
+    }
     let mut command = Command::new(program);
     if lab {
         command.args(&args.lab);
