@@ -1,4 +1,5 @@
 //! Start, stop, crash, and everything that must be as it was afterwards.
+#![expect(clippy::unwrap_used, reason = "a test panics where it fails; helpers are part of tests")]
 
 use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
@@ -74,7 +75,7 @@ fn kill_9_with_persist_keeps_traffic_flowing_and_a_restart_adopts_the_flows() {
     clients::echo(&mut stream, b"before").unwrap();
 
     gateway.kill9().unwrap();
-    clients::echo(&mut stream, &[1; 50_000]).unwrap();
+    clients::echo(&mut stream, &vec![1; 50_000]).unwrap();
     let flows = gateway.flows(&["--proto", "tcp"]).unwrap();
     assert_eq!(flows.len(), 1, "the table can be read without the daemon");
     assert_eq!(flows[0]["eip"], seen.to_string());
@@ -82,7 +83,7 @@ fn kill_9_with_persist_keeps_traffic_flowing_and_a_restart_adopts_the_flows() {
     clients::echo(&mut second, b"new flows too").unwrap();
 
     let mut again = Gateway::start(&lab, &options).unwrap();
-    clients::echo(&mut stream, &[2; 50_000]).unwrap();
+    clients::echo(&mut stream, &vec![2; 50_000]).unwrap();
     assert_eq!(again.flows(&["--proto", "tcp"]).unwrap().len(), 2, "adopted");
     assert_eq!(echo.seen().len(), 2);
     // A polite stop with --persist leaves the data plane up as well; detach takes it down.

@@ -48,7 +48,7 @@ impl Server {
         let socket = ns.run(|| UdpSocket::bind(address)).with_context(|| format!("bind udp {address}"))?;
         socket.set_read_timeout(Some(POLL))?;
         Ok(Self::start(address, move |seen, stop| {
-            let mut buffer = [0u8; 65_536];
+            let mut buffer = vec![0u8; 65_536];
             while !stop.load(Ordering::Relaxed) {
                 let Ok((n, peer)) = socket.recv_from(&mut buffer) else { continue };
                 note(seen, peer);
@@ -160,7 +160,7 @@ fn note(seen: &Mutex<Vec<SocketAddrV4>>, peer: SocketAddr) {
 fn serve_echo(mut stream: TcpStream) -> io::Result<()> {
     let peer = stream.peer_addr()?;
     writeln!(stream, "{peer}")?;
-    let mut buffer = [0u8; 65_536];
+    let mut buffer = vec![0u8; 65_536];
     loop {
         let n = stream.read(&mut buffer)?;
         if n == 0 {

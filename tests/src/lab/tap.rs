@@ -1,4 +1,4 @@
-//! Captures: AF_PACKET sockets read by a thread, so that a test can ask what was on the wire.
+//! Captures: `AF_PACKET` sockets read by a thread, so that a test can ask what was on the wire.
 
 use std::fmt;
 use std::io;

@@ -44,8 +44,7 @@ pub struct Parsed {
     pub l4_checksum: Option<u16>,
     /// Transport payload; what follows the IP header when the transport is unknown or a later fragment.
     pub payload: Vec<u8>,
-    ip_ok: bool,
-    l4_ok: bool,
+    bad: Vec<&'static str>,
 }
 
 impl Parsed {
@@ -77,9 +76,11 @@ impl Parsed {
             icmp: None,
             l4_checksum: None,
             payload: l4.to_vec(),
-            ip_ok: ip.to_header().calc_header_checksum() == ip.header_checksum(),
-            l4_ok: true,
+            bad: Vec::new(),
         };
+        if ip.to_header().calc_header_checksum() != ip.header_checksum() {
+            parsed.bad.push("IP CHECKSUM");
+        }
         if offset == 0 {
             parsed.transport(l4);
         }
@@ -119,13 +120,15 @@ impl Parsed {
         if let Some(at) = checksum_at.filter(|_| !self.fragment && !udp_without) {
             let mut segment = l4.to_vec();
             segment[at..at + 2].fill(0);
-            self.l4_ok = self.l4_checksum == Some(checksum(self.proto, self.src, self.dst, &segment));
+            if self.l4_checksum != Some(checksum(self.proto, self.src, self.dst, &segment)) {
+                self.bad.push("TRANSPORT CHECKSUM");
+            }
         }
     }
 
     /// Whether the IP and transport checksums are right.
     pub fn checksums_ok(&self) -> bool {
-        self.ip_ok && self.l4_ok
+        self.bad.is_empty()
     }
 
     /// Source address and port.
@@ -157,8 +160,8 @@ impl fmt::Display for Parsed {
         if self.fragment {
             write!(f, " fragment")?;
         }
-        if !self.checksums_ok() {
-            write!(f, " BAD CHECKSUM")?;
+        for what in &self.bad {
+            write!(f, " BAD {what}")?;
         }
         write!(f, " payload {} B", self.payload.len())
     }
