@@ -536,7 +536,12 @@ fn c11_a_full_table_refuses_new_flows_and_keeps_the_old() {
     let counters = world.counters().unwrap();
     assert!(!verdicts.is_empty());
     assert_eq!(counters["table_full"], verdicts.len() as u64, "{counters:?}");
-    assert_eq!(world.flows().unwrap().len() as u64, 2 * counters["births"], "pairs only");
+    let flows = world.flows().unwrap();
+    let keys: Vec<_> = flows.iter().map(|(key, _)| *key).collect();
+    for (key, entry) in &flows {
+        assert!(keys.contains(&entry.pair_key(key)), "an orphan: {key:?} in {keys:#?}");
+    }
+    assert_eq!(flows.len() as u64, 2 * counters["births"], "{keys:#?} {counters:?}");
 }
 
 #[test]
