@@ -33,14 +33,12 @@ impl Servers {
 pub fn picture(page: &Page, lab: &Lab) {
     page.heading("The lab: network namespaces on this machine, joined by virtual Ethernet");
     page.block(&format!(
-        "
-   client                  gateway                internet
- +-----------+         +-------------+         +----------------------+
- | {client:<9} |  inside |    natgw    | outside | {a:<13} web     |
- |           +---------+ in0    out0 +---------+ {b:<13} udp/53  |
- | private   |         | EIP {eip:<9}|         | {evil:<13} a stranger
- +-----------+         +-------------+         +----------------------+
-",
+        "   client                   gateway                internet
+ +-----------+         +---------------+         +----------------------------+
+ | {client:<9} |  inside |     natgw     | outside | {a:<13}  web server  |
+ |           +---------+ in0      out0 +---------+ {b:<13}  UDP service |
+ | private   |         | EIP {eip:<9} |         | {evil:<13}  a stranger  |
+ +-----------+         +---------------+         +----------------------------+",
         client = client_addr(0),
         a = SRV_A,
         b = SRV_B,

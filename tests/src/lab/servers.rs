@@ -80,6 +80,8 @@ impl Server {
             let mut held = Vec::new();
             while !stop.load(Ordering::Relaxed) {
                 let Ok((mut stream, peer)) = listener.accept() else { continue };
+                // An accepted socket inherits the listener's timeout.
+                let _ = stream.set_read_timeout(None);
                 note(seen, peer);
                 match serve {
                     Serve::Hold => {
