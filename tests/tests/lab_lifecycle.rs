@@ -1,0 +1,230 @@
+//! Start, stop, crash, and everything that must be as it was afterwards.
+#![expect(clippy::unwrap_used, reason = "a test panics where it fails; helpers are part of tests")]
+
+use std::collections::BTreeMap;
+use std::net::SocketAddrV4;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use nat_tests::lab::gateway::{natgw_path, run_to_end};
+use nat_tests::lab::servers::{Server, any};
+use nat_tests::lab::{Gateway, Lab, Options, SRV_A, Topology, clients, eip, wait_until};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Everything about the gateway's namespace that natgw may change and must put back.
+fn fingerprint(lab: &Lab) -> BTreeMap<String, String> {
+    let gw = lab.gw();
+    let mut all = BTreeMap::new();
+    for (what, args) in [
+        ("links", &["-d", "-o", "link"][..]),
+        ("addresses", &["-o", "-4", "addr"]),
+        ("routes", &["route", "show", "table", "all"]),
+        ("rules", &["rule"]),
+    ] {
+        all.insert(what.to_owned(), gw.output("ip", args).unwrap());
+    }
+    for device in
+        lab.topology().inside().into_iter().chain(lab.topology().outside()).chain(["all", "default"])
+    {
+        for key in ["forwarding", "rp_filter", "accept_local", "arp_ignore", "arp_announce", "arp_filter"] {
+            let key = format!("net.ipv4.conf.{device}.{key}");
+            let value = gw.read_sysctl(&key).unwrap();
+            all.insert(key, value);
+        }
+    }
+    all.insert("ip_forward".to_owned(), gw.read_sysctl("net.ipv4.ip_forward").unwrap());
+    all
+}
+
+fn pins_below(dir: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.path().is_dir() {
+            found.extend(pins_below(&entry.path()));
+        } else {
+            found.push(entry.path().display().to_string());
+        }
+    }
+    found
+}
+
+#[test]
+fn sigterm_exits_0_and_leaves_nothing() {
+    let lab = Lab::two_armed(1).unwrap();
+    let before = fingerprint(&lab);
+    let mut gateway = Gateway::start(&lab, &Options::one_eip()).unwrap();
+    let _dns = Server::udp_echo(lab.node("srv-a"), any(53)).unwrap();
+    clients::ask_udp(lab.client(0), 0, SocketAddrV4::new(SRV_A, 53)).unwrap();
+    assert_ne!(fingerprint(&lab), before, "the fingerprint sees a running natgw");
+    assert!(!pins_below(gateway.bpffs()).is_empty());
+    let status = gateway.stop().unwrap();
+    assert_eq!(status.code(), Some(0), "{}", gateway.log());
+    assert_eq!(fingerprint(&lab), before);
+    assert_eq!(pins_below(gateway.bpffs()), Vec::<String>::new());
+}
+
+#[test]
+fn kill_9_with_persist_keeps_traffic_flowing_and_a_restart_adopts_the_flows() {
+    let lab = Lab::two_armed(1).unwrap();
+    let options = Options::one_eip().arg("--persist");
+    let mut gateway = Gateway::start(&lab, &options).unwrap();
+    let echo = Server::tcp_echo(lab.node("srv-a"), any(7)).unwrap();
+    let (mut stream, seen) = clients::connect_tcp(lab.client(0), 0, echo_address()).unwrap();
+    clients::echo(&mut stream, b"before").unwrap();
+
+    gateway.kill9().unwrap();
+    clients::echo(&mut stream, &vec![1; 50_000]).unwrap();
+    let flows = gateway.flows(&["--proto", "tcp"]).unwrap();
+    assert_eq!(flows.len(), 1, "the table can be read without the daemon");
+    assert_eq!(flows[0]["eip"], seen.to_string());
+    let (mut second, _) = clients::connect_tcp(lab.client(0), 0, echo_address()).unwrap();
+    clients::echo(&mut second, b"new flows too").unwrap();
+
+    let mut again = Gateway::start(&lab, &options).unwrap();
+    clients::echo(&mut stream, &vec![2; 50_000]).unwrap();
+    assert_eq!(again.flows(&["--proto", "tcp"]).unwrap().len(), 2, "adopted");
+    assert_eq!(echo.seen().len(), 2);
+    // A polite stop with --persist leaves the data plane up as well; detach takes it down.
+    assert_eq!(again.stop().unwrap().code(), Some(0));
+    clients::echo(&mut stream, b"after a stop").unwrap();
+    again.say(&["detach", "--purge"]).unwrap();
+    assert_eq!(pins_below(again.bpffs()), Vec::<String>::new());
+}
+
+fn echo_address() -> SocketAddrV4 {
+    SocketAddrV4::new(SRV_A, 7)
+}
+
+#[test]
+fn kill_9_then_detach_restores_everything() {
+    let lab = Lab::two_armed(1).unwrap();
+    let before = fingerprint(&lab);
+    let mut gateway = Gateway::start(&lab, &Options::one_eip().arg("--persist")).unwrap();
+    gateway.kill9().unwrap();
+    gateway.say(&["detach", "--purge"]).unwrap();
+    assert_eq!(fingerprint(&lab), before);
+    assert_eq!(pins_below(gateway.bpffs()), Vec::<String>::new());
+}
+
+#[test]
+fn b2_no_leak_after_kill_9_when_xdp_is_detached_by_force() {
+    let lab = Lab::two_armed(1).unwrap();
+    let mut gateway = Gateway::start(&lab, &Options::one_eip().arg("--persist")).unwrap();
+    gateway.kill9().unwrap();
+    for pin in pins_below(gateway.bpffs()).iter().filter(|p| p.contains("link_xdp_")) {
+        std::fs::remove_file(pin).unwrap();
+    }
+    let outside = lab.outside_tap().unwrap();
+    assert_eq!(clients::ping(lab.client(0), SRV_A, 3, &[]).unwrap(), 0);
+    assert!(outside.find(|p, _| p.dst == SRV_A).is_empty(), "the egress guard holds without XDP");
+}
+
+#[test]
+fn a_second_start_on_the_same_interfaces_is_refused_and_disturbs_nothing() {
+    let lab = Lab::two_armed(1).unwrap();
+    let gateway = Gateway::start(&lab, &Options::one_eip()).unwrap();
+    let _echo = Server::tcp_echo(lab.node("srv-a"), any(7)).unwrap();
+    let (mut stream, _) = clients::connect_tcp(lab.client(0), 0, echo_address()).unwrap();
+    let before = fingerprint(&lab);
+
+    let same = run_to_end(&lab, &Options::one_eip()).unwrap();
+    assert_eq!(same.status.code(), Some(1));
+    let message = String::from_utf8_lossy(&same.stderr).into_owned();
+    assert!(message.contains(&gateway.pid().to_string()), "names the one that runs: {message}");
+    let other = Options { instance: Some("other".to_owned()), ..Options::one_eip() };
+    let other = run_to_end(&lab, &other).unwrap();
+    assert_eq!(other.status.code(), Some(1), "{}", String::from_utf8_lossy(&other.stderr));
+
+    assert_eq!(fingerprint(&lab), before);
+    clients::echo(&mut stream, b"undisturbed").unwrap();
+}
+
+#[test]
+fn stale_pins_of_a_crash_are_cleaned_up_by_the_next_start() {
+    let lab = Lab::two_armed(1).unwrap();
+    let before = fingerprint(&lab);
+    let mut crashed = Gateway::start(&lab, &Options::one_eip()).unwrap();
+    crashed.kill9().unwrap();
+    let mut gateway = Gateway::start(&lab, &Options::one_eip()).unwrap();
+    let _dns = Server::udp_echo(lab.node("srv-a"), any(53)).unwrap();
+    clients::ask_udp(lab.client(0), 0, SocketAddrV4::new(SRV_A, 53)).unwrap();
+    assert_eq!(gateway.stop().unwrap().code(), Some(0));
+    assert_eq!(fingerprint(&lab), before, "also what the crashed one had changed");
+}
+
+#[test]
+fn an_interface_that_disappears_and_comes_back_is_served_again() {
+    let lab = Lab::two_armed(1).unwrap();
+    let _gateway = Gateway::start(&lab, &Options::one_eip()).unwrap();
+    let _dns = Server::udp_echo(lab.node("srv-a"), any(53)).unwrap();
+    let server = SocketAddrV4::new(SRV_A, 53);
+    clients::ask_udp(lab.client(0), 0, server).unwrap();
+
+    let (gw, lan) = (lab.gw(), lab.node("lan"));
+    gw.ip("link del in0").unwrap();
+    gw.ip(&format!("link add in0 type veth peer name gw netns {}", lan.name())).unwrap();
+    lan.ip("link set gw master br0\nlink set gw up").unwrap();
+    nat_tests::lab::topology::tune("lan", lan).unwrap();
+    gw.ip("addr add 10.0.0.1/24 dev in0\nlink set in0 up").unwrap();
+    nat_tests::lab::topology::tune("gw", gw).unwrap();
+    lab.client(0).ip("neigh flush all").unwrap();
+    wait_until("traffic through the new interface", Duration::from_secs(20), || {
+        clients::ask_udp(lab.client(0), 0, server).is_ok_and(|seen| *seen.ip() == eip(0))
+    });
+}
+
+#[test]
+fn a_second_gateway_in_another_namespace_does_not_collide() {
+    let one = Lab::two_armed(1).unwrap();
+    let two = Lab::start(Topology::one_armed(1)).unwrap();
+    let _first = Gateway::start(&one, &Options::one_eip()).unwrap();
+    let _second = Gateway::start(&two, &Options::one_eip()).unwrap();
+    for lab in [&one, &two] {
+        let _dns = Server::udp_echo(lab.node("srv-a"), any(53)).unwrap();
+        let seen = clients::ask_udp(lab.client(0), 0, SocketAddrV4::new(SRV_A, 53)).unwrap();
+        assert_eq!(*seen.ip(), eip(0));
+    }
+}
+
+#[test]
+fn b2_nothing_leaks_while_natgw_starts_and_stops() {
+    let lab = Lab::two_armed(1).unwrap();
+    let dns = Server::udp_echo(lab.node("srv-a"), any(53)).unwrap();
+    let socket = lab.client(0).run(|| std::net::UdpSocket::bind(any(0)).unwrap());
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|s| {
+        s.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                // Unreachable is an answer too while nothing routes.
+                let _ = socket.send_to(b"any time", SocketAddrV4::new(SRV_A, 53));
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        for _ in 0..3 {
+            let seen = dns.seen().len();
+            let mut gateway = Gateway::start(&lab, &Options::one_eip()).unwrap();
+            wait_until("traffic", PATIENCE, || dns.seen().len() > seen);
+            gateway.stop().unwrap();
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    assert!(dns.seen().iter().all(|s| *s.ip() == eip(0)));
+    lab.assert_no_leak();
+}
+
+#[test]
+fn status_and_completions_and_man_work() {
+    let lab = Lab::two_armed(1).unwrap();
+    let gateway = Gateway::start(&lab, &Options::one_eip()).unwrap();
+    let status: serde_json::Value =
+        serde_json::from_str(&gateway.say(&["status", "--json"]).unwrap()).unwrap();
+    assert!(status.is_object(), "{status}");
+    assert!(gateway.say(&["status"]).unwrap().contains("in0"));
+    assert!(gateway.say(&["eip", "list"]).unwrap().contains(&eip(0).to_string()));
+    for args in [["completions", "bash"].as_slice(), &["man"]] {
+        let out = Command::new(natgw_path()).args(args).output().unwrap();
+        assert!(out.status.success() && !out.stdout.is_empty(), "{args:?}");
+    }
+}
