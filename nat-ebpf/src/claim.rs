@@ -85,9 +85,13 @@ pub struct Search {
 }
 
 /// Claims a port for the flow that a packet with tuple `key` starts; the key of its reverse entry is then
-/// in `search.reverse`.
+/// in the scratch space, `search.reverse`.
+///
+/// The steps write the search that is in progress, so no reference to it may live across [`each`]: the compiler
+/// would take what it knows from before for what is true after. It is borrowed anew instead.
 #[inline(never)]
-pub fn claim(ctx: &XdpContext, key: &Tuple, pool: &PoolRef, own: u32, search: &mut Search) -> Claimed {
+pub fn claim(ctx: &XdpContext, key: &Tuple, pool: &PoolRef, own: u32) -> Claimed {
+    let Some(search) = scratch::search() else { return Claimed::Exhausted };
     search.key = *key;
     search.reverse = Tuple {
         src: key.dst,
@@ -112,6 +116,7 @@ pub fn claim(ctx: &XdpContext, key: &Tuple, pool: &PoolRef, own: u32, search: &m
     if !is_short {
         each(ctx, QUICK_EIPS, quick_step);
     }
+    let Some(search) = scratch::search() else { return Claimed::Exhausted };
     if search.outcome == Claimed::Exhausted as u32 {
         if known.is_none() {
             let start =
@@ -119,9 +124,10 @@ pub fn claim(ctx: &XdpContext, key: &Tuple, pool: &PoolRef, own: u32, search: &m
             maps::remember_scarcity(&destination, &start);
         }
         if let Some(at) = known.or_else(|| maps::scarcity(&destination)) {
-            deep(ctx, search, at);
+            deep(ctx, at);
         }
     }
+    let Some(search) = scratch::search() else { return Claimed::Exhausted };
     stats::count(|s| s.probes += u64::from(search.probed));
     match search.outcome {
         o if o == Claimed::Port as u32 => Claimed::Port,
@@ -155,12 +161,14 @@ unsafe extern "C" fn quick_step(nth: u32, context: *mut *mut xdp_md) -> i64 {
     search.walk = Walk::keyed(walk_key(&search.key, search.reverse.dst), search.ports.prime.max(1));
     // SAFETY: bpf_loop passes on the pointer it was given.
     each(&XdpContext::new(unsafe { *context }), QUICK_PROBES, probe_step);
+    let Some(search) = scratch::search() else { return 1 };
     i64::from(search.outcome != Claimed::Exhausted as u32)
 }
 
 /// Goes on with the destination's walk over all ports of all EIPs.
 #[inline(never)]
-fn deep(ctx: &XdpContext, search: &mut Search, at: &mut Scarcity) {
+fn deep(ctx: &XdpContext, at: &mut Scarcity) {
+    let Some(search) = scratch::search() else { return };
     let now = clock::now();
     let granted = budget::take_probes(DEEP_PROBES, now);
     if granted == 0 {
@@ -176,6 +184,7 @@ fn deep(ctx: &XdpContext, search: &mut Search, at: &mut Scarcity) {
         }
         let before = search.probed;
         each(ctx, granted, probe_step);
+        let Some(search) = scratch::search() else { return };
         at.position = search.walk.position;
         at.steps += search.probed - before;
         if at.steps >= prime {
@@ -186,6 +195,7 @@ fn deep(ctx: &XdpContext, search: &mut Search, at: &mut Scarcity) {
         at.steps = 0;
         at.member += 1;
     }
+    let Some(search) = scratch::search() else { return };
     at.is_failing = u32::from(search.outcome == Claimed::Exhausted as u32);
     at.failed = now;
 }

@@ -5,7 +5,7 @@ use nat_common::{Addr, Proto, Reason, Stamp, Tuple, event::EventKind, hash::siph
 
 use crate::{
     budget,
-    claim::{self, Claimed, Search},
+    claim::{self, Claimed},
     fast::{Slow, Way},
     flow,
     hop::{self, Hop, Reach},
@@ -17,7 +17,7 @@ use crate::{
 /// Decides about the packet.
 #[inline(never)]
 pub fn miss(ctx: &XdpContext, packet: &Packet, now: Stamp) -> Slow {
-    let (Some(search), Some(hop)) = (scratch::search(), scratch::hop()) else { return stats::pass() };
+    let Some(hop) = scratch::hop() else { return stats::pass() };
     let Tuple { src, dst, .. } = packet.tuple;
     if !is_for_translation(ctx, packet) {
         return stats::pass();
@@ -48,8 +48,8 @@ pub fn miss(ctx: &XdpContext, packet: &Packet, now: Stamp) -> Slow {
     if let Some(proto) = Proto::from_number(packet.tuple.proto) {
         stats::count(|s| s.attempts[proto.index()] += 1);
     }
-    match claim::claim(ctx, &packet.tuple, &pool, own, search) {
-        Claimed::Port => created(ctx, packet, search, hop, now),
+    match claim::claim(ctx, &packet.tuple, &pool, own) {
+        Claimed::Port => created(ctx, packet, hop, now),
         refusal => refused(ctx, packet, refusal, eip),
     }
 }
@@ -90,7 +90,8 @@ fn unstartable(packet: &Packet) -> Reason {
 
 /// The port is claimed: the forward entry completes the pair.
 #[inline(always)]
-fn created(ctx: &XdpContext, packet: &Packet, search: &Search, hop: &mut Hop, now: Stamp) -> Slow {
+fn created(ctx: &XdpContext, packet: &Packet, hop: &mut Hop, now: Stamp) -> Slow {
+    let Some(search) = scratch::search() else { return stats::pass() };
     if !search.is_own_eip() {
         // Another EIP may leave by another route.
         *hop = Hop::UNRESOLVED;
