@@ -124,7 +124,8 @@ pub fn account(page: &mut Page, gateway: &Gateway<'_>) {
 pub fn invitation(page: &Page, lab: &Lab, gateway: &Gateway<'_>) {
     let enter = |node: &str| format!("nsenter --net={}", lab.node(node).path().display());
     let natgw = crate::lab::gateway::natgw_path();
-    let natgw = format!("{} {} --state-dir {}", enter("gw"), natgw.display(), gateway.state_dir().display());
+    let (state, bpffs) = (gateway.state_dir().display(), gateway.bpffs().display());
+    let natgw = format!("{} {} --state-dir {state} --bpffs {bpffs}", enter("gw"), natgw.display());
     page.heading("It is yours until Ctrl-C. From another terminal (as root):");
     page.command("ask a server who you are", &format!("{} curl http://{SRV_A}/ip", enter("cli-a")));
     page.command("watch the flow table", &format!("watch -n1 '{natgw} flows'"));

@@ -545,6 +545,18 @@ fn c11_a_full_table_refuses_new_flows_and_keeps_the_old() {
 }
 
 #[test]
+fn invariant_3_a_birth_is_exactly_one_pair() {
+    let world = World::new(Setup { ports: (5000, 5999), ..Setup::default() }).unwrap();
+    for port in 1..=10 {
+        let packet = Packet::udp(SocketAddrV4::new(client_addr(0), port), server()).macs(CLIENT_MAC, IN_MAC);
+        assert_eq!(world.run(Arrives::Inside, &packet.build()).unwrap().0, Verdict::Redirect);
+        let flows = world.flows().unwrap();
+        let keys: Vec<_> = flows.iter().map(|(key, _)| *key).collect();
+        assert_eq!(flows.len(), 2 * usize::from(port), "after {port} births: {keys:#?}");
+    }
+}
+
+#[test]
 fn an_expired_flow_is_not_translated_and_is_revived_from_inside_only() {
     let timeouts = Timeouts { udp_unreplied: 50, udp: 50, tcp_new: 50, ..Timeouts::RFC }.with_shortest();
     let world = World::new(Setup { timeouts, ..Setup::default() }).unwrap();
@@ -615,15 +627,15 @@ fn a_shared_eip_leaves_the_host_what_it_has_sockets_for() {
     );
 }
 
-/// Verified instructions a program may take, and the stack it may use at its deepest. The kernel's own limits
-/// are a million and 512 bytes; these are ours, so that growth is noticed.
+/// Verified instructions a program may take. The kernel's own limit is a million; these are what was measured
+/// and a fifth more, so that growth is noticed.
 const BUDGET: [(&str, u32); 6] = [
-    ("xdp_inside", 60_000),
-    ("xdp_outside", 60_000),
-    ("xdp_onearm", 90_000),
-    ("reaper", 100_000),
-    ("guard_egress", 2_000),
-    ("guard_ingress", 2_000),
+    ("xdp_inside", 125_000),
+    ("xdp_outside", 28_000),
+    ("xdp_onearm", 146_000),
+    ("reaper", 2_500),
+    ("guard_egress", 200),
+    ("guard_ingress", 200),
 ];
 
 #[test]

@@ -1,5 +1,6 @@
 //! The lab does what the other suites take for granted: it starts and goes quickly, alone and beside
 //! others, its servers and clients work, and its leak tap sees a leak. Here the kernel forwards; no natgw.
+#![expect(clippy::unwrap_used, reason = "a test panics where it fails; helpers are part of tests")]
 
 use std::net::SocketAddrV4;
 use std::path::Path;
@@ -97,7 +98,7 @@ fn servers_clients_taps_and_the_leak_check_work() {
     assert_eq!(http.seen().len(), 1);
     let (mut stream, seen) = clients::connect_tcp(lab.client(0), 7777, SocketAddrV4::new(SRV_B, 7)).unwrap();
     assert_eq!(seen.to_string(), "10.0.0.10:7777");
-    clients::echo(&mut stream, &[42; 100_000]).unwrap();
+    clients::echo(&mut stream, &vec![42; 100_000]).unwrap();
     assert_eq!(echo.seen(), [seen]);
     assert_eq!(clients::ping(lab.client(0), SRV_A, 3, &[]).unwrap(), 3);
     let begin = Instant::now();

@@ -215,6 +215,18 @@ fn b2_nothing_leaks_while_natgw_starts_and_stops() {
 }
 
 #[test]
+fn the_state_directory_alone_names_the_instance() {
+    let lab = Lab::two_armed(1).unwrap();
+    let gateway = Gateway::start(&lab, &Options::one_eip()).unwrap();
+    for verb in [["flows", "--json"], ["stats", "--json"], ["status", "--json"]] {
+        let out =
+            lab.gw().command(natgw_path()).arg("--state-dir").arg(gateway.state_dir()).args(verb).output();
+        let out = out.unwrap();
+        assert!(out.status.success(), "{verb:?}: {}", String::from_utf8_lossy(&out.stderr));
+    }
+}
+
+#[test]
 fn status_and_completions_and_man_work() {
     let lab = Lab::two_armed(1).unwrap();
     let gateway = Gateway::start(&lab, &Options::one_eip()).unwrap();

@@ -1,4 +1,5 @@
 //! The network around the gateway changes under running traffic, or was never quite ready.
+#![expect(clippy::unwrap_used, reason = "a test panics where it fails; helpers are part of tests")]
 
 use std::net::SocketAddrV4;
 use std::time::Duration;

@@ -1,4 +1,5 @@
 //! The everyday case: clients on one interface, the internet on the other.
+#![expect(clippy::unwrap_used, reason = "a test panics where it fails; helpers are part of tests")]
 
 use std::net::SocketAddrV4;
 use std::time::Duration;

@@ -1,4 +1,5 @@
 //! Nobody outside reaches the inside, or learns that there is one.
+#![expect(clippy::unwrap_used, reason = "a test panics where it fails; helpers are part of tests")]
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;

@@ -165,7 +165,7 @@ pub struct GatewayFlags {
     /// Whether pings to an EIP that is the host's own address reach the host [default: true]
     #[arg(long, value_name = "BOOL")]
     pub shared_echo: Option<bool>,
-    /// Serve Prometheus metrics at http://ADDR/metrics
+    /// Serve Prometheus metrics at `http://ADDR/metrics`
     #[arg(long, value_name = "ADDR:PORT")]
     pub metrics: Option<SocketAddr>,
     /// Idle timeouts to start from [default: rfc]

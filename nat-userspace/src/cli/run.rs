@@ -19,7 +19,8 @@ pub async fn run(instance: &Instance, args: &RunArgs) -> anyhow::Result<()> {
         at_exit: if args.persist { AtExit::Persist } else { AtExit::TakeDown },
         log: if args.bpf_log { load::LogLevel::Debug } else { load::LogLevel::Off },
     };
-    Ok(daemon::run(gateway, options).await?)
+    // The daemon's state is large, and waits on the heap rather than in every caller's frame.
+    Ok(Box::pin(daemon::run(gateway, options)).await?)
 }
 
 /// To standard error. Without times under systemd: journald has its own.

@@ -1,5 +1,6 @@
 //! `natgw stats`: the counters.
 
+use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write};
 use std::time::Duration;
 
@@ -16,7 +17,10 @@ pub async fn run(instance: &Instance, args: &StatsArgs, out: &mut dyn Write) -> 
     let inspect = super::open(instance)?;
     let mut last = read(&inspect)?;
     print(&last, None, args, out)?;
-    while args.watch {
+    if !args.watch {
+        return Ok(());
+    }
+    loop {
         tokio::time::sleep(REDRAW).await;
         let now = read(&inspect)?;
         if !args.output.json && std::io::stdout().is_terminal() {
@@ -26,7 +30,6 @@ pub async fn run(instance: &Instance, args: &StatsArgs, out: &mut dyn Write) -> 
         print(&now, Some(&last), args, out)?;
         last = now;
     }
-    Ok(())
 }
 
 fn read(inspect: &Inspect) -> anyhow::Result<StatsView> {
@@ -54,23 +57,26 @@ fn render(now: &StatsView, before: Option<&StatsView>, paint: Paint) -> String {
     let mut text = traffic(now, before, paint);
     let c = &now.connections;
     let f = &now.flows;
-    text += &format!(
-        "\n{}  {} attempts, {} established, {} idle timeouts, {} port allocation errors\n",
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        text,
+        "\n{}  {} attempts, {} established, {} idle timeouts, {} port allocation errors",
         paint.bold("connections"),
         c.attempts,
         c.established,
         c.idle_timeouts,
         now.port_allocation_errors
     );
-    text += &format!(
-        "{}        {} tcp, {} udp, {} icmp; {} of {} ({})\n\n",
+    let share = percent(f.total(), f.capacity);
+    let _ = writeln!(
+        text,
+        "{}        {} tcp, {} udp, {} icmp; {} of {} ({share})\n",
         paint.bold("flows"),
         f.tcp,
         f.udp,
         f.icmp,
         f.total(),
-        f.capacity,
-        percent(f.total(), f.capacity)
+        f.capacity
     );
     text + &drops(now, before, paint)
 }

@@ -12,25 +12,36 @@ use toml::de::{DeTable, DeValue};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// A configuration file.
-    File {
-        /// The file.
-        path: Arc<Path>,
-        /// Line, counted from 1.
-        line: usize,
-        /// Key, with the tables it is in; empty when the text is not even TOML.
-        key: String,
-    },
+    File(Arc<Place>),
     /// The command line.
     Flag(&'static str),
     /// Nobody wrote it.
     Default(&'static str),
 }
 
+/// A place in a configuration file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file.
+    pub path: Arc<Path>,
+    /// Line, counted from 1.
+    pub line: usize,
+    /// Key, with the tables it is in; empty when the text is not even TOML.
+    pub key: String,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, line, key } = self;
+        write!(f, "{} line {line}", path.display())?;
+        if key.is_empty() { Ok(()) } else { write!(f, ", {key}") }
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File { path, line, key } if key.is_empty() => write!(f, "{} line {line}", path.display()),
-            Self::File { path, line, key } => write!(f, "{} line {line}, {key}", path.display()),
+            Self::File(place) => write!(f, "{place}"),
             Self::Flag(flag) => write!(f, "{flag}"),
             Self::Default(what) => write!(f, "{what}"),
         }
@@ -63,11 +74,11 @@ pub(super) struct Text<'a> {
 impl Text<'_> {
     /// The origin of a byte range, with the innermost key around it.
     pub(super) fn origin(&self, span: Range<usize>) -> Origin {
-        Origin::File {
+        Origin::File(Arc::new(Place {
             path: Arc::clone(&self.path),
             line: self.line(span.start),
             key: key_at(self.text, &span).unwrap_or_default(),
-        }
+        }))
     }
 
     /// `value` with its origin.
@@ -102,7 +113,7 @@ fn search(table: &DeTable<'_>, prefix: &str, span: &Range<usize>, best: &mut Opt
         match value.get_ref() {
             DeValue::Table(inner) => search(inner, &path, span, best),
             DeValue::Array(elements) => {
-                for element in elements.iter() {
+                for element in elements {
                     if let DeValue::Table(inner) = element.get_ref() {
                         search(inner, &path, span, best);
                     }

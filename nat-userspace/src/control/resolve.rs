@@ -160,7 +160,7 @@ impl Config {
             };
             for source in &mine {
                 if let Some((other_pool, other)) =
-                    taken.iter().find(|(_, other)| sources::overlap(&source.value, &other.value))
+                    taken.iter().find(|(_, other)| sources::overlap(source.value, other.value))
                 {
                     return Err(Error::PoolsOverlap {
                         at: source.at.clone(),

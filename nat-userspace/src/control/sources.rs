@@ -40,13 +40,13 @@ pub(super) fn default_sources(facts: &HostFacts, sides: &Sides<'_>, eips: &[Ipv4
     }
     let outside: Vec<Ipv4Net> =
         sides.outside.iter().filter(|o| !sides.is_both(o)).flat_map(|o| connected(facts, o)).collect();
-    found.extend(PRIVATE.into_iter().filter(|p| !has_eip(p) && !outside.iter().any(|o| overlap(p, o))));
+    found.extend(PRIVATE.into_iter().filter(|p| !has_eip(p) && !outside.iter().any(|o| overlap(*p, *o))));
     aggregate(found)
 }
 
 /// Whether two prefixes share an address.
-pub(super) fn overlap(a: &Ipv4Net, b: &Ipv4Net) -> bool {
-    a.contains(b) || b.contains(a)
+pub(super) fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
+    a.contains(&b) || b.contains(&a)
 }
 
 /// Drops prefixes that another one contains. Keeps the order of the rest.

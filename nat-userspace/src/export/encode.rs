@@ -128,8 +128,11 @@ fn table(out: &mut Out<'_, '_>, snapshot: &Snapshot) -> Result<(), Error> {
     })
 }
 
+/// Labels, an EIP, and a protocol's index.
+type Each<'a> = &'a mut dyn FnMut(&[(&str, &str)], &EipSnapshot, usize) -> Result<(), Error>;
+
 fn eips(out: &mut Out<'_, '_>, snapshot: &Snapshot) -> Result<(), Error> {
-    let per_eip = |f: &mut dyn FnMut(&[(&str, &str)], &EipSnapshot, usize) -> Result<(), Error>| {
+    let per_eip = |f: Each<'_>| {
         for eip in &snapshot.eips {
             let addr = eip.addr.to_string();
             for proto in Proto::ALL {

@@ -1,4 +1,5 @@
-//! The highest 10-second average in a minute, as CloudWatch's PeakBytesPerSecond and PeakPacketsPerSecond.
+//! The highest 10-second average in a minute, as AWS's `PeakBytesPerSecond` and
+//! `PeakPacketsPerSecond`.
 
 use std::time::Duration;
 

@@ -55,7 +55,7 @@ impl Meters {
         ]
     }
 
-    /// All of them: what came in and what went out, both sides, as CloudWatch adds them up.
+    /// All of them: what came in and what went out, both sides, as `CloudWatch` adds them up.
     pub const fn total(&self) -> u64 {
         self.source_in + self.destination_out + self.destination_in + self.source_out
     }

@@ -99,13 +99,13 @@ impl Keeper {
     /// Keeps again what was flushed or deleted, or went with its link; with [`Method::Refreshed`], renews all.
     /// To be called when a kept neighbour becomes unusable, when a link comes up, and now and then.
     pub async fn refresh(&mut self) -> Result<(), Error> {
-        let managed: BTreeSet<Neighbour> =
+        let present: BTreeSet<Neighbour> =
             self.dump().await?.iter().filter(|e| is_managed(e)).filter_map(neighbour).collect();
         let mut result = Ok(());
-        for lost in self.kept.difference(&managed) {
+        for lost in self.kept.difference(&present) {
             match self.method {
                 None | Some(Method::Managed) => {
-                    let message = self.managed(*lost);
+                    let message = managed(*lost);
                     result = result.and(self.keep(message, *lost).await.map_err(failed("keep", *lost)));
                 }
                 Some(Method::Refreshed) => {
@@ -126,7 +126,7 @@ impl Keeper {
         if self.method == Some(Method::Refreshed) {
             return self.keep(entry(neighbour, NeighbourFlags::Use), neighbour).await;
         }
-        match self.keep(self.managed(neighbour), neighbour).await {
+        match self.keep(managed(neighbour), neighbour).await {
             // Not a kernel that knows the flag.
             Err(e) if matches!(e.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP)) => {
                 self.method = Some(Method::Refreshed);
@@ -169,14 +169,6 @@ impl Keeper {
         }
     }
 
-    #[expect(clippy::unused_self, reason = "reads as what this keeper sends")]
-    fn managed(&self, neighbour: Neighbour) -> NeighbourMessage {
-        let mut message = entry(neighbour, NeighbourFlags::ExtLearned);
-        message.attributes.push(NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed));
-        message.attributes.push(NeighbourAttribute::Protocol(RouteProtocol::Other(PROTOCOL)));
-        message
-    }
-
     async fn lookup(&self, neighbour: Neighbour) -> io::Result<Option<NeighbourMessage>> {
         let request = RouteNetlinkMessage::GetNeighbour(entry(neighbour, NeighbourFlags::empty()));
         match self.netlink.get(request).await {
@@ -216,6 +208,13 @@ fn entry(neighbour: Neighbour, flags: NeighbourFlags) -> NeighbourMessage {
     message.header.ifindex = neighbour.ifindex;
     message.header.flags = flags;
     message.attributes.push(NeighbourAttribute::Destination(NeighbourAddress::Inet(neighbour.addr)));
+    message
+}
+
+fn managed(neighbour: Neighbour) -> NeighbourMessage {
+    let mut message = entry(neighbour, NeighbourFlags::ExtLearned);
+    message.attributes.push(NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed));
+    message.attributes.push(NeighbourAttribute::Protocol(RouteProtocol::Other(PROTOCOL)));
     message
 }
 

@@ -137,6 +137,9 @@ impl StateDir {
             .open(&path)
             .map_err(Error::write(&path))?;
         match file.try_lock() {
+            // `detach` may have removed the file between the opening and the lock; the next one to come makes a new
+            // file, and then two would hold a lock.
+            Ok(()) if !is_at(&file, &path) => return self.try_lock(),
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut pid = String::new();
@@ -223,6 +226,11 @@ impl RunState {
     }
 }
 
+fn is_at(file: &File, path: &Path) -> bool {
+    let identity = |m: &fs::Metadata| (m.dev(), m.ino());
+    matches!((&file.metadata(), &fs::metadata(path)), (Ok(a), Ok(b)) if identity(a) == identity(b))
+}
+
 fn boot_id() -> Result<String, Error> {
     const PATH: &str = "/proc/sys/kernel/random/boot_id";
     Ok(fs::read_to_string(PATH).map_err(Error::read(PATH))?.trim().to_owned())
@@ -276,6 +284,7 @@ mod tests {
         let held = state.try_lock().unwrap();
         let error = state.try_lock().unwrap_err();
         assert!(matches!(error, Error::Locked { pid, .. } if pid == Some(std::process::id())));
+        fs::remove_file(dir.path().join("lock")).unwrap();
         drop(held);
         state.try_lock().unwrap();
     }

@@ -34,9 +34,8 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<usize> {
-    // SAFETY: geteuid(2) cannot fail and touches no memory.
     anyhow::ensure!(
-        unsafe { libc::geteuid() } == 0,
+        nix::unistd::geteuid().is_root(),
         "network namespaces and XDP need root: run it under sudo"
     );
     let mut page = Page::default();

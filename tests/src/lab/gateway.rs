@@ -134,7 +134,8 @@ impl<'lab> Gateway<'lab> {
     /// Runs a verb against this instance, e.g. `["flows", "--json"]`.
     pub fn verb(&self, args: &[&str]) -> Result<Output> {
         let mut command = self.ns.command(natgw_path());
-        command.arg("--state-dir").arg(&self.state).args(args).stdin(Stdio::null());
+        command.arg("--state-dir").arg(&self.state).arg("--bpffs").arg(&self.bpffs);
+        command.args(args).stdin(Stdio::null());
         command.output().with_context(|| format!("natgw {args:?}"))
     }
 
