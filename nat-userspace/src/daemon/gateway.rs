@@ -36,12 +36,13 @@ impl Running {
         let before = state.read()?.map(|s| s.interfaces).unwrap_or_default();
 
         let links = links(&gateway).await?;
-        apply_sysctls(&gateway, &links, &state)?;
         let created = Datapath::create_or_adopt(&Pins::new(&bpffs), &gateway, options.log);
         let (plane, adoption) = match created {
             Ok(created) => created,
             Err(e) => {
-                undo_sysctls(&state, &before);
+                if before.is_empty() {
+                    state.clear()?;
+                }
                 return Err(e.into());
             }
         };
@@ -69,6 +70,8 @@ impl Running {
         for link in links.iter().filter(|l| self.gateway.outside.contains(&l.name)) {
             self.plane.guard(link)?;
         }
+        // Only now: forwarding without guards would let inside addresses out.
+        apply_sysctls(&self.gateway, links, &self.state)?;
         for link in links {
             self.attach_xdp(link).await?;
         }
@@ -109,11 +112,11 @@ impl Running {
     /// An interface of the gateway came (back): everything that start does for it, in the same order.
     pub(super) async fn attach(&mut self, link: &Link) -> Result<(), Error> {
         let present: Vec<Link> = HostFacts::read().await?.links;
-        apply_sysctls(&self.gateway, &present, &self.state)?;
         self.plane.register(link, side_of(&self.gateway, &link.name))?;
         if self.gateway.outside.contains(&link.name) {
             self.plane.guard(link)?;
         }
+        apply_sysctls(&self.gateway, &present, &self.state)?;
         self.attach_xdp(link).await?;
         self.add_eips(&present).await?;
         self.plane.bump_all()?;
@@ -136,10 +139,10 @@ impl Running {
 
     /// Announces natgw's EIPs on an interface that came up again.
     pub(super) async fn announce_eips(&self, name: &str) {
-        if self.gateway.announce == Announce::Arp && self.gateway.outside.iter().any(|o| o == name) {
-            if let Err(e) = addresses::announce(name, &self.state).await {
-                tracing::warn!("{e}");
-            }
+        let has_eips =
+            self.gateway.announce == Announce::Arp && self.gateway.outside.iter().any(|o| o == name);
+        if has_eips && let Err(e) = addresses::announce(name, &self.state).await {
+            tracing::warn!("{e}");
         }
     }
 
@@ -176,10 +179,9 @@ impl Running {
     }
 
     /// Leaves everything up for the next start.
-    pub(super) fn persist(self) -> Result<(), Error> {
+    pub(super) fn persist(self) {
         tracing::info!("the data plane stays up; `natgw detach` takes it down");
         self.plane.persist();
-        Ok(())
     }
 
     /// Undoes everything. EIPs go before XDP, or the host would answer for them; the guards go last, so that no
@@ -224,16 +226,6 @@ fn record_start(
         s.persist = options.at_exit == AtExit::Persist;
     })?;
     Ok(())
-}
-
-/// After a start that failed before it changed the data plane: sysctls go back, unless an earlier run's data plane
-/// still needs them.
-fn undo_sysctls(state: &StateDir, before: &[Interface]) {
-    if before.is_empty() {
-        if let Err(e) = Sysctls::restore_saved(state).and_then(|()| state.clear()) {
-            tracing::error!("while cleaning up: {e}");
-        }
-    }
 }
 
 async fn links(gateway: &Gateway) -> Result<Vec<Link>, Error> {

@@ -103,7 +103,10 @@ pub async fn run(gateway: Gateway, options: Options) -> Result<(), Error> {
         Ok(signal) => {
             tracing::info!("{signal}: stopping");
             match options.at_exit {
-                AtExit::Persist => host.running.persist(),
+                AtExit::Persist => {
+                    host.running.persist();
+                    Ok(())
+                }
                 AtExit::TakeDown => host.stop().await,
             }
         }

@@ -275,18 +275,15 @@ fn classifier<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassif
 
 fn attach_error(link: &Link, mode: XdpModeUsed, error: ProgramError) -> Error {
     let source = errno(&error).map_or_else(|| io::Error::other(error), io::Error::from_raw_os_error);
-    match source.raw_os_error() {
-        Some(libc::EBUSY | libc::EEXIST) => Error::ForeignXdp { interface: link.name.clone(), source },
-        _ => {
-            let hint = match (mode, is_unsupported(&source)) {
-                (XdpModeUsed::Native, true) => {
-                    "; its driver or settings (MTU, channels, LRO) do not allow it: xdp = \"auto\" falls back to generic"
-                }
-                _ => "",
-            };
-            Error::Attach { interface: link.name.clone(), mode: mode.name(), hint, source }
-        }
+    if matches!(source.raw_os_error(), Some(libc::EBUSY | libc::EEXIST)) {
+        return Error::ForeignXdp { interface: link.name.clone(), source };
     }
+    let hint = if mode == XdpModeUsed::Native && is_unsupported(&source) {
+        "; its driver or settings (MTU, channels, LRO) do not allow it: xdp = \"auto\" falls back to generic"
+    } else {
+        ""
+    };
+    Error::Attach { interface: link.name.clone(), mode: mode.name(), hint, source }
 }
 
 /// What drivers answer that cannot run XDP, or cannot with the interface's MTU or channels.

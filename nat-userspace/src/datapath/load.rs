@@ -51,7 +51,7 @@ pub fn load(pins: &Pins, options: LoadOptions) -> Result<Ebpf, Error> {
         .override_global(aya_log::LEVEL, &log_level, false);
     let mut ebpf = loader.load(bytes).map_err(|source| Error::Maps {
         max_flows: options.max_flows,
-        mib: u64::from(entries) * BYTES_PER_ENTRY >> 20,
+        mib: (u64::from(entries) * BYTES_PER_ENTRY) >> 20,
         source: Box::new(source),
     })?;
     for name in abi::program::ALL {
@@ -100,7 +100,8 @@ mod tests {
 
     #[test]
     fn the_end_of_the_log_is_shown() {
-        let log: String = (0..100).map(|i| format!("{i}: insn\n\n")).collect();
+        let lines: Vec<String> = (0..100).map(|i| format!("{i}: insn\n")).collect();
+        let log = lines.join("\n");
         let text = last_lines(&log);
         assert!(text.ends_with("99: insn") && !text.contains("\n    84: insn"), "{text}");
         assert_eq!(last_lines(" \n"), "");
