@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::Error;
-use crate::datapath::attach;
 use crate::datapath::pins::Pins;
+use crate::datapath::{attach, guard};
 use crate::net::neighbours::Keeper;
 use crate::net::state::StateDir;
 use crate::net::sysctls::Sysctls;
@@ -51,7 +51,7 @@ pub async fn detach(state_dir: &Path, bpffs_path: &Path, leave: Leave) -> Result
     if found == Detached::DataPlane {
         Keeper::new().await?.unmanage_all().await?;
     }
-    attach::detach_filters(&pins)?;
+    guard::detach_filters(&pins)?;
     pins.remove_all()?;
     drop(pin_lock);
     bpffs::unmount_if_ours(&root)?;

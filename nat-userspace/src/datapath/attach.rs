@@ -5,10 +5,9 @@ use std::io;
 use std::path::Path;
 
 use aya::Ebpf;
+use aya::programs::ProgramError;
 use aya::programs::links::{FdLink, PinnedLink};
-use aya::programs::tc::{self, SchedClassifier, SchedClassifierLink, TcAttachOptions, TcAttachType};
 use aya::programs::xdp::{Xdp, XdpLink, XdpMode};
-use aya::programs::{LinkOrder, ProgramError};
 use futures_util::TryStreamExt as _;
 use nat_common::Side;
 use nat_common::abi::program;
@@ -111,36 +110,6 @@ impl Datapath {
         }
     }
 
-    /// Puts both guards on an outside interface, or swaps them into the links that are pinned.
-    pub fn guard(&mut self, link: &Link) -> Result<(), Error> {
-        for (hook, name, at) in [
-            (Hook::Egress, program::GUARD_EGRESS, TcAttachType::Egress),
-            (Hook::Ingress, program::GUARD_INGRESS, TcAttachType::Ingress),
-        ] {
-            let pin = self.pins.guard_link(hook, &link.name);
-            let mark = self.pins.tc_mark(&link.name);
-            let guard = classifier(&mut self.ebpf, name)?;
-            if is_on(&pin, link.index)? && swap_guard(guard, &pin)? {
-                continue;
-            }
-            pins::remove(&pin)?;
-            match guard.attach_with_options(&link.name, at, TcAttachOptions::TcxOrder(LinkOrder::first())) {
-                Ok(id) => {
-                    let fd: FdLink = guard
-                        .take_link(id)
-                        .map_err(Error::program(format!("cannot guard {}", link.name)))?
-                        .try_into()
-                        .map_err(|_| Error::NoLink { interface: link.name.clone() })?;
-                    fd.pin(&pin).map_err(|e| Error::pin("pin the guard at", &pin)(io::Error::other(e)))?;
-                }
-                // Linux before 6.6 has no TCX.
-                Err(e) if errno(&e) == Some(libc::EINVAL) => guard_with_filter(guard, &mark, link, at, name)?,
-                Err(e) => return Err(Error::program(format!("cannot guard {}", link.name))(e)),
-            }
-        }
-        Ok(())
-    }
-
     /// Forgets an interface: its pins go, and with them whatever is still attached.
     pub fn detach(&mut self, interface: &str, index: u32) -> Result<(), Error> {
         self.unregister(index)?;
@@ -174,20 +143,6 @@ pub fn detach_xdp(pins: &Pins) -> Result<(), Error> {
     pins.attached()?.iter().try_for_each(|name| pins::remove(&pins.xdp_link(name)))
 }
 
-/// Removes guards that are classic tc filters.
-pub fn detach_filters(pins: &Pins) -> Result<(), Error> {
-    for interface in pins.tc_guarded()? {
-        for (name, at) in
-            [(program::GUARD_EGRESS, TcAttachType::Egress), (program::GUARD_INGRESS, TcAttachType::Ingress)]
-        {
-            // Gone with its interface, or already removed by hand.
-            let _ = tc::qdisc_detach_program(&interface, at, name);
-        }
-        pins::remove(&pins.tc_mark(&interface))?;
-    }
-    Ok(())
-}
-
 /// The mode in which some XDP program runs on an interface, as the kernel tells.
 pub async fn mode_of(index: u32) -> Option<XdpModeUsed> {
     let (connection, handle, _) = rtnetlink::new_connection().ok()?;
@@ -206,43 +161,9 @@ pub async fn mode_of(index: u32) -> Option<XdpModeUsed> {
         })
 }
 
-fn guard_with_filter(
-    guard: &mut SchedClassifier,
-    mark: &Path,
-    link: &Link,
-    at: TcAttachType,
-    name: &str,
-) -> Result<(), Error> {
-    // It may exist; attaching tells when it could not be created.
-    let _ = tc::qdisc_add_clsact(&link.name);
-    let _ = tc::qdisc_detach_program(&link.name, at, name);
-    std::fs::create_dir_all(mark).map_err(Error::pin("create", mark))?;
-    let failed = || Error::program(format!("cannot guard {}", link.name));
-    let id = guard
-        .attach_with_options(&link.name, at, TcAttachOptions::Netlink(tc::NlOptions::default()))
-        .map_err(failed())?;
-    // Dropping the link would remove the filter.
-    std::mem::forget(guard.take_link(id).map_err(failed())?);
-    Ok(())
-}
-
-/// `false`: the interface went away under the link.
-fn swap_guard(guard: &mut SchedClassifier, pin: &Path) -> Result<bool, Error> {
-    let old: SchedClassifierLink =
-        open_link(pin)?.try_into().map_err(|e| Error::pin("use the link at", pin)(io::Error::other(e)))?;
-    match guard.attach_to_link(old) {
-        Ok(id) => {
-            drop(guard.take_link(id));
-            Ok(true)
-        }
-        Err(e) if errno(&e) == Some(libc::ENOLINK) => Ok(false),
-        Err(e) => Err(Error::program(format!("cannot replace the guard at {}", pin.display()))(e)),
-    }
-}
-
 /// Whether a link is pinned and still on the interface with this index. The link of a deleted interface has
 /// index 0; one of an interface that was renamed or replaced has another.
-fn is_on(pin: &Path, index: u32) -> Result<bool, Error> {
+pub(super) fn is_on(pin: &Path, index: u32) -> Result<bool, Error> {
     if !pin.exists() {
         return Ok(false);
     }
@@ -250,7 +171,7 @@ fn is_on(pin: &Path, index: u32) -> Result<bool, Error> {
     Ok(sys::link_info(&link).map_err(Error::pin("inspect", pin))?.ifindex == index)
 }
 
-fn open_link(pin: &Path) -> Result<FdLink, Error> {
+pub(super) fn open_link(pin: &Path) -> Result<FdLink, Error> {
     PinnedLink::from_pin(pin).map(FdLink::from).map_err(|e| Error::pin("open", pin)(io::Error::other(e)))
 }
 
@@ -260,13 +181,6 @@ fn xdp(ebpf: &mut Ebpf, side: u8) -> Result<&mut Xdp, Error> {
         Side::OUTSIDE => program::OUTSIDE,
         _ => program::ONEARM,
     };
-    ebpf.program_mut(name)
-        .ok_or_else(|| Error::BadObject { what: format!("it has no program {name}") })?
-        .try_into()
-        .map_err(Error::program(format!("cannot use program {name}")))
-}
-
-fn classifier<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier, Error> {
     ebpf.program_mut(name)
         .ok_or_else(|| Error::BadObject { what: format!("it has no program {name}") })?
         .try_into()
@@ -305,7 +219,7 @@ fn is_unsupported(error: &io::Error) -> bool {
 }
 
 /// The errno at the bottom of an error, if there is one.
-fn errno(error: &ProgramError) -> Option<i32> {
+pub(super) fn errno(error: &ProgramError) -> Option<i32> {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(e) = cause {
         if let Some(code) = e.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {

@@ -8,6 +8,7 @@ pub mod attach;
 pub mod batch;
 pub mod configure;
 pub mod error;
+pub mod guard;
 pub mod inspect;
 pub mod load;
 pub mod maps;

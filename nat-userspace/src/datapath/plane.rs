@@ -108,7 +108,7 @@ impl Datapath {
     /// Takes the rest down, guards last, and removes every pin.
     pub fn teardown(self) -> Result<(), Error> {
         let Self { pins, ebpf, tables, leftovers: _, lock } = self;
-        super::attach::detach_filters(&pins)?;
+        super::guard::detach_filters(&pins)?;
         let removed = pins.remove_all();
         drop((ebpf, tables, lock));
         removed

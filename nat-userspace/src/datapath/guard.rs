@@ -1,0 +1,103 @@
+//! Guards: tc programs on outside interfaces that hold when XDP is gone. TCX links where the kernel has them, else
+//! classic filters on clsact.
+
+use std::io;
+use std::path::Path;
+
+use aya::Ebpf;
+use aya::programs::LinkOrder;
+use aya::programs::links::FdLink;
+use aya::programs::tc::{self, SchedClassifier, SchedClassifierLink, TcAttachOptions, TcAttachType};
+use nat_common::abi::program;
+
+use super::attach::{errno, is_on, open_link};
+use super::pins::{self, Hook, Pins};
+use super::{Datapath, Error};
+use crate::net::facts::Link;
+
+impl Datapath {
+    /// Puts both guards on an outside interface, or swaps them into the links that are pinned.
+    pub fn guard(&mut self, link: &Link) -> Result<(), Error> {
+        for (hook, name, at) in [
+            (Hook::Egress, program::GUARD_EGRESS, TcAttachType::Egress),
+            (Hook::Ingress, program::GUARD_INGRESS, TcAttachType::Ingress),
+        ] {
+            let pin = self.pins.guard_link(hook, &link.name);
+            let mark = self.pins.tc_mark(&link.name);
+            let guard = classifier(&mut self.ebpf, name)?;
+            if is_on(&pin, link.index)? && swap_guard(guard, &pin)? {
+                continue;
+            }
+            pins::remove(&pin)?;
+            match guard.attach_with_options(&link.name, at, TcAttachOptions::TcxOrder(LinkOrder::first())) {
+                Ok(id) => {
+                    let fd: FdLink = guard
+                        .take_link(id)
+                        .map_err(Error::program(format!("cannot guard {}", link.name)))?
+                        .try_into()
+                        .map_err(|_| Error::NoLink { interface: link.name.clone() })?;
+                    fd.pin(&pin).map_err(|e| Error::pin("pin the guard at", &pin)(io::Error::other(e)))?;
+                }
+                // Linux before 6.6 has no TCX.
+                Err(e) if errno(&e) == Some(libc::EINVAL) => guard_with_filter(guard, &mark, link, at, name)?,
+                Err(e) => return Err(Error::program(format!("cannot guard {}", link.name))(e)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Removes guards that are classic tc filters.
+pub fn detach_filters(pins: &Pins) -> Result<(), Error> {
+    for interface in pins.tc_guarded()? {
+        for (name, at) in
+            [(program::GUARD_EGRESS, TcAttachType::Egress), (program::GUARD_INGRESS, TcAttachType::Ingress)]
+        {
+            // Gone with its interface, or already removed by hand.
+            let _ = tc::qdisc_detach_program(&interface, at, name);
+        }
+        pins::remove(&pins.tc_mark(&interface))?;
+    }
+    Ok(())
+}
+
+fn guard_with_filter(
+    guard: &mut SchedClassifier,
+    mark: &Path,
+    link: &Link,
+    at: TcAttachType,
+    name: &str,
+) -> Result<(), Error> {
+    // It may exist; attaching tells when it could not be created.
+    let _ = tc::qdisc_add_clsact(&link.name);
+    let _ = tc::qdisc_detach_program(&link.name, at, name);
+    std::fs::create_dir_all(mark).map_err(Error::pin("create", mark))?;
+    let failed = || Error::program(format!("cannot guard {}", link.name));
+    let id = guard
+        .attach_with_options(&link.name, at, TcAttachOptions::Netlink(tc::NlOptions::default()))
+        .map_err(failed())?;
+    // Dropping the link would remove the filter.
+    std::mem::forget(guard.take_link(id).map_err(failed())?);
+    Ok(())
+}
+
+/// `false`: the interface went away under the link.
+fn swap_guard(guard: &mut SchedClassifier, pin: &Path) -> Result<bool, Error> {
+    let old: SchedClassifierLink =
+        open_link(pin)?.try_into().map_err(|e| Error::pin("use the link at", pin)(io::Error::other(e)))?;
+    match guard.attach_to_link(old) {
+        Ok(id) => {
+            drop(guard.take_link(id));
+            Ok(true)
+        }
+        Err(e) if errno(&e) == Some(libc::ENOLINK) => Ok(false),
+        Err(e) => Err(Error::program(format!("cannot replace the guard at {}", pin.display()))(e)),
+    }
+}
+
+fn classifier<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier, Error> {
+    ebpf.program_mut(name)
+        .ok_or_else(|| Error::BadObject { what: format!("it has no program {name}") })?
+        .try_into()
+        .map_err(Error::program(format!("cannot use program {name}")))
+}
