@@ -31,7 +31,6 @@ pub(crate) const TESTS: &[Package] = &[
     Package { name: "bpftool", program: "bpftool" },
     Package { name: "nftables", program: "nft" },
     Package { name: "procps", program: "sysctl" },
-    Package { name: "iperf3", program: "iperf3" },
 ];
 
 /// Installs what is missing of `packages`, or says which command would.

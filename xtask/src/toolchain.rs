@@ -12,7 +12,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use crate::process::{output, say};
 
@@ -65,11 +65,7 @@ fn install() -> Result<Compiler> {
         Err(error) => error,
     };
     say(&format!("{rustup:#}; trying Debian's compiler instead"));
-    debian::install().map_err(|debian| {
-        debian.context(
-            "no compiler with the sources of `core`; with network, `rustup component add rust-src` is enough",
-        )
-    })
+    debian::install().context("no compiler with the sources of `core`")
 }
 
 /// bpf-linker reads bitcode of the LLVM it was made for, and of older ones: a newer compiler needs a newer linker.

@@ -17,6 +17,7 @@ pub mod session;
 mod signals;
 pub mod tap;
 pub mod topology;
+mod xdp_pass;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -40,6 +41,8 @@ pub struct Lab {
     topology: Topology,
     nodes: BTreeMap<String, Netns>,
     leaks: Vec<LeakTap>,
+    /// Links that live as long as the lab, see [`xdp_pass`].
+    _pass: Vec<std::os::fd::OwnedFd>,
     session: Session,
 }
 
@@ -48,7 +51,11 @@ impl Lab {
     pub fn start(topology: Topology) -> Result<Self> {
         let session = Session::open()?;
         let nodes = topology::build(&session, &topology).context("build the lab")?;
-        let mut lab = Self { topology, nodes, leaks: Vec::new(), session };
+        let pass = match topology.arms {
+            Arms::Two => Vec::new(),
+            Arms::One => vec![xdp_pass::attach(&nodes["lan"], "gw")?],
+        };
+        let mut lab = Self { topology, nodes, leaks: Vec::new(), _pass: pass, session };
         for port in lab.topology.outside_taps() {
             lab.leaks.push(LeakTap::start(lab.node("wan"), port, lab.topology.arms)?);
         }

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use super::{Compiler, Kind, core_sources, describe, linker};
 use crate::packages;
@@ -35,15 +35,14 @@ pub(super) fn find() -> Option<Compiler> {
 pub(super) fn install() -> Result<Compiler> {
     packages::install(&PACKAGES)?;
     private_llvm()?;
-    let Some(compiler) = find() else {
+    find().with_context(|| {
         let [compiler, sources] =
-            PACKAGES.map(|name| packages::installed_version(name).unwrap_or_else(|| "missing".to_owned()));
-        bail!(
-            "rustc-web ({compiler}) and rust-web-src ({sources}) do not match; run: \
+            PACKAGES.map(|name| packages::installed_version(name).unwrap_or_else(|| "none".to_owned()));
+        format!(
+            "rustc-web ({compiler}) and rust-web-src ({sources}) should be of one version; run: \
              sudo apt-get update && sudo apt-get install -y rustc-web rust-web-src"
-        );
-    };
-    Ok(compiler)
+        )
+    })
 }
 
 /// A directory that holds Debian's libLLVM of the right version and nothing else: bpf-linker opens the first file

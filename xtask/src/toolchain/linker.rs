@@ -28,6 +28,7 @@ pub(super) fn prepare(llvm: &Path) -> Result<PathBuf> {
         File::create(tools.join(".lock")).with_context(|| format!("cannot write in {}", tools.display()))?;
     lock.lock().context("cannot lock the cache of tools")?;
     if works(&linker, llvm) {
+        say(&format!("BPF linker: bpf-linker {VERSION}, which another xtask has just built"));
         return Ok(linker);
     }
     say(&format!("BPF linker: building bpf-linker {VERSION} into {}, once (about a minute)", home.display()));
@@ -61,7 +62,7 @@ fn build(home: &Path) -> Result<()> {
         install.env_remove(flags);
     }
     run(&mut install).with_context(|| {
-        format!("cannot build bpf-linker; with network, run: cargo install bpf-linker --version ={VERSION} --root {}", home.display())
+        format!("cannot build bpf-linker; with network, run: cargo install --locked bpf-linker --version ={VERSION} --root {}", home.display())
     })?;
     fs::rename(&fresh, home).with_context(|| format!("cannot move {} into place", fresh.display()))
 }

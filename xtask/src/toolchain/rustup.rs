@@ -23,7 +23,7 @@ pub(super) fn find() -> Option<Compiler> {
 /// Adds rust-src to the toolchain.
 pub(super) fn install() -> Result<Compiler> {
     if which("rustup").is_none() {
-        bail!("no rustup here to add rust-src with");
+        bail!("no rustup here to add rust-src with; see https://rustup.rs");
     }
     say("rustup component add rust-src (the BPF target needs the sources of `core`)");
     let mut rustup = Command::new("rustup");
@@ -34,7 +34,7 @@ pub(super) fn install() -> Result<Compiler> {
     as_owner(&mut rustup);
     match (run(&mut rustup), find()) {
         (Ok(()), Some(compiler)) => Ok(compiler),
-        _ => bail!("rust-src could not be added"),
+        _ => bail!("rust-src could not be added; with network, run: rustup component add rust-src"),
     }
 }
 
