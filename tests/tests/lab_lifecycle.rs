@@ -116,6 +116,8 @@ fn b2_no_leak_after_kill_9_when_xdp_is_detached_by_force() {
     for pin in pins_below(gateway.bpffs()).iter().filter(|p| p.contains("link_xdp_")) {
         std::fs::remove_file(pin).unwrap();
     }
+    // The kernel lets go of a link's program a moment after its last pin.
+    wait_until("XDP to be gone", PATIENCE, || !lab.gw().output("ip", &["link"]).unwrap().contains("xdp"));
     let outside = lab.outside_tap().unwrap();
     assert_eq!(clients::ping(lab.client(0), SRV_A, 3, &[]).unwrap(), 0);
     assert!(outside.find(|p, _| p.dst == SRV_A).is_empty(), "the egress guard holds without XDP");
@@ -210,8 +212,9 @@ fn b2_nothing_leaks_while_natgw_starts_and_stops() {
         }
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });
-    assert!(dns.seen().iter().all(|s| *s.ip() == eip(0)));
     lab.assert_no_leak();
+    let strange: Vec<_> = dns.seen().into_iter().filter(|s| *s.ip() != eip(0)).collect();
+    assert!(strange.is_empty(), "{} datagrams arrived from {}", strange.len(), strange[0]);
 }
 
 #[test]

@@ -57,14 +57,16 @@ fn a_transfer_moves_to_another_route() {
 }
 
 #[test]
-fn a_neighbour_that_changes_its_address_is_followed() {
+fn a_neighbour_that_announces_a_new_address_is_followed() {
     let lab = Lab::two_armed(1).unwrap();
     let _gateway = Gateway::start(&lab, &Options::one_eip()).unwrap();
     let _dns = Server::udp_echo(lab.node("srv-a"), any(53)).unwrap();
     let server = SocketAddrV4::new(SRV_A, 53);
     clients::ask_udp(lab.client(0), 5000, server).unwrap();
+    // As a standby router does when it takes over: gratuitous ARP.
+    lab.node("wan").sysctl("net.ipv4.conf.gw0.arp_notify", "1").unwrap();
     lab.node("wan").ip("link set gw0 address 02:00:00:00:00:77").unwrap();
-    wait_until("the new address to be found", Duration::from_secs(30), || {
+    wait_until("the new address to be found", PATIENCE, || {
         clients::ask_udp(lab.client(0), 5000, server).is_ok()
     });
 }

@@ -213,7 +213,11 @@ impl<'lab> Gateway<'lab> {
 impl Drop for Gateway<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("--- natgw's log ---\n{}\n-------------------", self.log());
+            let stats = self.say(&["stats"]).unwrap_or_else(|e| format!("{e:#}"));
+            eprintln!(
+                "--- natgw's log ---\n{}\n--- its counters ---\n{stats}-------------------",
+                self.log()
+            );
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
