@@ -301,6 +301,8 @@ fn load(setup: &Setup, in_index: u32, out_index: u32) -> Result<Ebpf> {
     let mut ebpf = EbpfLoader::new()
         .map_max_entries(map::FLOWS, setup.entries)
         .override_global(abi::RODATA_ONE_ARMED, &one_armed, true)
+        // As the daemon loads it unless asked for diagnostics: the verifier prunes their calls.
+        .override_global("AYA_LOG_LEVEL", &0_u8, true)
         .load(&bytes)?;
     for name in [abi::program::INSIDE, abi::program::OUTSIDE, abi::program::ONEARM, abi::program::REAPER] {
         let program: &mut Xdp = ebpf.program_mut(name).with_context(|| name.to_owned())?.try_into()?;

@@ -64,8 +64,16 @@ fn clippy_bpf(toolchain: &Toolchain) -> Result<()> {
 
 fn documentation(object: &Path) -> Result<()> {
     let mut doc = cargo();
-    doc.args(["doc", "--quiet", "--no-deps", "--workspace", "--exclude", "nat-ebpf"]);
-    run(doc.env("NATGW_BPF_OBJECT", object).env("RUSTDOCFLAGS", "-D warnings"))
+    doc.args([
+        "doc",
+        "--quiet",
+        "--no-deps",
+        "--document-private-items",
+        "--workspace",
+        "--exclude",
+        "nat-ebpf",
+    ]);
+    run(doc.env("NATGW_BPF_OBJECT", object).env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private-intra-doc-links"))
 }
 
 /// Shell scripts parse, stop at the first error, and may be executed; shellcheck has its say where there is one.

@@ -32,9 +32,19 @@ pub struct Instance {
     /// Directory of the daemon's state
     #[arg(long, global = true, value_name = "DIR", default_value = "/run/natgw")]
     pub state_dir: PathBuf,
-    /// Directory of the pinned data plane, on a bpf file system
-    #[arg(long, global = true, value_name = "DIR", default_value = "/sys/fs/bpf/natgw")]
-    pub bpffs: PathBuf,
+    /// Directory of the pinned data plane, on a bpf file system [default: the one that the state directory
+    /// records, else /sys/fs/bpf/natgw]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub bpffs: Option<PathBuf>,
+}
+
+impl Instance {
+    /// Where the data plane is, or will be, pinned. The state directory alone names an instance that ran.
+    pub fn bpffs(&self) -> PathBuf {
+        let recorded = || super::status::recorded(&self.state_dir).ok().flatten().map(|s| s.bpffs);
+        let usual = || PathBuf::from("/sys/fs/bpf/natgw");
+        self.bpffs.clone().or_else(recorded).filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(usual)
+    }
 }
 
 /// The verbs.
@@ -285,7 +295,7 @@ pub enum EipVerb {
 /// `natgw detach`.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct DetachArgs {
-    /// Delete the flows and every other trace too
+    /// Remove the state directory too
     #[arg(long)]
     pub purge: bool,
 }

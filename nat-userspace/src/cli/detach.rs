@@ -28,7 +28,7 @@ pub async fn run(instance: &Instance, args: DetachArgs, out: &mut dyn Write) -> 
         None => None,
     };
     let leave = if args.purge { Leave::Nothing } else { Leave::StateDir };
-    let found = detach(&instance.state_dir, &instance.bpffs, leave).await?;
+    let found = detach(&instance.state_dir, &instance.bpffs(), leave).await?;
     if let Some(pid) = stopped {
         writeln!(out, "stopped the daemon (pid {pid})")?;
     }

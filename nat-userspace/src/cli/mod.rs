@@ -42,7 +42,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
 
 /// Where the instance's data plane is pinned.
 fn pins(instance: &Instance) -> anyhow::Result<Pins> {
-    Ok(Pins::new(bpffs::resolve(&instance.bpffs)?))
+    Ok(Pins::new(bpffs::resolve(&instance.bpffs())?))
 }
 
 /// The instance's maps, whether its daemon runs or not.

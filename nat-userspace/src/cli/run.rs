@@ -1,6 +1,6 @@
 //! `natgw run`: from what was typed to a running daemon. Everything is validated before the host is touched.
 
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
 use super::args::{Instance, LogFormat, LogLevel, RunArgs};
 use crate::control;
@@ -15,7 +15,7 @@ pub async fn run(instance: &Instance, args: &RunArgs) -> anyhow::Result<()> {
     start_logging(args);
     let options = Options {
         state_dir: instance.state_dir.clone(),
-        bpffs: instance.bpffs.clone(),
+        bpffs: instance.bpffs(),
         at_exit: if args.persist { AtExit::Persist } else { AtExit::TakeDown },
         log: if args.bpf_log { load::LogLevel::Debug } else { load::LogLevel::Off },
     };
@@ -38,7 +38,7 @@ fn start_logging(args: &RunArgs) {
         .with_writer(std::io::stderr)
         .with_ansi(super::table::Paint::stderr() == super::table::Paint::Colour)
         .with_target(false)
-        .with_max_level(level);
+        .with_env_filter(filter(level));
     let journald = std::env::var_os("JOURNAL_STREAM").is_some();
     // Installing fails only when something else in this process already did: then that is the log. It also
     // takes what libraries say through `log`, aya-log's messages from the packet path among them.
@@ -47,4 +47,11 @@ fn start_logging(args: &RunArgs) {
         (LogFormat::Text, true) => builder.without_time().try_init(),
         (LogFormat::Text, false) => builder.try_init(),
     };
+}
+
+/// Below info, libraries talk of their own affairs, by the page: theirs stays at info.
+fn filter(level: LevelFilter) -> EnvFilter {
+    let quiet = ["aya", "aya_obj", "hyper", "mio", "netlink_packet_route", "netlink_proto", "rtnetlink"];
+    let libraries = quiet.iter().filter(|_| level > LevelFilter::INFO).map(|name| format!("{name}=info"));
+    EnvFilter::new(std::iter::once(level.to_string()).chain(libraries).collect::<Vec<_>>().join(","))
 }

@@ -134,7 +134,7 @@ fn look(instance: &Instance, inspect: &Inspect, first: &Stats) -> anyhow::Result
 }
 
 /// The daemon's record, when there is one. Looking does not create the directory.
-fn recorded(dir: &Path) -> anyhow::Result<Option<RunState>> {
+pub fn recorded(dir: &Path) -> anyhow::Result<Option<RunState>> {
     if !dir.is_dir() {
         return Ok(None);
     }
@@ -148,7 +148,9 @@ pub fn daemon(state_dir: &Path) -> Option<u32> {
 
 /// Whether a process of natgw has this id. An id may have been given to another program by now.
 pub fn is_natgw(pid: u32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == "natgw")
+    // "pid (comm) state ...": a zombie has ended, and waits for its parent to take note.
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| stat.split_once(" (natgw) ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X'])))
 }
 
 fn rates(first: &Stats, second: &Stats) -> Rates {

@@ -1,6 +1,6 @@
 //! Configuration: what was typed, what it means, and what the host must look like for it.
 //!
-//! [`file`] is the text, [`config`] is file and flags together, [`resolve`] holds it against the host and
+//! [`mod@file`] is the text, [`config`] is file and flags together, [`resolve`] holds it against the host and
 //! yields the [`desired::Gateway`]; [`render`] writes that back as a configuration file.
 
 pub mod config;
