@@ -73,7 +73,9 @@ fn documentation(object: &Path) -> Result<()> {
         "--exclude",
         "nat-ebpf",
     ]);
-    run(doc.env("NATGW_BPF_OBJECT", object).env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private-intra-doc-links"))
+    run(doc
+        .env("NATGW_BPF_OBJECT", object)
+        .env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private-intra-doc-links"))
 }
 
 /// Shell scripts parse, stop at the first error, and may be executed; shellcheck has its say where there is one.
