@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nat_tests::lab::servers::{DOWNLOAD, Server, any};
 use nat_tests::lab::tap::{Direction, Injector, mac_of};
-use nat_tests::lab::{Gateway, Lab, Options, SRV_A, SRV_B, client_addr, clients, eip};
+use nat_tests::lab::{Gateway, Lab, Options, SRV_A, SRV_B, Topology, WAN, client_addr, clients, eip};
 use nat_tests::packet::{Packet, Parsed};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -134,8 +134,7 @@ fn protocols_that_cannot_be_translated_are_dropped_not_forwarded() {
 
 #[test]
 fn several_inside_and_outside_interfaces() {
-    let topology =
-        nat_tests::lab::Topology { second_inside: true, second_outside: true, ..Default::default() };
+    let topology = Topology { second_inside: true, second_outside: true, ..Default::default() };
     let lab = Lab::start(topology).unwrap();
     let _gateway = Gateway::start(&lab, &Options::one_eip()).unwrap();
     let _a = Server::udp_echo(lab.node("srv-a"), any(53)).unwrap();
@@ -146,4 +145,31 @@ fn several_inside_and_outside_interfaces() {
             assert_eq!(*seen.ip(), eip(0));
         }
     }
+}
+
+/// Frames larger than a page arrive in fragments of memory, which only a frags-aware program is shown at all.
+#[test]
+fn jumbo_frames_pass() {
+    let topology = Topology { inside_mtu: 9000, outside_mtu: 9000, ..Topology::default() };
+    let lab = Lab::start(topology).unwrap();
+    let _gateway = Gateway::start(&lab, &Options::one_eip()).unwrap();
+    let http = Server::http(lab.node("wan"), any(80)).unwrap();
+    assert_eq!(clients::ping(lab.client(0), WAN, 3, &["-M", "do", "-s", "8000"]).unwrap(), 3);
+    let sum = clients::download(lab.client(0), &format!("http://{WAN}/100mb")).unwrap();
+    assert_eq!(sum, clients::expected_sha256(DOWNLOAD).unwrap());
+    assert!(http.seen().iter().all(|peer| *peer.ip() == eip(0)));
+    assert_eq!(lab.checksum_errors().unwrap(), 0);
+}
+
+#[test]
+fn generic_mode_translates_too_and_is_reported() {
+    let lab = Lab::two_armed(1).unwrap();
+    let gateway = Gateway::start(&lab, &Options::one_eip().arg("--xdp").arg("generic")).unwrap();
+    let http = Server::http(lab.node("srv-a"), any(80)).unwrap();
+    let sum = clients::download(lab.client(0), &format!("http://{SRV_A}/100mb")).unwrap();
+    assert_eq!(sum, clients::expected_sha256(DOWNLOAD).unwrap());
+    assert_eq!(clients::ping(lab.client(0), SRV_A, 3, &[]).unwrap(), 3);
+    assert!(http.seen().iter().all(|peer| *peer.ip() == eip(0)));
+    assert!(gateway.say(&["status"]).unwrap().contains("generic"));
+    assert_eq!(lab.checksum_errors().unwrap(), 0);
 }
