@@ -71,6 +71,8 @@ pub struct Search {
     key: Tuple,
     /// Key of the reverse entry; its destination is what is being searched.
     pub reverse: Tuple,
+    /// Where to.
+    destination: Destination,
     /// The client's pool.
     pool: PoolRef,
     /// The member of the pool that is the client's own EIP.
@@ -106,9 +108,9 @@ pub fn claim(ctx: &XdpContext, key: &Tuple, pool: &PoolRef, own: u32) -> Claimed
     search.own = own;
     search.probed = 0;
     search.outcome = Claimed::Exhausted as u32;
-    let destination =
+    search.destination =
         Destination { dst: key.dst, dport: key.dport, proto: key.proto, spare: 0, pool: pool.pool };
-    let known = maps::scarcity(&destination);
+    let known = maps::scarcity(&search.destination);
     let is_short = match &known {
         Some(k) => k.is_failing != 0 && k.failed.age_ms(clock::now()) < SCARCE_MS,
         None => false,
@@ -121,9 +123,9 @@ pub fn claim(ctx: &XdpContext, key: &Tuple, pool: &PoolRef, own: u32) -> Claimed
         if known.is_none() {
             let start =
                 Scarcity { failed: Stamp::default(), member: own, position: 0, steps: 0, is_failing: 0 };
-            maps::remember_scarcity(&destination, &start);
+            maps::remember_scarcity(&search.destination, &start);
         }
-        if let Some(at) = known.or_else(|| maps::scarcity(&destination)) {
+        if let Some(at) = known.or_else(|| maps::scarcity(&search.destination)) {
             deep(ctx, at);
         }
     }
@@ -262,7 +264,9 @@ impl Search {
 }
 
 /// Where a walk starts and how it strides: a keyed function of the tuple and the EIP (RFC 6056 section 3.3.3).
-#[inline(always)]
+///
+/// Out of line: a hash needs many registers, and its frame is gone again before the walk begins.
+#[inline(never)]
 fn walk_key(key: &Tuple, eip: Addr) -> u64 {
     let Some(settings) = maps::settings() else { return 0 };
     let addresses = u64::from(key.src.be) | u64::from(key.dst.be) << 32;

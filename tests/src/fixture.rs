@@ -22,6 +22,7 @@ use nat_common::{Addr, Eip, FlowEntry, HopStamp, PoolRef, Reason, Side, Tuple};
 use crate::lab::session::Session;
 use crate::lab::{GW_OUTSIDE, Netns, WAN, client_addr};
 use crate::packet::{Packet, diff};
+use crate::stack::{self, Stack};
 
 /// `in0` (or `net0`, one-armed).
 pub const IN_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -282,6 +283,13 @@ route add default via {WAN}",
             sizes.push((name.to_owned(), verified, info.size_jitted()));
         }
         Ok(sizes)
+    }
+
+    /// Name and stack use of every program.
+    pub fn stacks(&mut self) -> Result<Vec<(String, Stack)>> {
+        let ids: Vec<_> =
+            self.ebpf.programs().map(|(n, p)| Ok((n.to_owned(), p.info()?.id()))).collect::<Result<_>>()?;
+        ids.into_iter().map(|(name, id)| Ok((name, stack::of_program(id)?))).collect()
     }
 }
 

@@ -5,3 +5,4 @@ pub mod fixture;
 pub mod lab;
 pub mod packet;
 pub mod report;
+pub mod stack;
