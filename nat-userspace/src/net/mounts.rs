@@ -17,16 +17,12 @@ use nix::sched::{CloneFlags, setns, unshare};
 const OWN: &str = "/proc/thread-self/ns/mnt";
 
 /// The mount namespace that a private one, such as `ip netns exec` makes, was split off from: pid 1's; where pid 1
-/// may not be looked at, that of the kernel's threads (which is pid 1's to begin with), or of the nearest ancestor
-/// which has another one. `None`: ours is not private.
+/// may not be looked at, that of the nearest ancestor which has another one, or of the kernel's threads (which is
+/// pid 1's to begin with). `None`: ours is not private.
 pub(super) fn outer() -> Option<File> {
     let own = identity(&File::open(OWN).ok()?)?;
     let of = |pid: u32| File::open(format!("/proc/{pid}/ns/mnt"));
     if let Ok(namespace) = of(1) {
-        return (identity(&namespace)? != own).then_some(namespace);
-    }
-    let is_kthreadd = fs::read_to_string("/proc/2/comm").is_ok_and(|comm| comm.trim() == "kthreadd");
-    if is_kthreadd && let Ok(namespace) = of(2) {
         return (identity(&namespace)? != own).then_some(namespace);
     }
     let mut pid = std::os::unix::process::parent_id();
@@ -38,7 +34,10 @@ pub(super) fn outer() -> Option<File> {
         }
         pid = parent(pid)?;
     }
-    None
+    // Every ancestor has exited, or shares our namespace.
+    let is_kthreadd = fs::read_to_string("/proc/2/comm").is_ok_and(|comm| comm.trim() == "kthreadd");
+    let namespace = of(2).ok().filter(|_| is_kthreadd)?;
+    (identity(&namespace)? != own).then_some(namespace)
 }
 
 fn identity(namespace: &File) -> Option<(u64, u64)> {
