@@ -32,7 +32,7 @@ pub fn miss(ctx: &XdpContext, packet: &Packet, now: Stamp) -> Slow {
     let own = siphash13(secret, u64::from(src.be), u64::from(pool.pool)) as u32 % pool.count.max(1);
     let Some(eip) = maps::member(pool.first + own) else { return refuse(ctx, packet, Reason::Policy) };
     let translated = Tuple { src: eip, ..packet.tuple };
-    if hop::resolve(ctx, packet, &translated, hop) != Reach::Outside {
+    if matches!(hop::resolve(ctx, packet, &translated, hop), Reach::Inside | Reach::Host) {
         // For this host, back to the inside, or nowhere: the kernel delivers or answers.
         return stats::pass();
     }

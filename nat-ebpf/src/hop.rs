@@ -51,10 +51,12 @@ impl Hop {
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Reach {
-    /// Out of a managed outside (or one-armed) interface, or an unmanaged device.
+    /// Out of a managed outside interface.
     Outside,
     /// Out of a managed inside interface.
     Inside,
+    /// Out of a one-armed gateway's interface, or a device of the kernel's: either side may lie there.
+    Either,
     /// This host, or nowhere: the kernel's to deliver or to answer.
     Host,
 }
@@ -76,7 +78,7 @@ pub fn resolve(ctx: &XdpContext, packet: &Packet, translated: &Tuple, hop: &mut 
     let stamp = maps::hop_stamp(slot);
     let (side, egress) = match maps::iface(next.ifindex) {
         Some(iface) => (iface.side, iface.devmap),
-        None => (Side::OUTSIDE, EGRESS_KERNEL),
+        None => (Side::ONEARM, EGRESS_KERNEL),
     };
     if first == BPF_FIB_LKUP_RET_SUCCESS {
         if lookup(ctx, packet.tos, translated, 0, fib) == BPF_FIB_LKUP_RET_SUCCESS {
@@ -97,7 +99,11 @@ pub fn resolve(ctx: &XdpContext, packet: &Packet, translated: &Tuple, hop: &mut 
         hop.mtu = unsafe { fib.__bindgen_anon_1.mtu_result };
     }
     stats::count(|s| s.hops_resolved += 1);
-    if side == Side::INSIDE { Reach::Inside } else { Reach::Outside }
+    match side {
+        Side::INSIDE => Reach::Inside,
+        Side::OUTSIDE => Reach::Outside,
+        _ => Reach::Either,
+    }
 }
 
 /// One FIB lookup; the kernel's answer. `fib` holds what it found.
@@ -133,7 +139,11 @@ pub fn way(ctx: &XdpContext, packet: &Packet, flow: Flow) -> Way {
     if maps::hop_stamp(stamp.slot()) != stamp {
         let mut hop = Hop::UNRESOLVED;
         let translated = flow.entry().translated(&packet.tuple);
-        if resolve(ctx, packet, &translated, &mut hop) == Reach::Host {
+        // When an inside network's route is gone, the default route leads outside: what is for an inside host
+        // must not go there.
+        let astray = if outbound { Reach::Inside } else { Reach::Outside };
+        let reach = resolve(ctx, packet, &translated, &mut hop);
+        if reach == Reach::Host || reach == astray {
             return Way::Not(stats::drop(Reason::NoRoute));
         }
         flow.set_hop(&hop);

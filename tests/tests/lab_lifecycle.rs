@@ -93,6 +93,24 @@ fn kill_9_with_persist_keeps_traffic_flowing_and_a_restart_adopts_the_flows() {
     assert_eq!(pins_below(again.bpffs()), Vec::<String>::new());
 }
 
+#[test]
+fn flows_do_not_outlive_their_eip() {
+    let lab = Lab::two_armed(1).unwrap();
+    let first = Options::one_eip().arg("--persist");
+    let mut gateway = Gateway::start(&lab, &first).unwrap();
+    let echo = Server::tcp_echo(lab.node("srv-a"), any(7)).unwrap();
+    let (mut stream, _) = clients::connect_tcp(lab.client(0), 0, echo_address()).unwrap();
+    clients::echo(&mut stream, b"by the first EIP").unwrap();
+    assert_eq!(gateway.stop().unwrap().code(), Some(0));
+
+    let second = Options { eips: vec![eip(1).to_string()], ..first };
+    let again = Gateway::start(&lab, &second).unwrap();
+    wait_until("the flow of the removed EIP to go", PATIENCE, || again.flows(&[]).unwrap().is_empty());
+    let (mut stream, _) = clients::connect_tcp(lab.client(0), 0, echo_address()).unwrap();
+    clients::echo(&mut stream, b"by the second").unwrap();
+    assert_eq!(*echo.seen().last().unwrap().ip(), eip(1));
+}
+
 fn echo_address() -> SocketAddrV4 {
     SocketAddrV4::new(SRV_A, 7)
 }

@@ -102,6 +102,8 @@ impl Collector {
         let mut heavy = Heavy::default();
         let mut tally = Tally::default();
         let mut found = Vec::new();
+        let eips = self.inspect.eips()?;
+        let known: HashSet<u32> = eips.iter().map(|(addr, _)| addr.be).collect();
         let mut reader = self.inspect.entries()?;
         loop {
             let busy = Instant::now();
@@ -114,7 +116,12 @@ impl Collector {
                     usage.add(entry.new_src.into(), proto, entry.new_sport.host());
                     heavy.add((entry.new_src, proto, entry.new_dst, entry.new_dport));
                 }
-                if needs_reaper(&self.inspect, timeouts, key, entry, now)? && !self.listed.contains(key) {
+                // A flow must not outlive its EIP, which may be somebody else's by now.
+                if entry.is_outbound() && !known.contains(&entry.new_src.be) {
+                    found.push(reap::record(*key, ReapAction::CondemnForced));
+                } else if needs_reaper(&self.inspect, timeouts, key, entry, now)?
+                    && !self.listed.contains(key)
+                {
                     found.push(reap::record(*key, ReapAction::Condemn));
                 }
             }
@@ -122,7 +129,6 @@ impl Collector {
             tokio::time::sleep(pace.pause(busy.elapsed())).await;
         }
         drop(reader);
-        let eips = self.inspect.eips()?;
         let ports = |addr| eips.iter().find(|(a, _)| *a == addr).map_or(0, |(_, e)| e.ports.count);
         let destinations = heavy.top(TOP, ports);
         self.usage.send_replace(Rc::new(Usage { ports: usage, destinations }));
