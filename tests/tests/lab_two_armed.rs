@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use nat_tests::lab::servers::{DOWNLOAD, Server, any};
 use nat_tests::lab::tap::{Direction, Injector, mac_of};
-use nat_tests::lab::{Gateway, Lab, Options, SRV_A, SRV_B, Topology, WAN, client_addr, clients, eip};
+use nat_tests::lab::{
+    Gateway, Lab, Options, SRV_A, SRV_B, Topology, WAN, client_addr, clients, eip, wait_until,
+};
 use nat_tests::packet::{Packet, Parsed};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -128,7 +130,7 @@ fn protocols_that_cannot_be_translated_are_dropped_not_forwarded() {
     for proto in [2, 4, 41, 47, 50, 51, 132, 136, 255] {
         injector.send(&Packet::raw(client_addr(0), SRV_A, proto).macs(smac, dmac).build()).unwrap();
     }
-    nat_tests::lab::wait_until("nine drops", 3 * SECOND, || gateway.drops("unsupported_proto").unwrap() == 9);
+    wait_until("nine drops", 3 * SECOND, || gateway.drops("unsupported_proto").unwrap() == 9);
     assert!(outside.find(|p, _| p.dst == SRV_A).is_empty(), "{:#?}", outside.frames());
 }
 
@@ -172,4 +174,12 @@ fn generic_mode_translates_too_and_is_reported() {
     assert!(http.seen().iter().all(|peer| *peer.ip() == eip(0)));
     assert!(gateway.say(&["status"]).unwrap().contains("generic"));
     assert_eq!(lab.checksum_errors().unwrap(), 0);
+}
+
+#[test]
+fn the_packet_path_explains_itself_when_asked_to() {
+    let lab = Lab::two_armed(1).unwrap();
+    let gateway = Gateway::start(&lab, &Options::one_eip().arg("--bpf-log")).unwrap();
+    clients::ping(lab.client(0), SRV_A, 1, &[]).unwrap();
+    wait_until("a birth in the log", 5 * SECOND, || gateway.log().contains("born: proto 1 10.0.0.10:"));
 }
