@@ -32,9 +32,13 @@ pub fn miss(ctx: &XdpContext, packet: &Packet, now: Stamp) -> Slow {
     let own = siphash13(secret, u64::from(src.be), u64::from(pool.pool)) as u32 % pool.count.max(1);
     let Some(eip) = maps::member(pool.first + own) else { return refuse(ctx, packet, Reason::Policy) };
     let translated = Tuple { src: eip, ..packet.tuple };
-    if matches!(hop::resolve(ctx, packet, &translated, hop), Reach::Inside | Reach::Host) {
-        // For this host, back to the inside, or nowhere: the kernel delivers or answers.
-        return stats::pass();
+    // For this host, for another inside network, or nowhere: the kernel delivers, routes or answers. The route
+    // tells what is inside, for a pool may serve all private prefixes and some of them lie outside; only where
+    // the route leaves it open, the prefix does.
+    match hop::resolve(ctx, packet, &translated, hop) {
+        Reach::Inside | Reach::Host => return stats::pass(),
+        Reach::Either if maps::pool(dst).is_some() => return stats::pass(),
+        Reach::Outside | Reach::Either => {}
     }
     if let Way::Not(action) = hop::way_of(packet, true, hop.mtu, hop.egress) {
         return action;
@@ -54,12 +58,12 @@ pub fn miss(ctx: &XdpContext, packet: &Packet, now: Stamp) -> Slow {
     }
 }
 
-/// Destinations that are never translated: multicast and the like, exempt ones, other inside networks; and
-/// frames that were not sent to this station.
+/// Whether the destination may be translated at all: not multicast and the like, not exempt; and the frame was
+/// sent to this station.
 #[inline(always)]
 fn is_for_translation(ctx: &XdpContext, packet: &Packet) -> bool {
     let dst = packet.tuple.dst;
-    if dst.is_never_translated() || maps::is_exempt(dst) || maps::pool(dst).is_some() {
+    if dst.is_never_translated() || maps::is_exempt(dst) {
         return false;
     }
     maps::iface(ctx.ingress_ifindex() as u32).is_some_and(|i| flow::is_for_station(&i, packet::dmac(ctx)))

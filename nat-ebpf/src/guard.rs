@@ -14,25 +14,30 @@ const ETHERTYPE_QINQ: u16 = 0x88a8;
 const ETHERNET: usize = 14;
 const VLAN: usize = 4;
 
-/// Nothing with an inside source leaves an outside interface, but for exempt destinations.
+/// Nothing with an inside source leaves an outside interface, nor anything that entered by a managed interface
+/// and was not translated, but for exempt destinations.
 #[inline(always)]
 pub fn egress(ctx: &TcContext) -> i32 {
     let Some((src, dst)) = addresses(ctx) else { return TC_ACT_OK };
-    if maps::pool(src).is_none() || maps::is_exempt(dst) {
+    // One wire is inside too: what is for an inside address is not leaving.
+    if maps::is_exempt(dst) || (maps::is_one_armed() && maps::pool(dst).is_some()) {
         return TC_ACT_OK;
     }
-    // One wire is inside too: what stays between inside addresses is not leaving.
-    if maps::is_one_armed() && maps::pool(dst).is_some() {
-        return TC_ACT_OK;
+    if maps::pool(src).is_some() || (was_forwarded(ctx) && maps::eip(src).is_none()) {
+        return shot();
     }
-    shot()
+    TC_ACT_OK
 }
 
-/// Nothing for an inside destination enters by an outside interface, but what natgw itself hands over, and
-/// answers from exempt destinations.
+/// Nothing for an inside destination, nor for an EIP that is not the host's own address, enters by an outside
+/// interface, but what natgw itself hands over, and answers from exempt destinations.
 #[inline(always)]
 pub fn ingress(ctx: &TcContext) -> i32 {
     let Some((src, dst)) = addresses(ctx) else { return TC_ACT_OK };
+    let is_dedicated = maps::eip(dst).is_some_and(|eip| eip.shared == 0);
+    if is_dedicated {
+        return if is_handover(ctx) { TC_ACT_OK } else { shot() };
+    }
     if maps::pool(dst).is_none() || maps::is_exempt(src) || is_handover(ctx) {
         return TC_ACT_OK;
     }
@@ -40,6 +45,14 @@ pub fn ingress(ctx: &TcContext) -> i32 {
         return TC_ACT_OK;
     }
     shot()
+}
+
+/// Whether the packet entered by a managed interface, rather than being the host's own.
+#[inline(always)]
+fn was_forwarded(ctx: &TcContext) -> bool {
+    // SAFETY: a valid context. 0: sent by this host (include/linux/skbuff.h, skb_iif).
+    let ingress = unsafe { (*ctx.skb.skb).ingress_ifindex };
+    ingress != 0 && maps::iface(ingress).is_some()
 }
 
 /// IPv4 source and destination, looking through up to two VLAN tags.

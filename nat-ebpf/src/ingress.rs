@@ -65,7 +65,9 @@ fn shared(ctx: &XdpContext, packet: &Packet) -> u32 {
         (_, Some(Proto::Icmp)) if packet.icmp_type == icmp::ECHO_REQUEST => {
             maps::settings().is_some_and(|s| s.shared_echo != 0)
         }
-        // Echo replies to the host's own pings, and protocols that natgw does not translate.
+        // Timestamps and the like: nothing that a scan should find.
+        (Kind::IcmpOther, _) => false,
+        // Echo replies to the host's own pings, and protocols without ports: the host's own tunnels.
         _ => true,
     };
     if wanted { stats::pass() } else { refuse(ctx, packet, Reason::UnsolicitedInbound) }

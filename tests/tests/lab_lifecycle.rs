@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use nat_tests::lab::gateway::{natgw_path, run_to_end};
 use nat_tests::lab::servers::{Server, any};
-use nat_tests::lab::{Gateway, Lab, Options, SRV_A, Topology, clients, eip, wait_until};
+use nat_tests::lab::{
+    GW_OUTSIDE, Gateway, Lab, Options, SRV_A, Topology, client_addr, clients, eip, wait_until,
+};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -139,6 +141,30 @@ fn b2_no_leak_after_kill_9_when_xdp_is_detached_by_force() {
     let outside = lab.outside_tap().unwrap();
     assert_eq!(clients::ping(lab.client(0), SRV_A, 3, &[]).unwrap(), 0);
     assert!(outside.find(|p, _| p.dst == SRV_A).is_empty(), "the egress guard holds without XDP");
+}
+
+/// Invariant 2 without the XDP program: the EIP is an address of the host, whose stack would answer.
+#[test]
+fn nothing_unsolicited_is_answered_or_enters_when_xdp_is_gone() {
+    let lab = Lab::two_armed(1).unwrap();
+    let mut gateway = Gateway::start(&lab, &Options::one_eip().arg("--persist")).unwrap();
+    gateway.kill9().unwrap();
+    for pin in pins_below(gateway.bpffs()).iter().filter(|p| p.contains("link_xdp_")) {
+        std::fs::remove_file(pin).unwrap();
+    }
+    wait_until("XDP to be gone", PATIENCE, || !lab.gw().output("ip", &["link"]).unwrap().contains("xdp"));
+    let (outside, inside) = (lab.outside_tap().unwrap(), lab.inside_tap().unwrap());
+    assert_eq!(clients::ping(lab.node("srv-a"), eip(0), 2, &[]).unwrap(), 0);
+    lab.node("srv-a").run(|| {
+        let closed = std::net::SocketAddr::from((eip(0), 22));
+        std::net::TcpStream::connect_timeout(&closed, Duration::from_secs(1)).unwrap_err();
+        std::net::UdpSocket::bind("0.0.0.0:0").unwrap().send_to(b"?", (eip(0), 9)).unwrap();
+    });
+    lab.node("wan").ip(&format!("route replace 10.0.0.0/24 via {GW_OUTSIDE}")).unwrap();
+    assert_eq!(clients::ping(lab.node("wan"), client_addr(0), 2, &[]).unwrap(), 0);
+    assert_eq!(outside.find(|p, _| p.src == eip(0)).len(), 0, "the EIP answers nobody");
+    assert_eq!(inside.find(|p, _| p.dst == client_addr(0)).len(), 0, "nothing entered");
+    assert!(gateway.drops("guard").unwrap() > 0);
 }
 
 #[test]
