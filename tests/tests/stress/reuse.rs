@@ -138,17 +138,17 @@ fn turn_over(
         s.spawn(|| {
             let mut lane = world.lane(cpu).unwrap();
             let mut table = world.table().unwrap();
+            let births: Vec<_> = flows.iter().map(|f| (f.question(flags::SYN), f.keys())).collect();
             let end = Instant::now() + duration() / 2;
             let mut cycles = 0;
             while Instant::now() < end && !reader.is_finished() {
                 let nth = cycles as usize % flows.len();
-                let flow = flows[nth];
+                let (syn, keys) = &births[nth];
                 if victim == Victim::Alive {
                     target.store(nth as u64, Ordering::SeqCst);
                 }
-                let ran = lane.run(Arrives::Inside, &flow.question(flags::SYN), 1).unwrap();
+                let ran = lane.run(Arrives::Inside, syn, 1).unwrap();
                 assert_eq!(ran.verdict, Verdict::Redirect, "a birth into an almost empty table");
-                let keys = flow.keys();
                 if victim == Victim::Dead {
                     lane.reap(&keys[..1], ReapAction::CondemnForced).unwrap();
                     target.store(nth as u64, Ordering::SeqCst);
@@ -157,7 +157,7 @@ fn turn_over(
                 for _ in 0..cycles % 512 {
                     std::hint::spin_loop();
                 }
-                for key in &keys {
+                for key in keys {
                     table.remove(key).unwrap();
                 }
                 cycles += 1;
