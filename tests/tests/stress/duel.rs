@@ -1,13 +1,18 @@
-//! Both CPUs create the same flow at the same moment: one pair comes of it, and both packets use it.
+//! Both CPUs do the same thing to the same flow at the same moment: create it, or bury it.
 
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use nat_common::reap::{ReapAction, ReapResult};
+use nat_common::stamp::DELETE_AFTER_MS;
 
 use nat_tests::fixture::{Arrives, Setup, Verdict, World};
 use nat_tests::lab::{client_addr, eip};
 use nat_tests::packet::flags;
 
 use super::conversation::{CLIENTS, Conversation};
-use super::{alone, cpus};
+use super::{alone, assert_table_adds_up, cpus};
 
 const ROUNDS: u64 = 20_000;
 /// The table is emptied after this many.
@@ -69,6 +74,52 @@ fn a_flow_that_both_cpus_create_is_one_flow() {
     println!("{ROUNDS} rounds, {} births undone", stats.lost_races);
     assert_eq!(stats.births.iter().sum::<u64>(), ROUNDS, "a birth that was undone does not count");
     assert!(stats.lost_races > 0, "the two never met: this proves nothing");
+}
+
+/// The daemon and `natgw flows delete` may be after the same flows. Between the two removals of the slower one,
+/// a new flow may have taken the faster one's place.
+#[test]
+fn a_flow_that_two_reapers_delete_dies_once() {
+    const FLOWS: u16 = 4_000;
+    let _alone = alone();
+    let setup = Setup { ports: (5000, 7999), entries: 16_384, ..Setup::default() };
+    let world = World::new(setup).unwrap();
+    for n in 1..CLIENTS {
+        let client = client_addr(n);
+        world.gw().ip(&format!("neigh add {client} lladdr 02:00:00:00:00:0a dev in0")).unwrap();
+    }
+    let keys: Vec<_> = (0..FLOWS).map(|number| Conversation { number }.key()).collect();
+    for round in 0..4 {
+        std::thread::scope(|s| {
+            s.spawn(|| {
+                let mut lane = world.lane(cpus()[0]).unwrap();
+                for number in 0..FLOWS {
+                    lane.run(Arrives::Inside, &Conversation { number }.question(flags::SYN), 1).unwrap();
+                }
+                for record in lane.reap(&keys, ReapAction::CondemnForced).unwrap() {
+                    assert_eq!(ReapResult::from_number(record.result), ReapResult::Condemned);
+                }
+            });
+        });
+        // Until they may be deleted: time is what the reaper waits for.
+        std::thread::sleep(Duration::from_millis(u64::from(DELETE_AFTER_MS)));
+        let start = Barrier::new(2);
+        let deleted: Vec<usize> = std::thread::scope(|s| {
+            let reapers = cpus().map(|cpu| {
+                let (world, keys, start) = (&world, &keys, &start);
+                s.spawn(move || {
+                    let lane = world.lane(cpu).unwrap();
+                    start.wait();
+                    let records = lane.reap(keys, ReapAction::Delete).unwrap();
+                    records.iter().filter(|r| r.result == ReapResult::Deleted as u32).count()
+                })
+            });
+            reapers.into_iter().map(|r| r.join().unwrap()).collect()
+        });
+        println!("round {round}: {deleted:?} deleted");
+        assert_eq!(deleted.iter().sum::<usize>(), usize::from(FLOWS), "{deleted:?}");
+        assert_eq!(assert_table_adds_up(&world), 0);
+    }
 }
 
 /// Tells the other duellist when this one has panicked.
