@@ -157,9 +157,16 @@ fn nor_can_many_full_destinations() {
     let budget = f64::from(inspect(&gateway).settings().unwrap().probe_budget) * cpus();
     exhaust(&lab, &gateway, PORTS, 100..100 + MANY);
     let refused = frames(&lab, 0, 20_000, |p| question(30_000 + p, 100 + p % MANY));
-    let load = hammer(&lab, &gateway, &refused, || ());
-    report("400 exhausted destinations", &load);
-    assert!(load.refusals_per_second > 1000.0, "the hammer hit nothing");
     let bound = budget * (1.0 + 1.0 / HAMMERED.as_secs_f64()) + 64.0 * f64::from(MANY) * 4.0;
-    assert!(load.probes_per_second <= bound, "{} probes/s, bound {bound}", load.probes_per_second);
+    // A destination counts as full only when a walk that the budget paid for has found it so: until then its
+    // packets have their quick probes for free. It takes seconds until that has happened to all 400.
+    for round in 1..=6 {
+        let load = hammer(&lab, &gateway, &refused, || ());
+        report(&format!("400 exhausted destinations, {round}"), &load);
+        assert!(load.refusals_per_second > 1000.0, "the hammer hit nothing");
+        if load.probes_per_second <= bound {
+            return;
+        }
+    }
+    panic!("more than {bound} probes/s, and no end of it");
 }
