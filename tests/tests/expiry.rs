@@ -119,7 +119,10 @@ fn u5_expiry_is_exact_whether_or_not_the_collector_comes() {
             let at = Instant::now();
             let again = Packet::udp(b, revived.source());
             let back = wire.back(again, SHORT);
-            assert!(back.is_some() || at.elapsed() > Duration::from_secs(1), "collector {collector}: revived");
+            assert!(
+                back.is_some() || at.elapsed() > Duration::from_secs(1),
+                "collector {collector}: revived"
+            );
         } else {
             panic!("collector {collector}: a packet from inside finds the way again");
         }
@@ -182,8 +185,7 @@ fn t5_an_idle_connection_outlives_the_shorter_timeouts() {
     let gateway = Gateway::start(&lab, &timeouts(&short)).unwrap();
     let _server = Server::tcp_echo(lab.node("srv-a"), any(80)).unwrap();
     let wire = Wire::open(&lab);
-    let (mut stream, _) =
-        clients::connect_tcp(lab.client(0), 5000, SocketAddrV4::new(SRV_A, 80)).unwrap();
+    let (mut stream, _) = clients::connect_tcp(lab.client(0), 5000, SocketAddrV4::new(SRV_A, 80)).unwrap();
     wire.out(Packet::tcp(inside(5001), remote(80), flags::SYN), PATIENCE).expect("translated");
     assert_eq!(state_of(&gateway, 5001).as_deref(), Some("new"));
     wait_until("the half-open one is gone", PATIENCE, || state_of(&gateway, 5001).is_none());

@@ -16,7 +16,10 @@ const LIMIT_NS: u32 = 200_000;
 
 #[test]
 fn a_claim_is_cheap_however_full_its_destination() {
-    println!("{:>6} {:>10} {:>10} {:>10} {:>8} {:>9}", "fill", "median", "90 %", "worst", "probes", "refused");
+    println!(
+        "{:>6} {:>10} {:>10} {:>10} {:>8} {:>9}",
+        "fill", "median", "90 %", "worst", "probes", "refused"
+    );
     for percent in [0, 50, 90, 99, 100] {
         let setup = Setup {
             ports: PORTS,
@@ -34,7 +37,9 @@ fn a_claim_is_cheap_however_full_its_destination() {
         let probes = (world.stats().unwrap().probes - before) / u64::from(CLAIMS);
         println!(
             "{percent:>4} % {:>7} ns {:>7} ns {:>7} ns {probes:>8} {refused:>9}",
-            at(50), at(90), at(100)
+            at(50),
+            at(90),
+            at(100)
         );
         assert!(at(50) < LIMIT_NS, "{percent} % full: {} ns", at(50));
         assert_eq!(refused == CLAIMS, percent == 100, "refused {refused} of {CLAIMS} at {percent} %");

@@ -70,8 +70,8 @@ fn float(n: u64) -> f64 {
 /// Softirq time of all CPUs together since boot, in ticks of 10 ms (`USER_HZ`).
 fn softirq_ticks() -> u64 {
     let text = std::fs::read_to_string("/proc/stat").unwrap();
-    let fields = text.lines().next().unwrap().split_whitespace();
-    fields.skip(7).next().unwrap().parse().unwrap()
+    // cpu, user, nice, system, idle, iowait, irq, softirq.
+    text.split_whitespace().nth(7).unwrap().parse().unwrap()
 }
 
 fn report(what: &str, load: &Load) {

@@ -1,6 +1,6 @@
 //! Ports towards one destination run out.
 
-use std::net::SocketAddrV4;
+use std::net::{SocketAddrV4, UdpSocket};
 use std::time::Duration;
 
 use nat_tests::lab::servers::{Server, any};
@@ -9,6 +9,12 @@ use nat_tests::lab::{Gateway, Lab, Options, SRV_A, SRV_B, eip, wait_until};
 use super::{answered, count, inspect, sockets};
 
 const PATIENCE: Duration = Duration::from_secs(3);
+
+fn ask(sockets: &[UdpSocket], server: SocketAddrV4) {
+    for socket in sockets {
+        socket.send_to(b"?", server).unwrap();
+    }
+}
 
 #[test]
 fn c13_every_port_is_used_before_a_flow_is_refused() {
@@ -40,7 +46,7 @@ fn c13_every_port_is_used_before_a_flow_is_refused() {
         // Those that insist get what is left, to the last port: the walk goes on where it stopped.
         let mut late = sockets(lab.client(0), ports - usize::try_from(used).unwrap());
         wait_until("the last port", PATIENCE, || {
-            late.iter().for_each(|s| drop(s.send_to(b"?", server)));
+            ask(&late, server);
             births() == ports as u64
         });
         late.clear();
@@ -48,7 +54,7 @@ fn c13_every_port_is_used_before_a_flow_is_refused() {
         let refused = sockets(lab.client(1), 20);
         let errors = || maps.stats().unwrap().port_allocation_errors;
         let before = errors();
-        refused.iter().for_each(|s| drop(s.send_to(b"?", server)));
+        ask(&refused, server);
         wait_until("twenty refusals", PATIENCE, || errors() >= before + 20);
         assert_eq!(count(&answered(&refused, server, Duration::from_millis(200))), 0);
         let total = errors();
@@ -83,8 +89,7 @@ fn the_next_eip_of_the_pool_helps_out() {
     let sockets = sockets(lab.client(0), 100);
     assert_eq!(count(&answered(&sockets, address, PATIENCE)), 100);
     let seen = server.seen();
-    let by_eip: Vec<usize> =
-        (0..2).map(|n| seen.iter().filter(|s| *s.ip() == eip(n)).count()).collect();
+    let by_eip: Vec<usize> = (0..2).map(|n| seen.iter().filter(|s| *s.ip() == eip(n)).count()).collect();
     assert_eq!(by_eip.iter().sum::<usize>(), 100, "{by_eip:?}");
     assert_eq!(by_eip.iter().max(), Some(&64), "the host's own EIP is used up first: {by_eip:?}");
     assert_eq!(gateway.stats().unwrap()["port_allocation_errors"].as_u64(), Some(0));

@@ -34,7 +34,7 @@ impl Conversation {
 
     /// The remote end. ICMP has no port there.
     pub const fn remote(self) -> SocketAddrV4 {
-        let ip = if self.number / 24 % 2 == 0 { SRV_A } else { SRV_B };
+        let ip = if (self.number / 24).is_multiple_of(2) { SRV_A } else { SRV_B };
         SocketAddrV4::new(ip, if self.proto() == 1 { 0 } else { 443 })
     }
 

@@ -197,7 +197,12 @@ fn read(
         let is_forwarded = ran.frame[..12] != frame[..12];
         if is_forwarded {
             assert!(victim == Victim::Alive, "a dead flow's packet was translated: {}", shown(ran.frame));
-            assert!(is_right(ran.frame, flows[nth], way), "{:?} became {}", flows[nth].remote(), shown(ran.frame));
+            assert!(
+                is_right(ran.frame, flows[nth], way),
+                "{:?} became {}",
+                flows[nth].remote(),
+                shown(ran.frame)
+            );
             judged.fetch_add(1, Ordering::Relaxed);
         } else if ran.frame != frame {
             caught.fetch_add(1, Ordering::Relaxed);

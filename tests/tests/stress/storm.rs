@@ -119,19 +119,23 @@ impl Storm {
         if let Some(before) = Sighting::unpack(mine.swap(word, Ordering::SeqCst)).filter(is_certain)
             && before.outside != seen.outside
         {
-            self.fail(&format!("one flow, two outside ends at a time: {before:?}, then {seen:?}, now {done}"));
+            self.fail(&format!(
+                "one flow, two outside ends at a time: {before:?}, then {seen:?}, now {done}"
+            ));
         }
         let owner = self.owner(seen.conversation, seen.outside).swap(word, Ordering::SeqCst);
         if let Some(before) = Sighting::unpack(owner).filter(is_certain)
             && before.conversation != seen.conversation
         {
-            self.fail(&format!("one outside end, two flows at a time: {before:?}, then {seen:?}, now {done}"));
+            self.fail(&format!(
+                "one outside end, two flows at a time: {before:?}, then {seen:?}, now {done}"
+            ));
         }
         self.asked.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// SplitMix64.
+/// `SplitMix64` (Steele, Lea and Flood, 2014).
 struct Dice(u64);
 
 impl Dice {
@@ -178,8 +182,15 @@ fn no_packet_is_translated_with_another_flows_entry() {
     let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     println!(
         "{} questions, {} answers and {} guesses judged, {} dropped, {} too late to judge\n{} births, {} undone, {} revivals, {} deaths, {flows} flows left",
-        of(&storm.asked), of(&storm.answered), of(&storm.guessed), of(&storm.dropped), of(&storm.stale),
-        stats.births.iter().sum::<u64>(), stats.lost_races, stats.revivals, stats.deaths.iter().sum::<u64>(),
+        of(&storm.asked),
+        of(&storm.answered),
+        of(&storm.guessed),
+        of(&storm.dropped),
+        of(&storm.stale),
+        stats.births.iter().sum::<u64>(),
+        stats.lost_races,
+        stats.revivals,
+        stats.deaths.iter().sum::<u64>(),
     );
     println!("drops: {:?}", world.counters().unwrap());
     assert_eq!(of(&storm.deleted), stats.deaths.iter().sum::<u64>(), "each flow is buried once");
