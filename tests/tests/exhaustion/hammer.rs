@@ -122,12 +122,10 @@ fn a_full_destination_cannot_be_used_to_burn_cpu() {
     exhaust(&lab, &gateway, PORTS, 9..10);
     let others = || {
         let new = sockets(lab.client(1), 100);
-        // The wire is full and may lose a question or an answer; a flow that is refused never gets one.
-        let has = answered(&new, SocketAddrV4::new(SRV_B, 53), Duration::from_secs(1));
-        let lost: Vec<_> = new.into_iter().zip(has).filter(|(_, has)| !has).map(|(s, _)| s).collect();
-        let again = answered(&lost, SocketAddrV4::new(SRV_B, 53), Duration::from_secs(1));
-        println!("{} of 100 other flows at once, {} more when asked again", 100 - lost.len(), count(&again));
-        assert_eq!(count(&again), lost.len(), "other clients' new flows");
+        let begun = Instant::now();
+        let has = answered(&new, SocketAddrV4::new(SRV_B, 53), Duration::from_secs(2));
+        println!("{} of 100 flows of another client answered in {:?}", count(&has), begun.elapsed());
+        assert_eq!(count(&has), 100, "other clients' new flows");
     };
 
     let hits = frames(&lab, 0, PORTS, |p| question(1024 + p, 9));

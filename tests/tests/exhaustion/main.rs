@@ -33,26 +33,29 @@ fn sockets(client: &Netns, count: usize) -> Vec<UdpSocket> {
     })
 }
 
-/// Asks from every socket, then waits until all have their answer or `patience` is over: who has one. A
-/// datagram that the machine loses under load is asked again only by the caller.
+/// Asks from every socket, and again where no answer came, until all have theirs or `patience` is over: who has
+/// one. A few at a time: what sockets have no room for would look like a refusal.
 fn answered(sockets: &[UdpSocket], server: SocketAddrV4, patience: Duration) -> Vec<bool> {
     let mut has = vec![false; sockets.len()];
     let mut buffer = [0u8; 2048];
-    for (n, socket) in sockets.iter().enumerate() {
+    for socket in sockets {
         // Answers to an earlier question are not answers to this one.
         while socket.recv_from(&mut buffer).is_ok() {}
-        socket.send_to(b"?", server).unwrap();
-        // No more in flight than sockets have room for.
-        if n % 64 == 63 {
-            std::thread::yield_now();
-        }
     }
     let deadline = Instant::now() + patience;
     while has.contains(&false) && Instant::now() < deadline {
-        for (socket, has) in sockets.iter().zip(&mut has) {
-            *has |= socket.recv_from(&mut buffer).is_ok();
+        for (sockets, has) in sockets.chunks(64).zip(has.chunks_mut(64)) {
+            for (socket, _) in sockets.iter().zip(&*has).filter(|(_, has)| !**has) {
+                socket.send_to(b"?", server).unwrap();
+            }
+            let next = Instant::now() + Duration::from_millis(50);
+            while has.contains(&false) && Instant::now() < next {
+                for (socket, has) in sockets.iter().zip(&mut *has) {
+                    *has |= socket.recv_from(&mut buffer).is_ok();
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
         }
-        std::thread::sleep(Duration::from_millis(1));
     }
     has
 }
