@@ -126,7 +126,7 @@ pub fn claim(ctx: &XdpContext, key: &Tuple, pool: &PoolRef, own: u32) -> Claimed
             maps::remember_scarcity(&search.destination, &start);
         }
         if let Some(at) = known.or_else(|| maps::scarcity(&search.destination)) {
-            deep(ctx, at);
+            deep(ctx, at, is_short);
         }
     }
     let Some(search) = scratch::search() else { return Claimed::Exhausted };
@@ -169,11 +169,16 @@ unsafe extern "C" fn quick_step(nth: u32, context: *mut *mut xdp_md) -> i64 {
 
 /// Goes on with the destination's walk over all ports of all EIPs.
 #[inline(never)]
-fn deep(ctx: &XdpContext, at: &mut Scarcity) {
+fn deep(ctx: &XdpContext, at: &mut Scarcity, is_short: bool) {
     let Some(search) = scratch::search() else { return };
     let now = clock::now();
     let granted = budget::take_probes(DEEP_PROBES, now);
     if granted == 0 {
+        // Quick probes have failed and nobody may look further: short for another while, or the next packet's quick
+        // probes would be free again. A destination that no walk has found full is not called so on this evidence.
+        if !is_short && at.is_failing != 0 {
+            at.failed = now;
+        }
         return;
     }
     if search.enter(at.member) {

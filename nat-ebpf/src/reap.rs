@@ -59,20 +59,33 @@ fn reap(record: &mut ReapRecord) -> ReapResult {
     }
     let forced = record.action == ReapAction::CondemnForced as u32;
     let Some(pair) = pair else {
-        // Half a pair: nothing can revive it, and no packet touches what `life::is_alive` refuses.
-        flow.restamp(flow.last(), now.dead_for_good());
+        // Half a pair: nothing can revive it, and no packet touches what `life::is_alive` refuses. Another reaper may
+        // be just about to delete it, and the element may be a new flow's already.
+        let last = flow.last();
+        if !flow.is_still(&record.key) {
+            return ReapResult::Gone;
+        }
+        if !last.is_dead() {
+            flow.restamp(last, now.dead_for_good());
+        }
         return ReapResult::Condemned;
     };
-    let (outbound, inbound) = if flow.is_outbound() { (flow, pair) } else { (pair, flow) };
-    condemn(record, outbound, inbound, forced)
+    condemn(record, flow, pair, forced)
 }
 
 #[inline(always)]
-fn condemn(record: &ReapRecord, outbound: Flow, inbound: Flow, forced: bool) -> ReapResult {
+fn condemn(record: &ReapRecord, flow: Flow, pair: Flow, forced: bool) -> ReapResult {
     let now = clock::now();
+    let pair_key = flow.pair_key(&record.key);
+    let (outbound, inbound) = if flow.is_outbound() { (flow, pair) } else { (pair, flow) };
     let Some(settings) = maps::settings() else { return ReapResult::None };
     for _ in 0..ATTEMPTS {
         let (out_last, in_last) = (outbound.last(), inbound.last());
+        // Another reaper may have deleted the flow meanwhile. If these stamps were its, the swaps below cannot hit
+        // the flow that got the elements: its stamps are others.
+        if !flow.is_still(&record.key) || !pair.is_still(&pair_key) {
+            return ReapResult::Gone;
+        }
         if out_last.is_dead() && in_last.is_dead() {
             return ReapResult::Condemned;
         }
@@ -100,6 +113,16 @@ fn condemn(record: &ReapRecord, outbound: Flow, inbound: Flow, forced: bool) -> 
 fn delete(record: &mut ReapRecord, flow: Flow, pair: Option<Flow>, now: Stamp) -> ReapResult {
     let is_ripe = |stamp: Stamp| stamp.is_dead() && stamp.age_ms(now) >= DELETE_AFTER_MS;
     if !is_ripe(flow.last()) || !pair.is_none_or(|p| is_ripe(p.last())) {
+        return ReapResult::Alive;
+    }
+    // Of two reapers that are here for the same flow, one may go on: the other would remove by key what may be a
+    // new flow's by then. A fresh condemnation makes the flow unripe to whoever comes later.
+    let settling = match pair {
+        Some(pair) if !flow.is_outbound() => pair,
+        _ => flow,
+    };
+    let death = settling.last();
+    if !is_ripe(death) || !settling.restamp(death, now.dead_for_good()) {
         return ReapResult::Alive;
     }
     let entry = flow.entry();

@@ -3,6 +3,8 @@
 //! The world around the program is small and always the same: `in0` with a client behind it, `out0` with a
 //! router behind it, in a namespace of its own, so that the FIB answers; every neighbour is static.
 
+mod lane;
+
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -14,7 +16,7 @@ use aya::{Ebpf, EbpfLoader};
 use nat_common::abi::{self, map};
 use nat_common::hop::{HOP_SLOTS, Iface};
 use nat_common::ports::PortSet;
-use nat_common::settings::Settings;
+use nat_common::settings::{PROBE_BUDGET, Settings};
 use nat_common::stats::{Meter, Stats};
 use nat_common::timeouts::Timeouts;
 use nat_common::{Addr, Eip, FlowEntry, HopStamp, PoolRef, Reason, Side, Tuple};
@@ -23,6 +25,8 @@ use crate::lab::session::Session;
 use crate::lab::{GW_OUTSIDE, Netns, WAN, client_addr};
 use crate::packet::{Packet, diff};
 use crate::stack::{self, Stack};
+
+pub use lane::{Lane, Ran};
 
 /// `in0` (or `net0`, one-armed).
 pub const IN_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -54,6 +58,8 @@ pub struct Setup {
     pub neighbours: bool,
     /// MTU of the outside interface.
     pub outside_mtu: u16,
+    /// Probes that failing claims may make per CPU and second.
+    pub probe_budget: u32,
 }
 
 impl Default for Setup {
@@ -68,6 +74,7 @@ impl Default for Setup {
             timeouts: Timeouts::RFC,
             neighbours: true,
             outside_mtu: 1500,
+            probe_budget: PROBE_BUDGET,
         }
     }
 }
@@ -206,12 +213,7 @@ route add default via {WAN}",
 
     /// Runs the program on a frame: what it returned, and the frame afterwards.
     pub fn run(&self, arrives: Arrives, frame: &[u8]) -> Result<(Verdict, Vec<u8>)> {
-        let (program, index) = match arrives {
-            Arrives::Inside => (abi::program::INSIDE, self.in_index),
-            Arrives::Outside => (abi::program::OUTSIDE, self.out_index),
-            Arrives::OneArm => (abi::program::ONEARM, self.in_index),
-        };
-        let program: &Xdp = self.ebpf.program(program).context("no such program")?.try_into()?;
+        let (program, index) = self.program(arrives)?;
         // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
         let context = [0, u32::try_from(frame.len())?, 0, index, 0, 0];
         let mut context_out = [0u32; 6];
@@ -229,6 +231,16 @@ route add default via {WAN}",
         // Metadata that the program put in front comes out with the frame.
         let meta = (context_out[0] as usize).min(out.len());
         Ok((Verdict::from_number(result.return_value), out.split_off(meta)))
+    }
+
+    /// The program of a side, and the interface that its packets arrive on.
+    fn program(&self, arrives: Arrives) -> Result<(&Xdp, u32)> {
+        let (name, index) = match arrives {
+            Arrives::Inside => (abi::program::INSIDE, self.in_index),
+            Arrives::Outside => (abi::program::OUTSIDE, self.out_index),
+            Arrives::OneArm => (abi::program::ONEARM, self.in_index),
+        };
+        Ok((self.ebpf.program(name).context("no such program")?.try_into()?, index))
     }
 
     /// Counters by name: the four meters, the drop reasons, `passed`, `handovers`, `births`, `revivals`,
@@ -329,7 +341,7 @@ fn fill(ebpf: &mut Ebpf, setup: &Setup, in_index: u32, out_index: u32) -> Result
     let mut settings: Array<_, Settings> = Array::try_from(ebpf.map_mut(map::SETTINGS).context("SETTINGS")?)?;
     let mut values: Settings = bytemuck::Zeroable::zeroed();
     (values.secret.k0, values.secret.k1) = (1, 2);
-    (values.timeouts, values.probe_budget, values.event_budget) = (setup.timeouts, 100_000, 10);
+    (values.timeouts, values.probe_budget, values.event_budget) = (setup.timeouts, setup.probe_budget, 10);
     settings.set(0, values, 0)?;
 
     let ports = PortSet::new(setup.ports.0, setup.ports.1, None).context("empty port range")?;
