@@ -141,9 +141,9 @@ fn eips(out: &mut Out<'_, '_>, snapshot: &Snapshot) -> Result<(), Error> {
         }
         Ok(())
     };
-    let help = "Flows for which no port was free, by the EIP of the client; eip=\"*\" counts all of them";
+    // No total beside the series: whoever sums them up would count everything twice.
+    let help = "Flows for which no port was free, by the EIP of the client";
     out.counter("natgw_port_allocation_errors", help, |c| {
-        c.value(&[("eip", "*"), ("proto", "*")], snapshot.stats.port_allocation_errors)?;
         per_eip(&mut |labels, eip, proto| c.value(labels, eip.errors[proto]))
     })?;
     out.gauge("natgw_ports_in_use", "Ports of the EIP that have a flow", |g| {
