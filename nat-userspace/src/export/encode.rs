@@ -68,6 +68,7 @@ impl Collector for Scrape {
         let Some(snapshot) = &self.snapshot else { return Ok(()) };
         traffic(&mut out, &snapshot.stats, self.peak)?;
         connections(&mut out, &snapshot.stats)?;
+        internals(&mut out, &snapshot.stats)?;
         table(&mut out, snapshot)?;
         eips(&mut out, snapshot)
     }
@@ -116,6 +117,20 @@ fn connections(out: &mut Out<'_, '_>, stats: &Stats) -> Result<(), Error> {
     out.gauge("natgw_active_connections", "Flows in the table", |g| {
         Proto::ALL.iter().try_for_each(|p| g.value(&[("proto", p.name())], active(stats, *p)))
     })
+}
+
+fn internals(out: &mut Out<'_, '_>, stats: &Stats) -> Result<(), Error> {
+    for (name, help, value) in [
+        ("natgw_passed_packets", "Packets left to the host, untranslated", stats.passed),
+        ("natgw_handover_packets", "Packets translated and left to the kernel to forward", stats.handovers),
+        ("natgw_flow_revivals", "Flows taken back after their deadline by a new start", stats.revivals),
+        ("natgw_flow_lost_races", "Flows given up at birth because another CPU was first", stats.lost_races),
+        ("natgw_port_probes", "Ports looked at while claiming one for a flow", stats.probes),
+        ("natgw_hops_resolved", "Next hops that flows looked up in the kernel's tables", stats.hops_resolved),
+    ] {
+        out.counter(name, help, |c| c.value(&[], value))?;
+    }
+    Ok(())
 }
 
 fn table(out: &mut Out<'_, '_>, snapshot: &Snapshot) -> Result<(), Error> {
@@ -197,6 +212,9 @@ impl Out<'_, '_> {
 
 impl Counter<'_> {
     fn value(&mut self, labels: &[(&str, &str)], value: u64) -> Result<(), Error> {
+        if labels.is_empty() {
+            return self.0.encode_counter::<[(&str, &str); 0], _, u64>(&value, None);
+        }
         self.0.encode_family(&labels)?.encode_counter::<[(&str, &str); 0], _, u64>(&value, None)
     }
 }
