@@ -7,11 +7,12 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
+use nat_common::HopStamp;
 use nat_common::stats::Stats;
-use nat_common::{HopStamp, Reason};
 use serde::Serialize;
 
 use super::args::{Instance, Output};
+use super::faults::{Seen, faults};
 use super::table::{Paint, bits_per_second, float, percent};
 use crate::datapath::Error as DatapathError;
 use crate::datapath::inspect::Inspect;
@@ -19,7 +20,7 @@ use crate::export::stats::{FlowCounts, StatsView};
 use crate::net::state::{Interface, RunState, StateDir};
 
 /// Between the two samples that rates are computed from.
-const SAMPLE: Duration = Duration::from_millis(500);
+pub(super) const SAMPLE: Duration = Duration::from_millis(500);
 
 /// Flows looked at for unresolved hops: enough to notice, few enough to be quick.
 const HOPS_LOOKED_AT: u64 = 10_000;
@@ -129,7 +130,8 @@ fn look(instance: &Instance, inspect: &Inspect, first: &Stats) -> anyhow::Result
         rates: rates(first, &stats),
         faults: Vec::new(),
     };
-    status.faults = faults(&status, &stats, unresolved(inspect)?);
+    let seen = Seen { first, last: &stats, unresolved: unresolved(inspect)? };
+    status.faults = faults(&status, &seen);
     Ok(status)
 }
 
@@ -178,44 +180,6 @@ fn unresolved(inspect: &Inspect) -> anyhow::Result<(u64, u64)> {
     Ok((waiting, seen))
 }
 
-fn faults(status: &StatusView, stats: &Stats, (waiting, seen): (u64, u64)) -> Vec<String> {
-    let mut faults = Vec::new();
-    if !status.up {
-        faults.push("the data plane is attached to no interface; start `natgw run`".to_owned());
-    }
-    if status.pid.is_none() {
-        faults.push(
-            "the daemon is not running: flows go on, but none is collected and neighbours are not watched; start \
-             `natgw run` to take over"
-                .to_owned(),
-        );
-    }
-    for interface in &status.interfaces {
-        let name = &interface.recorded.name;
-        if !interface.present {
-            faults.push(format!("interface {name} does not exist any more"));
-        } else if !interface.attached {
-            faults.push(format!("interface {name} has no XDP program; see the daemon's log"));
-        }
-    }
-    if waiting > 0 {
-        faults.push(format!(
-            "{waiting} of {seen} flows have no resolved next hop; see `ip neigh` and `ip route`"
-        ));
-    }
-    if stats.port_allocation_errors > 0 {
-        let n = stats.port_allocation_errors;
-        faults.push(format!("{n} flows found no free port since start; add an EIP to the pool"));
-    }
-    let full = stats.drops[Reason::TableFull as usize];
-    if full > 0 {
-        faults.push(format!(
-            "{full} packets dropped since start because the flow table was full; raise max_flows"
-        ));
-    }
-    faults
-}
-
 fn render(status: &StatusView, paint: Paint) -> String {
     let mut text = String::new();
     let head = if status.up { paint.green("up") } else { paint.red("down") };
@@ -252,13 +216,13 @@ fn render(status: &StatusView, paint: Paint) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use bytemuck::Zeroable as _;
 
     use super::*;
     use crate::net::state::{InterfaceSide, XdpMode};
 
-    fn healthy() -> StatusView {
+    pub(in crate::cli) fn healthy() -> StatusView {
         let recorded = Interface {
             name: "eth0".to_owned(),
             ifindex: 2,
@@ -276,23 +240,6 @@ mod tests {
             flows: FlowCounts { tcp: 1, udp: 2, icmp: 0, capacity: 1000 },
             rates: Rates::default(),
             faults: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn every_fault_says_what_to_do() {
-        let status = healthy();
-        let mut stats = Stats::zeroed();
-        assert!(faults(&status, &stats, (0, 10)).is_empty());
-        stats.port_allocation_errors = 3;
-        stats.drops[Reason::TableFull as usize] = 4;
-        let mut bad = StatusView { up: false, pid: None, ..status };
-        bad.interfaces[0].present = false;
-        let faults = faults(&bad, &stats, (5, 10)).join("\n");
-        for part in
-            ["natgw run", "not running", "eth0 does not exist", "5 of 10", "add an EIP", "raise max_flows"]
-        {
-            assert!(faults.contains(part), "{faults}");
         }
     }
 
