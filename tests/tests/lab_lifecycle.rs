@@ -159,13 +159,20 @@ fn stale_pins_of_a_crash_are_cleaned_up_by_the_next_start() {
 #[test]
 fn an_interface_that_disappears_and_comes_back_is_served_again() {
     let lab = Lab::two_armed(1).unwrap();
-    let _gateway = Gateway::start(&lab, &Options::one_eip()).unwrap();
+    let gateway = Gateway::start(&lab, &Options::one_eip()).unwrap();
     let _dns = Server::udp_echo(lab.node("srv-a"), any(53)).unwrap();
     let server = SocketAddrV4::new(SRV_A, 53);
     clients::ask_udp(lab.client(0), 0, server).unwrap();
 
     let (gw, lan) = (lab.gw(), lab.node("lan"));
     gw.ip("link del in0").unwrap();
+    let recorded = || std::fs::read_to_string(gateway.state_dir().join("state.json")).unwrap();
+    wait_until("the loss to be on record", PATIENCE, || recorded().contains("\"missing\": true"));
+    let page = gateway.say(&["status"]).unwrap();
+    assert!(page.contains("in0 (inside, missing)") && page.contains("out0 (outside, native XDP)"), "{page}");
+    assert!(page.lines().any(|l| l.starts_with("fault") && l.contains("in0 is missing")), "{page}");
+    let in0 = || status(&gateway)["interfaces"][0].clone();
+    assert_eq!((&in0()["name"], &in0()["missing"]), (&"in0".into(), &true.into()));
     gw.ip(&format!("link add in0 type veth peer name gw netns {}", lan.name())).unwrap();
     lan.ip("link set gw master br0\nlink set gw up").unwrap();
     nat_tests::lab::topology::tune("lan", lan).unwrap();
@@ -175,6 +182,11 @@ fn an_interface_that_disappears_and_comes_back_is_served_again() {
     wait_until("traffic through the new interface", Duration::from_secs(20), || {
         clients::ask_udp(lab.client(0), 0, server).is_ok_and(|seen| *seen.ip() == eip(0))
     });
+    assert_eq!((&in0()["attached"], &in0()["missing"]), (&true.into(), &false.into()));
+}
+
+fn status(gateway: &Gateway<'_>) -> serde_json::Value {
+    serde_json::from_str(&gateway.say(&["status", "--json"]).unwrap()).unwrap()
 }
 
 #[test]
@@ -233,9 +245,7 @@ fn the_state_directory_alone_names_the_instance() {
 fn status_and_completions_and_man_work() {
     let lab = Lab::two_armed(1).unwrap();
     let gateway = Gateway::start(&lab, &Options::one_eip()).unwrap();
-    let status: serde_json::Value =
-        serde_json::from_str(&gateway.say(&["status", "--json"]).unwrap()).unwrap();
-    assert!(status.is_object(), "{status}");
+    assert!(status(&gateway).is_object());
     assert!(gateway.say(&["status"]).unwrap().contains("in0"));
     assert!(gateway.say(&["eip", "list"]).unwrap().contains(&eip(0).to_string()));
     for args in [["completions", "bash"].as_slice(), &["man"]] {

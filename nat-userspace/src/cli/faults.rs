@@ -35,7 +35,9 @@ pub(super) fn faults(status: &StatusView, seen: &Seen<'_>) -> Vec<String> {
     for interface in &status.interfaces {
         let name = &interface.recorded.name;
         if !interface.present {
-            faults.push(format!("interface {name} does not exist any more"));
+            faults.push(format!(
+                "interface {name} is missing: nothing passes there; natgw attaches to it once it is back (`ip link`)"
+            ));
         } else if !interface.attached {
             faults.push(format!("interface {name} has no XDP program; see the daemon's log"));
         }
@@ -94,7 +96,7 @@ mod tests {
         bad.interfaces[0].present = false;
         let faults = faults(&bad, &Seen { first: &first, last: &last, unresolved: (5, 10) }).join("\n");
         for part in
-            ["natgw run", "not running", "eth0 does not exist", "5 of 10", "add an EIP", "raise max_flows"]
+            ["natgw run", "not running", "eth0 is missing", "5 of 10", "add an EIP", "raise max_flows"]
         {
             assert!(faults.contains(part), "{faults}");
         }

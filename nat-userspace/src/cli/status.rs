@@ -15,6 +15,7 @@ use super::args::{Instance, Output};
 use super::faults::{Seen, faults};
 use super::table::{Paint, bits_per_second, float, percent};
 use crate::datapath::Error as DatapathError;
+use crate::datapath::attach;
 use crate::datapath::inspect::Inspect;
 use crate::export::stats::{FlowCounts, StatsView};
 use crate::net::state::{Interface, RunState, StateDir};
@@ -62,6 +63,17 @@ pub struct InterfaceView {
     pub attached: bool,
 }
 
+impl InterfaceView {
+    /// `attached`: the interfaces that have XDP; `exists` tells whether one is there.
+    fn new(mut recorded: Interface, attached: &[String], exists: impl Fn(&str) -> bool) -> Self {
+        let attached = attached.contains(&recorded.name);
+        let present = attached || exists(&recorded.name);
+        // The record may be that of a daemon that is dead, and was not told.
+        recorded.missing = !present;
+        Self { recorded, present, attached }
+    }
+}
+
 /// Per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Rates {
@@ -105,18 +117,12 @@ pub async fn run(instance: &Instance, output: Output, out: &mut dyn Write) -> an
 
 fn look(instance: &Instance, inspect: &Inspect, first: &Stats) -> anyhow::Result<StatusView> {
     let stats = inspect.stats()?;
-    let attached = super::pins(instance)?.attached()?;
+    let attached = attach::attached(&super::pins(instance)?)?;
     let state = recorded(&instance.state_dir)?;
     let pid = state.as_ref().map(|s| s.pid).filter(|pid| is_natgw(*pid));
     let recorded = state.as_ref().map(|s| s.interfaces.clone()).unwrap_or_default();
-    let interfaces: Vec<InterfaceView> = recorded
-        .into_iter()
-        .map(|recorded| InterfaceView {
-            present: nix::net::if_::if_nametoindex(recorded.name.as_str()).is_ok(),
-            attached: attached.contains(&recorded.name),
-            recorded,
-        })
-        .collect();
+    let exists = |name: &str| nix::net::if_::if_nametoindex(name).is_ok();
+    let interfaces = recorded.into_iter().map(|r| InterfaceView::new(r, &attached, exists)).collect();
     let flows = StatsView::new(&stats, inspect.capacity()?).flows;
     let mut status = StatusView {
         up: !attached.is_empty(),
@@ -197,9 +203,14 @@ fn render(status: &StatusView, paint: Paint) -> String {
         let _ = writeln!(text, "{} {value}", paint.bold(&format!("{label:<11}")));
     };
     line("gateway", format!("{head}, {daemon}"));
-    for InterfaceView { recorded, .. } in &status.interfaces {
-        let mode = format!("{:?}, {:?} XDP", recorded.side, recorded.xdp_mode).to_lowercase();
-        line("interface", format!("{} ({})", recorded.name, mode.replace("xdp", "XDP")));
+    for InterfaceView { recorded, present, attached } in &status.interfaces {
+        let side = format!("{:?}", recorded.side).to_lowercase();
+        let state = match (present, attached) {
+            (false, _) => paint.red("missing"),
+            (true, false) => paint.red("no XDP"),
+            (true, true) => format!("{:?}", recorded.xdp_mode).to_lowercase() + " XDP",
+        };
+        line("interface", format!("{} ({side}, {state})", recorded.name));
     }
     let eips: Vec<String> = status.eips.iter().map(ToString::to_string).collect();
     line("eips", eips.join(" "));
@@ -228,6 +239,7 @@ pub(super) mod tests {
             ifindex: 2,
             side: InterfaceSide::Outside,
             xdp_mode: XdpMode::Native,
+            missing: false,
         };
         StatusView {
             up: true,
@@ -252,6 +264,24 @@ pub(super) mod tests {
         assert!(
             near(rates.packets_out, 100.0) && near(rates.bytes_in, 1000.0) && near(rates.new_flows, 10.0)
         );
+    }
+
+    #[test]
+    fn an_interface_that_is_lost_is_shown_as_missing() {
+        let mut status = healthy();
+        let recorded = status.interfaces.remove(0).recorded;
+        for (attached, exists, state) in [
+            (&["eth0".to_owned()][..], true, "eth0 (outside, native XDP)"),
+            (&[], true, "eth0 (outside, no XDP)"),
+            (&[], false, "eth0 (outside, missing)"),
+        ] {
+            status.interfaces = vec![InterfaceView::new(recorded.clone(), attached, |_| exists)];
+            let page = render(&status, Paint::Plain);
+            assert!(page.contains(state), "{page}");
+            let json = serde_json::to_value(&status).expect("serializes");
+            assert_eq!(json["interfaces"][0]["missing"], !exists);
+            assert_eq!(json["interfaces"][0]["present"], exists);
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub(super) struct Running {
     pub(super) plane: Datapath,
     state: StateDir,
     bpffs: PathBuf,
+    /// All that were attached once, those that are missing included.
     interfaces: Vec<Interface>,
     _lock: Lock,
 }
@@ -104,8 +105,12 @@ impl Running {
             (true, false) => InterfaceSide::Inside,
             (false, _) => InterfaceSide::Outside,
         };
-        self.interfaces.retain(|i| i.name != link.name);
-        self.interfaces.push(Interface { name: link.name.clone(), ifindex: link.index, side, xdp_mode });
+        let interface =
+            Interface { name: link.name.clone(), ifindex: link.index, side, xdp_mode, missing: false };
+        match self.interfaces.iter_mut().find(|i| i.name == link.name) {
+            Some(known) => *known = interface,
+            None => self.interfaces.push(interface),
+        }
         Ok(())
     }
 
@@ -123,9 +128,11 @@ impl Running {
         self.record_interfaces()
     }
 
-    /// An interface of the gateway is gone.
+    /// An interface of the gateway is gone. It stays on record as missing.
     pub(super) fn forget(&mut self, index: u32, name: &str) -> Result<(), Error> {
-        self.interfaces.retain(|i| i.ifindex != index);
+        for interface in self.interfaces.iter_mut().filter(|i| i.ifindex == index) {
+            interface.missing = true;
+        }
         self.plane.detach(name, index)?;
         self.plane.bump_all()?;
         self.record_interfaces()
@@ -147,8 +154,8 @@ impl Running {
     }
 
     /// Interfaces that are attached.
-    pub(super) fn interfaces(&self) -> &[Interface] {
-        &self.interfaces
+    pub(super) fn interfaces(&self) -> impl Iterator<Item = &Interface> {
+        self.interfaces.iter().filter(|i| !i.missing)
     }
 
     /// The pins.

@@ -6,7 +6,7 @@ use aya::maps::MapInfo;
 
 use super::object::{self, MapShape};
 use super::pins::{self, Keep, Pins};
-use super::{Error, netns, sys};
+use super::{Error, attach, netns};
 
 /// What became of an earlier daemon's data plane.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ fn obstacle(pins: &Pins, max_flows: u32) -> Result<Option<String>, Error> {
         return Ok(None);
     }
     if pins.namespace()?.is_some_and(|n| Ok(n) != netns::current().map_err(|_| ())) {
-        if has_live_link(pins)? {
+        if !attach::attached(pins)?.is_empty() {
             return Err(Error::OtherNamespace { dir: pins.dir().to_owned() });
         }
         // Its interfaces are gone, so its guards guard nothing.
@@ -81,17 +81,6 @@ fn difference(have: &MapShape, want: &MapShape) -> String {
         format!("type {}, key {} B, value {} B, {} entries", s.kind, s.key_size, s.value_size, s.max_entries)
     };
     format!("its map {} is of {}; wanted: {}", want.name, describe(have), describe(want))
-}
-
-fn has_live_link(pins: &Pins) -> Result<bool, Error> {
-    for interface in pins.attached()? {
-        let path = pins.xdp_link(&interface);
-        let link = sys::object_get(&path).map_err(Error::pin("open", &path))?;
-        if sys::link_info(&link).map_err(Error::pin("inspect", &path))?.ifindex != 0 {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 #[cfg(test)]

@@ -143,6 +143,19 @@ pub fn detach_xdp(pins: &Pins) -> Result<(), Error> {
     pins.attached()?.iter().try_for_each(|name| pins::remove(&pins.xdp_link(name)))
 }
 
+/// Interfaces that run the data plane: a link of theirs is pinned, and they exist. Holds in whatever network
+/// namespace they are.
+pub fn attached(pins: &Pins) -> Result<Vec<String>, Error> {
+    let mut attached = Vec::new();
+    for interface in pins.attached()? {
+        let pin = pins.xdp_link(&interface);
+        if pin.exists() && index_of(&pin)? != 0 {
+            attached.push(interface);
+        }
+    }
+    Ok(attached)
+}
+
 /// The mode in which some XDP program runs on an interface, as the kernel tells.
 pub async fn mode_of(index: u32) -> Option<XdpModeUsed> {
     let (connection, handle, _) = rtnetlink::new_connection().ok()?;
@@ -161,14 +174,19 @@ pub async fn mode_of(index: u32) -> Option<XdpModeUsed> {
         })
 }
 
-/// Whether a link is pinned and still on the interface with this index. The link of a deleted interface has
-/// index 0; one of an interface that was renamed or replaced has another.
+/// Whether a link is pinned and still on the interface with this index. One of an interface that was renamed or
+/// replaced has another.
 pub(super) fn is_on(pin: &Path, index: u32) -> Result<bool, Error> {
     if !pin.exists() {
         return Ok(false);
     }
+    Ok(index_of(pin)? == index)
+}
+
+/// The interface that a pinned link is on; 0 when that was deleted.
+fn index_of(pin: &Path) -> Result<u32, Error> {
     let link = sys::object_get(pin).map_err(Error::pin("open", pin))?;
-    Ok(sys::link_info(&link).map_err(Error::pin("inspect", pin))?.ifindex == index)
+    Ok(sys::link_info(&link).map_err(Error::pin("inspect", pin))?.ifindex)
 }
 
 pub(super) fn open_link(pin: &Path) -> Result<FdLink, Error> {

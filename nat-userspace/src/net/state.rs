@@ -36,7 +36,7 @@ pub struct RunState {
     pub started: u64,
     /// Where the pins are (without the schema directory).
     pub bpffs: PathBuf,
-    /// Managed interfaces.
+    /// Managed interfaces, those that are missing included.
     pub interfaces: Vec<Interface>,
     /// Every EIP.
     pub eips: Vec<Ipv4Addr>,
@@ -63,6 +63,9 @@ pub struct Interface {
     pub side: InterfaceSide,
     /// How XDP is attached.
     pub xdp_mode: XdpMode,
+    /// It is configured and not there (any more); the other fields tell of when it was.
+    #[serde(default)]
+    pub missing: bool,
 }
 
 /// The role of an interface.
