@@ -93,6 +93,30 @@ fn kill_9_with_persist_keeps_traffic_flowing_and_a_restart_adopts_the_flows() {
     assert_eq!(pins_below(again.bpffs()), Vec::<String>::new());
 }
 
+#[test]
+fn a_table_size_that_nobody_configured_yields_to_the_table_that_is_there() {
+    let lab = Lab::two_armed(1).unwrap();
+    let sized = |flows: &str| Options::one_eip().arg("--persist").arg("--max-flows").arg(flows);
+    let mut gateway = Gateway::start(&lab, &sized("5000")).unwrap();
+    let _echo = Server::tcp_echo(lab.node("srv-a"), any(7)).unwrap();
+    let (mut stream, _) = clients::connect_tcp(lab.client(0), 0, echo_address()).unwrap();
+    gateway.stop().unwrap();
+
+    let mut again = Gateway::start(&lab, &Options::one_eip().arg("--persist")).unwrap();
+    clients::echo(&mut stream, b"still there").unwrap();
+    assert_eq!(again.stats().unwrap()["flows"]["capacity"], 5000);
+    assert!(again.has_logged("adopted"), "{}", again.log());
+    again.stop().unwrap();
+
+    let replaced = Gateway::start(&lab, &sized("6000")).unwrap();
+    assert_eq!(replaced.stats().unwrap()["flows"]["capacity"], 6000);
+    assert!(
+        replaced.has_logged("replaced") && replaced.log().contains("12000 entries"),
+        "{}",
+        replaced.log()
+    );
+}
+
 fn echo_address() -> SocketAddrV4 {
     SocketAddrV4::new(SRV_A, 7)
 }
