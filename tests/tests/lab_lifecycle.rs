@@ -62,7 +62,17 @@ fn sigterm_exits_0_and_leaves_nothing() {
     let status = gateway.stop().unwrap();
     assert_eq!(status.code(), Some(0), "{}", gateway.log());
     assert_eq!(fingerprint(&lab), before);
-    assert_eq!(pins_below(gateway.bpffs()), Vec::<String>::new());
+    assert!(!gateway.bpffs().exists() && !gateway.state_dir().exists());
+}
+
+#[test]
+fn a_state_directory_that_somebody_else_made_stays_empty() {
+    let lab = Lab::two_armed(1).unwrap();
+    let state = lab.dir().join("state-natgw");
+    std::fs::create_dir(&state).unwrap();
+    let mut gateway = Gateway::start(&lab, &Options::one_eip()).unwrap();
+    gateway.stop().unwrap();
+    assert_eq!(std::fs::read_dir(&state).unwrap().count(), 0);
 }
 
 #[test]
@@ -127,9 +137,9 @@ fn kill_9_then_detach_restores_everything() {
     let before = fingerprint(&lab);
     let mut gateway = Gateway::start(&lab, &Options::one_eip().arg("--persist")).unwrap();
     gateway.kill9().unwrap();
-    gateway.say(&["detach", "--purge"]).unwrap();
+    gateway.say(&["detach"]).unwrap();
     assert_eq!(fingerprint(&lab), before);
-    assert_eq!(pins_below(gateway.bpffs()), Vec::<String>::new());
+    assert!(!gateway.bpffs().exists() && !gateway.state_dir().exists());
 }
 
 #[test]
@@ -162,6 +172,7 @@ fn a_second_start_on_the_same_interfaces_is_refused_and_disturbs_nothing() {
     let other = Options { instance: Some("other".to_owned()), ..Options::one_eip() };
     let other = run_to_end(&lab, &other).unwrap();
     assert_eq!(other.status.code(), Some(1), "{}", String::from_utf8_lossy(&other.stderr));
+    assert!(!lab.dir().join("state-other").exists() && !lab.bpffs().unwrap().join("other").exists());
 
     assert_eq!(fingerprint(&lab), before);
     clients::echo(&mut stream, b"undisturbed").unwrap();
