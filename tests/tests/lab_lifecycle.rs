@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use nat_tests::lab::gateway::{natgw_path, run_to_end};
 use nat_tests::lab::servers::{Server, any};
-use nat_tests::lab::{Gateway, Lab, Options, SRV_A, Topology, clients, eip, wait_until};
+use nat_tests::lab::{Gateway, Lab, Options, SRV_A, Topology, clients, eip, wait_until, xdp_pass};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -172,10 +172,41 @@ fn a_second_start_on_the_same_interfaces_is_refused_and_disturbs_nothing() {
     let other = Options { instance: Some("other".to_owned()), ..Options::one_eip() };
     let other = run_to_end(&lab, &other).unwrap();
     assert_eq!(other.status.code(), Some(1), "{}", String::from_utf8_lossy(&other.stderr));
+    let message = String::from_utf8_lossy(&other.stderr).into_owned();
+    assert!(
+        message.contains("in0 (xdp_inside, id ") && message.contains("natgw detach --state-dir"),
+        "{message}"
+    );
     assert!(!lab.dir().join("state-other").exists() && !lab.bpffs().unwrap().join("other").exists());
 
     assert_eq!(fingerprint(&lab), before);
     clients::echo(&mut stream, b"undisturbed").unwrap();
+}
+
+#[test]
+fn an_xdp_program_of_somebody_else_is_named_with_its_way_out() {
+    let (lab, donor) = (Lab::two_armed(1).unwrap(), Lab::two_armed(1).unwrap());
+    let gateway = Gateway::start(&donor, &Options::one_eip()).unwrap();
+    let program = gateway.bpffs().join("v1/prog_reaper");
+    let refusal = || {
+        let out = run_to_end(&lab, &Options::one_eip()).unwrap();
+        assert_eq!(out.status.code(), Some(1));
+        String::from_utf8_lossy(&out.stderr).into_owned()
+    };
+    for mode in ["xdpdrv", "xdpgeneric"] {
+        lab.gw().ip(&format!("link set dev in0 {mode} pinned {}", program.display())).unwrap();
+        let (message, way_out) = (refusal(), format!("link set dev in0 {mode} off"));
+        assert!(
+            message.contains("in0 (reaper, id ") && message.contains(&format!("`ip {way_out}`")),
+            "{message}"
+        );
+        lab.gw().ip(&way_out).unwrap();
+    }
+    let link = xdp_pass::attach(lab.gw(), "in0").unwrap();
+    let message = refusal();
+    assert!(message.contains("by bpf_link ") && message.contains("`bpftool link detach id "), "{message}");
+    drop(link);
+    Gateway::start(&lab, &Options::one_eip()).unwrap();
 }
 
 #[test]
