@@ -22,6 +22,10 @@ pub const TOUCH_MS: u32 = 250;
 /// After condemning a pair, how long a packet from inside may take it back.
 pub const REVIVE_WINDOW_MS: u32 = 500;
 
+/// How far past [`REVIVE_WINDOW_MS`] a condemnation for good is back-dated: a packet may have read its clock a
+/// few ticks before the reaper did.
+const CLOCK_SKEW_MS: u32 = 100;
+
 /// After condemning a pair, when the reaper may delete it. A program run takes microseconds; the gap to
 /// [`REVIVE_WINDOW_MS`] covers a virtual CPU that was descheduled in the middle of one.
 pub const DELETE_AFTER_MS: u32 = 1_500;
@@ -61,7 +65,7 @@ impl Stamp {
     #[must_use]
     #[inline(always)]
     pub const fn dead_for_good(self) -> Self {
-        Self { ms: (self.ms.wrapping_sub(REVIVE_WINDOW_MS) & MASK) | DEAD }
+        Self { ms: (self.ms.wrapping_sub(REVIVE_WINDOW_MS + CLOCK_SKEW_MS) & MASK) | DEAD }
     }
 
     /// Milliseconds from this moment (or condemnation) to `now`; 0 for a stamp slightly in the future,
@@ -120,6 +124,11 @@ mod tests {
         for now in [0, 10, 499, 500, 1_000_000, MASK] {
             let age = at(now).dead_for_good().age_ms(at(now));
             assert!((REVIVE_WINDOW_MS..DELETE_AFTER_MS).contains(&age), "{now}: {age}");
+            let earlier = at(now.wrapping_sub(50));
+            assert!(
+                at(now).dead_for_good().age_ms(earlier) >= REVIVE_WINDOW_MS,
+                "to a packet a few ticks behind"
+            );
         }
     }
 

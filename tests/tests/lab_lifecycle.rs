@@ -10,7 +10,7 @@ use std::time::Duration;
 use nat_tests::lab::gateway::{natgw_path, run_to_end};
 use nat_tests::lab::servers::{Server, any};
 use nat_tests::lab::{
-    GW_OUTSIDE, Gateway, Lab, Options, SRV_A, Topology, client_addr, clients, eip, wait_until,
+    GW_OUTSIDE, Gateway, Lab, Options, SRV_A, Topology, client_addr, clients, eip, wait_until, xdp_pass,
 };
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -64,7 +64,17 @@ fn sigterm_exits_0_and_leaves_nothing() {
     let status = gateway.stop().unwrap();
     assert_eq!(status.code(), Some(0), "{}", gateway.log());
     assert_eq!(fingerprint(&lab), before);
-    assert_eq!(pins_below(gateway.bpffs()), Vec::<String>::new());
+    assert!(!gateway.bpffs().exists() && !gateway.state_dir().exists());
+}
+
+#[test]
+fn a_state_directory_that_somebody_else_made_stays_empty() {
+    let lab = Lab::two_armed(1).unwrap();
+    let state = lab.dir().join("state-natgw");
+    std::fs::create_dir(&state).unwrap();
+    let mut gateway = Gateway::start(&lab, &Options::one_eip()).unwrap();
+    gateway.stop().unwrap();
+    assert_eq!(std::fs::read_dir(&state).unwrap().count(), 0);
 }
 
 #[test]
@@ -113,6 +123,30 @@ fn flows_do_not_outlive_their_eip() {
     assert_eq!(*echo.seen().last().unwrap().ip(), eip(1));
 }
 
+#[test]
+fn a_table_size_that_nobody_configured_yields_to_the_table_that_is_there() {
+    let lab = Lab::two_armed(1).unwrap();
+    let sized = |flows: &str| Options::one_eip().arg("--persist").arg("--max-flows").arg(flows);
+    let mut gateway = Gateway::start(&lab, &sized("5000")).unwrap();
+    let _echo = Server::tcp_echo(lab.node("srv-a"), any(7)).unwrap();
+    let (mut stream, _) = clients::connect_tcp(lab.client(0), 0, echo_address()).unwrap();
+    gateway.stop().unwrap();
+
+    let mut again = Gateway::start(&lab, &Options::one_eip().arg("--persist")).unwrap();
+    clients::echo(&mut stream, b"still there").unwrap();
+    assert_eq!(again.stats().unwrap()["flows"]["capacity"], 5000);
+    assert!(again.has_logged("adopted"), "{}", again.log());
+    again.stop().unwrap();
+
+    let replaced = Gateway::start(&lab, &sized("6000")).unwrap();
+    assert_eq!(replaced.stats().unwrap()["flows"]["capacity"], 6000);
+    assert!(
+        replaced.has_logged("replaced") && replaced.log().contains("12000 entries"),
+        "{}",
+        replaced.log()
+    );
+}
+
 fn echo_address() -> SocketAddrV4 {
     SocketAddrV4::new(SRV_A, 7)
 }
@@ -123,9 +157,9 @@ fn kill_9_then_detach_restores_everything() {
     let before = fingerprint(&lab);
     let mut gateway = Gateway::start(&lab, &Options::one_eip().arg("--persist")).unwrap();
     gateway.kill9().unwrap();
-    gateway.say(&["detach", "--purge"]).unwrap();
+    gateway.say(&["detach"]).unwrap();
     assert_eq!(fingerprint(&lab), before);
-    assert_eq!(pins_below(gateway.bpffs()), Vec::<String>::new());
+    assert!(!gateway.bpffs().exists() && !gateway.state_dir().exists());
 }
 
 #[test]
@@ -182,9 +216,41 @@ fn a_second_start_on_the_same_interfaces_is_refused_and_disturbs_nothing() {
     let other = Options { instance: Some("other".to_owned()), ..Options::one_eip() };
     let other = run_to_end(&lab, &other).unwrap();
     assert_eq!(other.status.code(), Some(1), "{}", String::from_utf8_lossy(&other.stderr));
+    let message = String::from_utf8_lossy(&other.stderr).into_owned();
+    assert!(
+        message.contains("in0 (xdp_inside, id ") && message.contains("natgw detach --state-dir"),
+        "{message}"
+    );
+    assert!(!lab.dir().join("state-other").exists() && !lab.bpffs().unwrap().join("other").exists());
 
     assert_eq!(fingerprint(&lab), before);
     clients::echo(&mut stream, b"undisturbed").unwrap();
+}
+
+#[test]
+fn an_xdp_program_of_somebody_else_is_named_with_its_way_out() {
+    let (lab, donor) = (Lab::two_armed(1).unwrap(), Lab::two_armed(1).unwrap());
+    let gateway = Gateway::start(&donor, &Options::one_eip()).unwrap();
+    let program = gateway.bpffs().join("v1/prog_reaper");
+    let refusal = || {
+        let out = run_to_end(&lab, &Options::one_eip()).unwrap();
+        assert_eq!(out.status.code(), Some(1));
+        String::from_utf8_lossy(&out.stderr).into_owned()
+    };
+    for mode in ["xdpdrv", "xdpgeneric"] {
+        lab.gw().ip(&format!("link set dev in0 {mode} pinned {}", program.display())).unwrap();
+        let (message, way_out) = (refusal(), format!("link set dev in0 {mode} off"));
+        assert!(
+            message.contains("in0 (reaper, id ") && message.contains(&format!("`ip {way_out}`")),
+            "{message}"
+        );
+        lab.gw().ip(&way_out).unwrap();
+    }
+    let link = xdp_pass::attach(lab.gw(), "in0").unwrap();
+    let message = refusal();
+    assert!(message.contains("by bpf_link ") && message.contains("`bpftool link detach id "), "{message}");
+    drop(link);
+    Gateway::start(&lab, &Options::one_eip()).unwrap();
 }
 
 #[test]
@@ -203,13 +269,20 @@ fn stale_pins_of_a_crash_are_cleaned_up_by_the_next_start() {
 #[test]
 fn an_interface_that_disappears_and_comes_back_is_served_again() {
     let lab = Lab::two_armed(1).unwrap();
-    let _gateway = Gateway::start(&lab, &Options::one_eip()).unwrap();
+    let gateway = Gateway::start(&lab, &Options::one_eip()).unwrap();
     let _dns = Server::udp_echo(lab.node("srv-a"), any(53)).unwrap();
     let server = SocketAddrV4::new(SRV_A, 53);
     clients::ask_udp(lab.client(0), 0, server).unwrap();
 
     let (gw, lan) = (lab.gw(), lab.node("lan"));
     gw.ip("link del in0").unwrap();
+    let recorded = || std::fs::read_to_string(gateway.state_dir().join("state.json")).unwrap();
+    wait_until("the loss to be on record", PATIENCE, || recorded().contains("\"missing\": true"));
+    let page = gateway.say(&["status"]).unwrap();
+    assert!(page.contains("in0 (inside, missing)") && page.contains("out0 (outside, native XDP)"), "{page}");
+    assert!(page.lines().any(|l| l.starts_with("fault") && l.contains("in0 is missing")), "{page}");
+    let in0 = || status(&gateway)["interfaces"][0].clone();
+    assert_eq!((&in0()["name"], &in0()["missing"]), (&"in0".into(), &true.into()));
     gw.ip(&format!("link add in0 type veth peer name gw netns {}", lan.name())).unwrap();
     lan.ip("link set gw master br0\nlink set gw up").unwrap();
     nat_tests::lab::topology::tune("lan", lan).unwrap();
@@ -219,6 +292,11 @@ fn an_interface_that_disappears_and_comes_back_is_served_again() {
     wait_until("traffic through the new interface", Duration::from_secs(20), || {
         clients::ask_udp(lab.client(0), 0, server).is_ok_and(|seen| *seen.ip() == eip(0))
     });
+    assert_eq!((&in0()["attached"], &in0()["missing"]), (&true.into(), &false.into()));
+}
+
+fn status(gateway: &Gateway<'_>) -> serde_json::Value {
+    serde_json::from_str(&gateway.say(&["status", "--json"]).unwrap()).unwrap()
 }
 
 #[test]
@@ -277,9 +355,7 @@ fn the_state_directory_alone_names_the_instance() {
 fn status_and_completions_and_man_work() {
     let lab = Lab::two_armed(1).unwrap();
     let gateway = Gateway::start(&lab, &Options::one_eip()).unwrap();
-    let status: serde_json::Value =
-        serde_json::from_str(&gateway.say(&["status", "--json"]).unwrap()).unwrap();
-    assert!(status.is_object(), "{status}");
+    assert!(status(&gateway).is_object());
     assert!(gateway.say(&["status"]).unwrap().contains("in0"));
     assert!(gateway.say(&["eip", "list"]).unwrap().contains(&eip(0).to_string()));
     for args in [["completions", "bash"].as_slice(), &["man"]] {

@@ -295,7 +295,7 @@ pub enum EipVerb {
 /// `natgw detach`.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct DetachArgs {
-    /// Remove the state directory too
+    /// Remove the state directory even if natgw did not make it
     #[arg(long)]
     pub purge: bool,
 }

@@ -20,6 +20,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Stops the daemon if there is one, and removes whatever is left of the gateway.
 pub async fn run(instance: &Instance, args: DetachArgs, out: &mut dyn Write) -> anyhow::Result<()> {
+    // The daemon forgets on its way out where its pins were.
+    let bpffs = instance.bpffs();
     let stopped = match status::daemon(&instance.state_dir) {
         Some(pid) => {
             stop(pid).await?;
@@ -27,8 +29,8 @@ pub async fn run(instance: &Instance, args: DetachArgs, out: &mut dyn Write) -> 
         }
         None => None,
     };
-    let leave = if args.purge { Leave::Nothing } else { Leave::StateDir };
-    let found = detach(&instance.state_dir, &instance.bpffs(), leave).await?;
+    let leave = if args.purge { Leave::Nothing } else { Leave::OthersDirectory };
+    let found = detach(&instance.state_dir, &bpffs, leave).await?;
     if let Some(pid) = stopped {
         writeln!(out, "stopped the daemon (pid {pid})")?;
     }

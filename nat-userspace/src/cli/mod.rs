@@ -7,6 +7,7 @@ mod delete;
 mod detach;
 mod devices;
 mod eip;
+mod faults;
 mod flows;
 mod man;
 mod run;

@@ -70,13 +70,30 @@ fn render(now: &StatsView, before: Option<&StatsView>, paint: Paint) -> String {
     let share = percent(f.total(), f.capacity);
     let _ = writeln!(
         text,
-        "{}        {} tcp, {} udp, {} icmp; {} of {} ({share})\n",
+        "{}        {} tcp, {} udp, {} icmp; {} of {} ({share})",
         paint.bold("flows"),
         f.tcp,
         f.udp,
         f.icmp,
         f.total(),
         f.capacity
+    );
+    let i = &now.internals;
+    let _ = writeln!(
+        text,
+        "{}       {} passed to the host, {} handed over to the kernel",
+        paint.bold("kernel"),
+        i.passed,
+        i.handovers
+    );
+    let _ = writeln!(
+        text,
+        "{}    {} ports probed, {} races lost, {} flows revived, {} hops resolved\n",
+        paint.bold("internals"),
+        i.probes,
+        i.lost_races,
+        i.revivals,
+        i.hops_resolved
     );
     text + &drops(now, before, paint)
 }
@@ -143,10 +160,18 @@ mod tests {
         let before = StatsView::new(&stats, 1000);
         let quiet = render(&before, None, Paint::Plain);
         assert!(quiet.contains("no packet has been dropped") && !quiet.contains("RATE"), "{quiet}");
+        (stats.passed, stats.handovers, stats.revivals) = (31, 32, 33);
+        (stats.lost_races, stats.probes, stats.hops_resolved) = (34, 35, 36);
         stats.drops[Reason::Ttl as usize] = 7;
         stats.bytes[0] += 125_000;
         let page = render(&StatsView::new(&stats, 1000), Some(&before), Paint::Plain);
         assert!(page.contains("1.0 Mbit/s") && page.contains("3 of 1000 (0.3 %)"), "{page}");
         assert!(page.contains("from outside, TTL used up"), "{page}");
+        for line in [
+            "kernel       31 passed to the host, 32 handed over to the kernel\n",
+            "internals    35 ports probed, 34 races lost, 33 flows revived, 36 hops resolved\n",
+        ] {
+            assert!(page.contains(line), "{page}");
+        }
     }
 }

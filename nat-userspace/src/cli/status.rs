@@ -7,19 +7,21 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
+use nat_common::HopStamp;
 use nat_common::stats::Stats;
-use nat_common::{HopStamp, Reason};
 use serde::Serialize;
 
 use super::args::{Instance, Output};
+use super::faults::{Seen, faults};
 use super::table::{Paint, bits_per_second, float, percent};
 use crate::datapath::Error as DatapathError;
+use crate::datapath::attach;
 use crate::datapath::inspect::Inspect;
 use crate::export::stats::{FlowCounts, StatsView};
 use crate::net::state::{Interface, RunState, StateDir};
 
 /// Between the two samples that rates are computed from.
-const SAMPLE: Duration = Duration::from_millis(500);
+pub(super) const SAMPLE: Duration = Duration::from_millis(500);
 
 /// Flows looked at for unresolved hops: enough to notice, few enough to be quick.
 const HOPS_LOOKED_AT: u64 = 10_000;
@@ -59,6 +61,17 @@ pub struct InterfaceView {
     pub present: bool,
     /// Whether XDP is attached to it.
     pub attached: bool,
+}
+
+impl InterfaceView {
+    /// `attached`: the interfaces that have XDP; `exists` tells whether one is there.
+    fn new(mut recorded: Interface, attached: &[String], exists: impl Fn(&str) -> bool) -> Self {
+        let attached = attached.contains(&recorded.name);
+        let present = attached || exists(&recorded.name);
+        // The record may be that of a daemon that is dead, and was not told.
+        recorded.missing = !present;
+        Self { recorded, present, attached }
+    }
 }
 
 /// Per second.
@@ -104,18 +117,12 @@ pub async fn run(instance: &Instance, output: Output, out: &mut dyn Write) -> an
 
 fn look(instance: &Instance, inspect: &Inspect, first: &Stats) -> anyhow::Result<StatusView> {
     let stats = inspect.stats()?;
-    let attached = super::pins(instance)?.attached()?;
+    let attached = attach::attached(&super::pins(instance)?)?;
     let state = recorded(&instance.state_dir)?;
     let pid = state.as_ref().map(|s| s.pid).filter(|pid| is_natgw(*pid));
     let recorded = state.as_ref().map(|s| s.interfaces.clone()).unwrap_or_default();
-    let interfaces: Vec<InterfaceView> = recorded
-        .into_iter()
-        .map(|recorded| InterfaceView {
-            present: nix::net::if_::if_nametoindex(recorded.name.as_str()).is_ok(),
-            attached: attached.contains(&recorded.name),
-            recorded,
-        })
-        .collect();
+    let exists = |name: &str| nix::net::if_::if_nametoindex(name).is_ok();
+    let interfaces = recorded.into_iter().map(|r| InterfaceView::new(r, &attached, exists)).collect();
     let flows = StatsView::new(&stats, inspect.capacity()?).flows;
     let mut status = StatusView {
         up: !attached.is_empty(),
@@ -129,7 +136,8 @@ fn look(instance: &Instance, inspect: &Inspect, first: &Stats) -> anyhow::Result
         rates: rates(first, &stats),
         faults: Vec::new(),
     };
-    status.faults = faults(&status, &stats, unresolved(inspect)?);
+    let seen = Seen { first, last: &stats, unresolved: unresolved(inspect)? };
+    status.faults = faults(&status, &seen);
     Ok(status)
 }
 
@@ -178,44 +186,6 @@ fn unresolved(inspect: &Inspect) -> anyhow::Result<(u64, u64)> {
     Ok((waiting, seen))
 }
 
-fn faults(status: &StatusView, stats: &Stats, (waiting, seen): (u64, u64)) -> Vec<String> {
-    let mut faults = Vec::new();
-    if !status.up {
-        faults.push("the data plane is attached to no interface; start `natgw run`".to_owned());
-    }
-    if status.pid.is_none() {
-        faults.push(
-            "the daemon is not running: flows go on, but none is collected and neighbours are not watched; start \
-             `natgw run` to take over"
-                .to_owned(),
-        );
-    }
-    for interface in &status.interfaces {
-        let name = &interface.recorded.name;
-        if !interface.present {
-            faults.push(format!("interface {name} does not exist any more"));
-        } else if !interface.attached {
-            faults.push(format!("interface {name} has no XDP program; see the daemon's log"));
-        }
-    }
-    if waiting > 0 {
-        faults.push(format!(
-            "{waiting} of {seen} flows have no resolved next hop; see `ip neigh` and `ip route`"
-        ));
-    }
-    if stats.port_allocation_errors > 0 {
-        let n = stats.port_allocation_errors;
-        faults.push(format!("{n} flows found no free port since start; add an EIP to the pool"));
-    }
-    let full = stats.drops[Reason::TableFull as usize];
-    if full > 0 {
-        faults.push(format!(
-            "{full} packets dropped since start because the flow table was full; raise max_flows"
-        ));
-    }
-    faults
-}
-
 fn render(status: &StatusView, paint: Paint) -> String {
     let mut text = String::new();
     let head = if status.up { paint.green("up") } else { paint.red("down") };
@@ -233,9 +203,14 @@ fn render(status: &StatusView, paint: Paint) -> String {
         let _ = writeln!(text, "{} {value}", paint.bold(&format!("{label:<11}")));
     };
     line("gateway", format!("{head}, {daemon}"));
-    for InterfaceView { recorded, .. } in &status.interfaces {
-        let mode = format!("{:?}, {:?} XDP", recorded.side, recorded.xdp_mode).to_lowercase();
-        line("interface", format!("{} ({})", recorded.name, mode.replace("xdp", "XDP")));
+    for InterfaceView { recorded, present, attached } in &status.interfaces {
+        let side = format!("{:?}", recorded.side).to_lowercase();
+        let state = match (present, attached) {
+            (false, _) => paint.red("missing"),
+            (true, false) => paint.red("no XDP"),
+            (true, true) => format!("{:?}", recorded.xdp_mode).to_lowercase() + " XDP",
+        };
+        line("interface", format!("{} ({side}, {state})", recorded.name));
     }
     let eips: Vec<String> = status.eips.iter().map(ToString::to_string).collect();
     line("eips", eips.join(" "));
@@ -252,18 +227,19 @@ fn render(status: &StatusView, paint: Paint) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use bytemuck::Zeroable as _;
 
     use super::*;
     use crate::net::state::{InterfaceSide, XdpMode};
 
-    fn healthy() -> StatusView {
+    pub(in crate::cli) fn healthy() -> StatusView {
         let recorded = Interface {
             name: "eth0".to_owned(),
             ifindex: 2,
             side: InterfaceSide::Outside,
             xdp_mode: XdpMode::Native,
+            missing: false,
         };
         StatusView {
             up: true,
@@ -280,23 +256,6 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_says_what_to_do() {
-        let status = healthy();
-        let mut stats = Stats::zeroed();
-        assert!(faults(&status, &stats, (0, 10)).is_empty());
-        stats.port_allocation_errors = 3;
-        stats.drops[Reason::TableFull as usize] = 4;
-        let mut bad = StatusView { up: false, pid: None, ..status };
-        bad.interfaces[0].present = false;
-        let faults = faults(&bad, &stats, (5, 10)).join("\n");
-        for part in
-            ["natgw run", "not running", "eth0 does not exist", "5 of 10", "add an EIP", "raise max_flows"]
-        {
-            assert!(faults.contains(part), "{faults}");
-        }
-    }
-
-    #[test]
     fn rates_are_per_second() {
         let (first, mut second) = (Stats::zeroed(), Stats::zeroed());
         (second.packets[1], second.bytes[3], second.births[0]) = (50, 500, 5);
@@ -305,6 +264,24 @@ mod tests {
         assert!(
             near(rates.packets_out, 100.0) && near(rates.bytes_in, 1000.0) && near(rates.new_flows, 10.0)
         );
+    }
+
+    #[test]
+    fn an_interface_that_is_lost_is_shown_as_missing() {
+        let mut status = healthy();
+        let recorded = status.interfaces.remove(0).recorded;
+        for (attached, exists, state) in [
+            (&["eth0".to_owned()][..], true, "eth0 (outside, native XDP)"),
+            (&[], true, "eth0 (outside, no XDP)"),
+            (&[], false, "eth0 (outside, missing)"),
+        ] {
+            status.interfaces = vec![InterfaceView::new(recorded.clone(), attached, |_| exists)];
+            let page = render(&status, Paint::Plain);
+            assert!(page.contains(state), "{page}");
+            let json = serde_json::to_value(&status).expect("serializes");
+            assert_eq!(json["interfaces"][0]["missing"], !exists);
+            assert_eq!(json["interfaces"][0]["present"], exists);
+        }
     }
 
     #[test]

@@ -111,7 +111,7 @@ pub fn bits_per_second(bytes_per_second: f64) -> String {
     format!("{value:.1} Tbit/s")
 }
 
-/// Seconds, as short as they are still told apart: `0.3s`, `42s`, `2h04m`.
+/// Seconds, in the largest unit that fits and the next one: `0.3s`, `42s`, `1m56s`, `2h04m`.
 pub fn seconds(s: f64) -> String {
     #[expect(
         clippy::cast_possible_truncation,
@@ -121,9 +121,9 @@ pub fn seconds(s: f64) -> String {
     let whole = s as u64;
     match whole {
         0..10 => format!("{s:.1}s"),
-        10..120 => format!("{whole}s"),
-        120..7200 => format!("{}m{:02}s", whole / 60, whole % 60),
-        7200..172_800 => format!("{}h{:02}m", whole / 3600, whole / 60 % 60),
+        10..60 => format!("{whole}s"),
+        60..3600 => format!("{}m{:02}s", whole / 60, whole % 60),
+        3600..86_400 => format!("{}h{:02}m", whole / 3600, whole / 60 % 60),
         _ => format!("{}d{:02}h", whole / 86_400, whole / 3600 % 24),
     }
 }
@@ -157,8 +157,15 @@ mod tests {
         }
         assert_eq!(bits_per_second(0.0), "0.0 bit/s");
         assert_eq!(bits_per_second(125_000.0), "1.0 Mbit/s");
-        for (s, text) in [(0.31, "0.3s"), (42.9, "42s"), (7439.7, "2h03m"), (130.0, "2m10s"), (2e5, "2d07h")]
-        {
+        for (s, text) in [
+            (0.31, "0.3s"),
+            (42.9, "42s"),
+            (116.0, "1m56s"),
+            (297.0, "4m57s"),
+            (3599.9, "59m59s"),
+            (7439.7, "2h03m"),
+            (9e4, "1d01h"),
+        ] {
             assert_eq!(seconds(s), text);
         }
         assert_eq!(percent(1, 4), "25.0 %");

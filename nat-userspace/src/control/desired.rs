@@ -21,6 +21,8 @@ pub struct Gateway {
     pub timeouts: Timeouts,
     /// Flows that the table holds (two entries each).
     pub max_flows: u32,
+    /// Who says so.
+    pub max_flows_by: SizedBy,
     /// How to attach.
     pub xdp: XdpChoice,
     /// Who answers ARP for the EIPs.
@@ -69,6 +71,15 @@ pub struct DesiredEip {
     pub addr: Ipv4Addr,
     /// The host's own address too: ports to leave to the host (its `ip_local_port_range`). `None`: dedicated.
     pub host_ports: Option<(u16, u16)>,
+}
+
+/// Where the size of the flow table comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SizedBy {
+    /// The operator: a table of another size is replaced.
+    Operator,
+    /// The memory available just now: a table that is there already may have been sized at another time.
+    Memory,
 }
 
 /// `xdp = "..."`.

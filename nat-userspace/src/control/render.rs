@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use nat_common::ports::PortSet;
 use toml::Value;
 
-use super::desired::{DesiredEip, Gateway, Pool};
+use super::desired::{DesiredEip, Gateway, Pool, SizedBy};
 use super::duration::render_ms;
 
 /// Valid TOML that means the same gateway on the same host. Comments say what natgw found out itself.
@@ -17,11 +17,29 @@ pub fn to_toml(gateway: &Gateway) -> String {
 }
 
 fn write(out: &mut String, gateway: &Gateway) -> std::fmt::Result {
-    let Gateway { inside, outside, pools, exempt, timeouts, max_flows, xdp, announce, shared_echo, metrics } =
-        gateway;
+    let Gateway {
+        inside,
+        outside,
+        pools,
+        exempt,
+        timeouts,
+        max_flows,
+        max_flows_by,
+        xdp,
+        announce,
+        shared_echo,
+        metrics,
+    } = gateway;
     writeln!(out, "mode = \"endpoint-dependent\"")?;
     writeln!(out, "filtering = \"address-and-port-dependent\"")?;
-    writeln!(out, "max_flows = {max_flows}")?;
+    match max_flows_by {
+        SizedBy::Operator => writeln!(out, "max_flows = {max_flows}")?,
+        // Written down it would bind, and another table could not be adopted.
+        SizedBy::Memory => {
+            writeln!(out, "# From the memory available; the table of an earlier run keeps its size:")?;
+            writeln!(out, "# max_flows = {max_flows}")?;
+        }
+    }
     writeln!(out, "xdp = \"{}\"", xdp.name())?;
     writeln!(out, "announce = \"{}\"", announce.name())?;
     writeln!(out, "shared_echo = {shared_echo}")?;

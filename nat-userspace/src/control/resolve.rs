@@ -11,7 +11,7 @@ use nat_common::hop::MAX_INTERFACES;
 use nat_common::ports::PortSet;
 
 use super::config::{Config, PoolConfig};
-use super::desired::{DesiredEip, Gateway, Pool};
+use super::desired::{DesiredEip, Gateway, Pool, SizedBy};
 use super::error::Error;
 use super::origin::{Origin, Sourced};
 use super::sources::{self, Sides};
@@ -53,6 +53,7 @@ impl Config {
             exempt,
             timeouts: self.timeouts,
             max_flows: flows(self.max_flows.as_ref(), facts.memory_available)?,
+            max_flows_by: if self.max_flows.is_some() { SizedBy::Operator } else { SizedBy::Memory },
             xdp: self.xdp,
             announce: self.announce,
             shared_echo: self.shared_echo,

@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 use nat_common::timeouts::Timeouts;
 
 use super::config::Config;
-use super::desired::{Announce, DesiredEip, Gateway, XdpChoice};
+use super::desired::{Announce, DesiredEip, Gateway, SizedBy, XdpChoice};
 use super::error::Error;
 use super::render::to_toml;
 use crate::cli::args::{Cli, GatewayFlags, Verb};
@@ -234,7 +234,8 @@ fn flags_come_on_top_of_the_file() {
     assert_eq!(gateway.pools[0].eips.len(), 2);
     assert_eq!(gateway.pools[0].ports, (7000, 8000));
     assert_eq!((gateway.xdp, gateway.announce), (XdpChoice::Generic, Announce::None));
-    assert_eq!((gateway.max_flows, gateway.shared_echo), (1000, false));
+    assert_eq!((gateway.max_flows, gateway.max_flows_by), (1000, SizedBy::Operator));
+    assert!(!gateway.shared_echo);
     let expected = Timeouts { icmp: 30_000, udp: 300_000, ..Timeouts::RFC }.with_shortest();
     assert_eq!(gateway.timeouts, expected);
     assert_eq!(gateway.timeouts.shortest, 30_000);
@@ -267,7 +268,10 @@ fn the_table_is_sized_from_memory() {
     let with_memory = |bytes| {
         let facts = HostFacts { memory_available: bytes, ..host() };
         let config = Config::parse(Path::new("f"), &after(""), &GatewayFlags::default()).expect("reads");
-        config.resolve(&facts).expect("valid").max_flows
+        let gateway = config.resolve(&facts).expect("valid");
+        assert_eq!(gateway.max_flows_by, SizedBy::Memory);
+        assert!(to_toml(&gateway).contains(&format!("\n# max_flows = {}\n", gateway.max_flows)));
+        gateway.max_flows
     };
     assert_eq!(with_memory(64 << 30), 1_000_000);
     assert_eq!(with_memory(288 << 20), 262_144);

@@ -13,9 +13,9 @@ use crate::net::{addresses, bpffs};
 /// How thorough to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Leave {
-    /// The state directory itself stays.
+    /// A state directory that natgw did not make stays.
     #[default]
-    StateDir,
+    OthersDirectory,
     /// Not a trace.
     Nothing,
 }
@@ -31,9 +31,26 @@ pub enum Detached {
 
 /// Takes the data plane down, in the order in which a daemon does. Refused while a daemon runs.
 pub async fn detach(state_dir: &Path, bpffs_path: &Path, leave: Leave) -> Result<Detached, Error> {
-    let had_state_dir = state_dir.is_dir();
-    let state = StateDir::open(state_dir)?;
+    let mut state = StateDir::open(state_dir)?;
     let lock = state.try_lock()?;
+    match take_down(&state, bpffs_path).await {
+        Ok(found) => {
+            match leave {
+                Leave::OthersDirectory => state.leave(lock)?,
+                Leave::Nothing => state.leave_nothing(lock)?,
+            }
+            Ok(found)
+        }
+        Err(e) => {
+            if matches!(state.read(), Ok(None)) {
+                state.leave(lock)?;
+            }
+            Err(e)
+        }
+    }
+}
+
+async fn take_down(state: &StateDir, bpffs_path: &Path) -> Result<Detached, Error> {
     let root = bpffs::resolve(bpffs_path)?;
     let pins = Pins::new(&root);
     let found = if pins.exist() || !pins.other_versions()?.is_empty() {
@@ -44,8 +61,8 @@ pub async fn detach(state_dir: &Path, bpffs_path: &Path, leave: Leave) -> Result
     let pin_lock = pins.lock()?;
     let recorded = state.read()?;
     if recorded.is_some_and(|s| s.is_of_this_namespace().unwrap_or(false)) {
-        Sysctls::restore_saved(&state)?;
-        addresses::remove_all_eips(&state).await?;
+        Sysctls::restore_saved(state)?;
+        addresses::remove_all_eips(state).await?;
     }
     attach::detach_xdp(&pins)?;
     if found == Detached::DataPlane {
@@ -55,12 +72,5 @@ pub async fn detach(state_dir: &Path, bpffs_path: &Path, leave: Leave) -> Result
     pins.remove_all()?;
     drop(pin_lock);
     bpffs::unmount_if_ours(&root)?;
-    state.clear()?;
-    drop(lock);
-    if leave == Leave::Nothing || !had_state_dir {
-        // Somebody else may keep files there, or start a gateway right now.
-        let _ = std::fs::remove_file(state.path().join("lock"));
-        let _ = std::fs::remove_dir(state.path());
-    }
     Ok(found)
 }

@@ -21,32 +21,27 @@ pub(super) struct Running {
     pub(super) plane: Datapath,
     state: StateDir,
     bpffs: PathBuf,
+    /// All that were attached once, those that are missing included.
     interfaces: Vec<Interface>,
-    _lock: Lock,
+    lock: Lock,
 }
 
 impl Running {
     /// Brings the gateway up, adopting what an earlier run left. When that fails, nothing is left behind, except
     /// an adopted data plane, which keeps translating as it did.
     pub(super) async fn start(gateway: Gateway, options: &Options) -> Result<(Self, Adoption), Error> {
-        let state = StateDir::open(&options.state_dir)?;
+        let mut state = StateDir::open(&options.state_dir)?;
         let lock = state.try_lock()?;
-        let bpffs = bpffs::resolve(&options.bpffs)?;
-        record_start(&state, &gateway, options, &bpffs)?;
-        let before = state.read()?.map(|s| s.interfaces).unwrap_or_default();
-
-        let links = links(&gateway).await?;
-        let created = Datapath::create_or_adopt(&Pins::new(&bpffs), &gateway, options.log);
-        let (plane, adoption) = match created {
-            Ok(created) => created,
+        let before = state.read()?;
+        let Prepared { bpffs, links, plane, adoption } = match prepare(&state, &gateway, options).await {
+            Ok(prepared) => prepared,
             Err(e) => {
-                if before.is_empty() {
-                    state.clear()?;
-                }
-                return Err(e.into());
+                undo(&state, lock, before, options)
+                    .unwrap_or_else(|e| tracing::error!("while cleaning up: {e}"));
+                return Err(e);
             }
         };
-        let mut running = Self { gateway, plane, state, bpffs, interfaces: Vec::new(), _lock: lock };
+        let mut running = Self { gateway, plane, state, bpffs, interfaces: Vec::new(), lock };
         match running.bring_up(&links).await {
             Ok(()) => Ok((running, adoption)),
             Err(e) if adoption == Adoption::Adopted => {
@@ -104,8 +99,12 @@ impl Running {
             (true, false) => InterfaceSide::Inside,
             (false, _) => InterfaceSide::Outside,
         };
-        self.interfaces.retain(|i| i.name != link.name);
-        self.interfaces.push(Interface { name: link.name.clone(), ifindex: link.index, side, xdp_mode });
+        let interface =
+            Interface { name: link.name.clone(), ifindex: link.index, side, xdp_mode, missing: false };
+        match self.interfaces.iter_mut().find(|i| i.name == link.name) {
+            Some(known) => *known = interface,
+            None => self.interfaces.push(interface),
+        }
         Ok(())
     }
 
@@ -123,9 +122,11 @@ impl Running {
         self.record_interfaces()
     }
 
-    /// An interface of the gateway is gone.
+    /// An interface of the gateway is gone. It stays on record as missing.
     pub(super) fn forget(&mut self, index: u32, name: &str) -> Result<(), Error> {
-        self.interfaces.retain(|i| i.ifindex != index);
+        for interface in self.interfaces.iter_mut().filter(|i| i.ifindex == index) {
+            interface.missing = true;
+        }
         self.plane.detach(name, index)?;
         self.plane.bump_all()?;
         self.record_interfaces()
@@ -147,8 +148,8 @@ impl Running {
     }
 
     /// Interfaces that are attached.
-    pub(super) fn interfaces(&self) -> &[Interface] {
-        &self.interfaces
+    pub(super) fn interfaces(&self) -> impl Iterator<Item = &Interface> {
+        self.interfaces.iter().filter(|i| !i.missing)
     }
 
     /// The pins.
@@ -187,7 +188,7 @@ impl Running {
     /// Undoes everything. EIPs go before XDP, or the host would answer for them; the guards go last, so that no
     /// inside address leaks while the kernel forwards by itself. Goes on after an error and returns the first.
     pub(super) async fn stop(self, keeper: Option<Keeper>) -> Result<(), Error> {
-        let Self { gateway: _, mut plane, state, bpffs, interfaces: _, _lock } = self;
+        let Self { gateway: _, mut plane, state, bpffs, interfaces: _, lock } = self;
         let mut result: Result<(), Error> = Sysctls::restore_saved(&state).map_err(Error::from);
         result = result.and(addresses::remove_all_eips(&state).await.map_err(Error::from));
         result = result.and(plane.detach_xdp().map_err(Error::from));
@@ -197,10 +198,36 @@ impl Running {
         result = result.and(plane.teardown().map_err(Error::from));
         result = result.and(bpffs::unmount_if_ours(&bpffs).map_err(Error::from));
         if result.is_ok() {
-            state.clear()?;
+            state.leave(lock)?;
         }
         result
     }
+}
+
+/// What a start has before it attaches anything.
+struct Prepared {
+    bpffs: PathBuf,
+    links: Vec<Link>,
+    plane: Datapath,
+    adoption: Adoption,
+}
+
+async fn prepare(state: &StateDir, gateway: &Gateway, options: &Options) -> Result<Prepared, Error> {
+    let bpffs = bpffs::resolve(&options.bpffs)?;
+    record_start(state, gateway, options, &bpffs)?;
+    let links = links(gateway).await?;
+    let (plane, adoption) = Datapath::create_or_adopt(&Pins::new(&bpffs), gateway, options.log)?;
+    Ok(Prepared { bpffs, links, plane, adoption })
+}
+
+/// After a refused start: the state directory is as it was `before`.
+fn undo(state: &StateDir, lock: Lock, before: Option<RunState>, options: &Options) -> Result<(), Error> {
+    if let Some(before) = before {
+        return Ok(state.write(&before)?);
+    }
+    state.leave(lock)?;
+    let bpffs = std::path::absolute(&options.bpffs).unwrap_or_else(|_| options.bpffs.clone());
+    Ok(bpffs::unmount_if_ours(&bpffs)?)
 }
 
 fn record_start(
@@ -209,13 +236,13 @@ fn record_start(
     options: &Options,
     bpffs: &std::path::Path,
 ) -> Result<(), Error> {
-    let fresh = RunState::here()?;
-    let keep = match state.read()? {
-        Some(old) => old.is_of_this_namespace()?,
-        None => false,
-    };
-    if !keep {
-        state.write(&fresh)?;
+    let mut fresh = RunState::here()?;
+    match state.read()? {
+        Some(old) if old.is_of_this_namespace()? => {}
+        old => {
+            fresh.directories = old.map(|s| s.directories).unwrap_or_default();
+            state.write(&fresh)?;
+        }
     }
     state.update(|s| {
         s.version = fresh.version;

@@ -114,7 +114,7 @@ impl Host {
                 self.neighbour(ifindex, addr, lladdr.filter(|_| usable))?;
             }
             HostEvent::LinkGone { index, name } => {
-                if self.running.interfaces().iter().any(|i| i.ifindex == index) {
+                if self.running.interfaces().any(|i| i.ifindex == index) {
                     tracing::warn!(interface = name, "interface is gone; natgw waits for it to come back");
                     self.running.forget(index, &name)?;
                 }
@@ -161,7 +161,7 @@ impl Host {
         }
         let facts = HostFacts::read().await?;
         let Some(link) = facts.link(name) else { return Ok(()) };
-        if self.running.interfaces().iter().any(|i| i.ifindex == link.index) {
+        if self.running.interfaces().any(|i| i.ifindex == link.index) {
             self.running.readdress(link)
         } else {
             self.attach(link).await;
@@ -170,13 +170,12 @@ impl Host {
     }
 
     async fn attach_missing(&mut self) -> Result<(), Error> {
-        let attached = self.running.interfaces();
         let missing: Vec<String> = self
             .running
             .gateway
             .interfaces()
             .into_iter()
-            .filter(|name| !attached.iter().any(|i| i.name == *name))
+            .filter(|name| !self.running.interfaces().any(|i| i.name == *name))
             .map(str::to_owned)
             .collect();
         for name in missing {
@@ -223,5 +222,5 @@ impl Host {
 }
 
 fn indices(running: &Running) -> Vec<u32> {
-    running.interfaces().iter().map(|i| i.ifindex).collect()
+    running.interfaces().map(|i| i.ifindex).collect()
 }

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use aya::maps::MapInfo;
+use nat_common::abi::map;
 
 use super::object::{self, MapShape};
 use super::pins::{self, Keep, Pins};
-use super::{Error, netns, sys};
+use super::{Error, attach, netns};
+use crate::control::desired::{Gateway, SizedBy};
 
 /// What became of an earlier daemon's data plane.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +22,21 @@ pub enum Adoption {
         /// Why, for the log.
         reason: String,
     },
+}
+
+/// How many flows the table is to hold: the size that nobody asked for yields to that of the table which is there.
+pub(super) fn table_size(pins: &Pins, gateway: &Gateway) -> Result<u32, Error> {
+    if gateway.max_flows_by == SizedBy::Operator || !pins.has_map(map::FLOWS) {
+        return Ok(gateway.max_flows);
+    }
+    let info = MapInfo::from_pin(pins.map(map::FLOWS)).map_err(Error::map("inspect", map::FLOWS))?;
+    Ok(kept_size(info.max_entries()).unwrap_or(gateway.max_flows))
+}
+
+/// The flows that a table of this many entries was made for; `None` when natgw makes none of that size.
+fn kept_size(entries: u32) -> Option<u32> {
+    let flows = entries / 2;
+    (flows > 0 && object::flow_entries(flows) == entries).then_some(flows)
 }
 
 /// Looks at the pins and clears away what cannot be adopted. Also returns directories whose guards are to be
@@ -50,7 +67,7 @@ fn obstacle(pins: &Pins, max_flows: u32) -> Result<Option<String>, Error> {
         return Ok(None);
     }
     if pins.namespace()?.is_some_and(|n| Ok(n) != netns::current().map_err(|_| ())) {
-        if has_live_link(pins)? {
+        if !attach::attached(pins)?.is_empty() {
             return Err(Error::OtherNamespace { dir: pins.dir().to_owned() });
         }
         // Its interfaces are gone, so its guards guard nothing.
@@ -83,17 +100,6 @@ fn difference(have: &MapShape, want: &MapShape) -> String {
     format!("its map {} is of {}; wanted: {}", want.name, describe(have), describe(want))
 }
 
-fn has_live_link(pins: &Pins) -> Result<bool, Error> {
-    for interface in pins.attached()? {
-        let path = pins.xdp_link(&interface);
-        let link = sys::object_get(&path).map_err(Error::pin("open", &path))?;
-        if sys::link_info(&link).map_err(Error::pin("inspect", &path))?.ifindex != 0 {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,6 +112,12 @@ mod tests {
             text.contains("FLOWS") && text.contains("1000 entries") && text.contains("2000 entries"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_table_is_kept_when_natgw_can_have_made_it() {
+        assert_eq!((kept_size(2000), kept_size(2)), (Some(1000), Some(1)));
+        assert_eq!((kept_size(2001), kept_size(0)), (None, None));
     }
 
     #[test]

@@ -8,11 +8,10 @@ use aya::Ebpf;
 use aya::programs::ProgramError;
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::xdp::{Xdp, XdpLink, XdpMode};
-use futures_util::TryStreamExt as _;
 use nat_common::Side;
 use nat_common::abi::program;
-use rtnetlink::packet_route::link::{LinkAttribute, LinkXdp, XdpAttached};
 
+use super::occupant::{self, Occupant};
 use super::pins::{self, Hook, Pins};
 use super::{Datapath, Error, sys};
 use crate::control::desired::XdpChoice;
@@ -50,7 +49,7 @@ impl Datapath {
     pub async fn attach(&mut self, link: &Link, side: u8, choice: XdpChoice) -> Result<XdpModeUsed, Error> {
         let pin = self.pins.xdp_link(&link.name);
         if is_on(&pin, link.index)? {
-            let mode = mode_of(link.index).await.unwrap_or(XdpModeUsed::Native);
+            let mode = occupant::program_on(link.index).await.map_or(XdpModeUsed::Native, |(mode, _)| mode);
             let wanted = match choice {
                 XdpChoice::Auto => mode,
                 XdpChoice::Native => XdpModeUsed::Native,
@@ -61,13 +60,29 @@ impl Datapath {
             }
         }
         pins::remove(&pin)?;
+        match self.attach_as(&pin, link, side, choice) {
+            Err(Error::ForeignXdp { interface, source, .. }) => {
+                let occupant = Occupant::find(&interface, link.index).await.map(Box::new);
+                Err(Error::ForeignXdp { interface, occupant, source })
+            }
+            result => result,
+        }
+    }
+
+    fn attach_as(
+        &mut self,
+        pin: &Path,
+        link: &Link,
+        side: u8,
+        choice: XdpChoice,
+    ) -> Result<XdpModeUsed, Error> {
         match choice {
-            XdpChoice::Native => self.attach_new(&pin, link, side, XdpModeUsed::Native),
-            XdpChoice::Generic => self.attach_new(&pin, link, side, XdpModeUsed::Generic),
-            XdpChoice::Auto => match self.attach_new(&pin, link, side, XdpModeUsed::Native) {
+            XdpChoice::Native => self.attach_new(pin, link, side, XdpModeUsed::Native),
+            XdpChoice::Generic => self.attach_new(pin, link, side, XdpModeUsed::Generic),
+            XdpChoice::Auto => match self.attach_new(pin, link, side, XdpModeUsed::Native) {
                 Err(Error::Attach { source, .. }) if is_unsupported(&source) => {
                     tracing::debug!(interface = link.name, error = %source, "no native XDP");
-                    self.attach_new(&pin, link, side, XdpModeUsed::Generic)
+                    self.attach_new(pin, link, side, XdpModeUsed::Generic)
                 }
                 result => result,
             },
@@ -143,32 +158,32 @@ pub fn detach_xdp(pins: &Pins) -> Result<(), Error> {
     pins.attached()?.iter().try_for_each(|name| pins::remove(&pins.xdp_link(name)))
 }
 
-/// The mode in which some XDP program runs on an interface, as the kernel tells.
-pub async fn mode_of(index: u32) -> Option<XdpModeUsed> {
-    let (connection, handle, _) = rtnetlink::new_connection().ok()?;
-    let connection = tokio::spawn(connection);
-    let link = handle.link().get().match_index(index).execute().try_next().await;
-    connection.abort();
-    let attributes = link.ok()??.attributes;
-    attributes
-        .iter()
-        .filter_map(|a| if let LinkAttribute::Xdp(xdp) = a { Some(xdp) } else { None })
-        .flatten()
-        .find_map(|x| match x {
-            LinkXdp::Attached(XdpAttached::Driver | XdpAttached::Hardware) => Some(XdpModeUsed::Native),
-            LinkXdp::Attached(XdpAttached::SocketBuffer) => Some(XdpModeUsed::Generic),
-            _ => None,
-        })
+/// Interfaces that run the data plane: a link of theirs is pinned, and they exist. Holds in whatever network
+/// namespace they are.
+pub fn attached(pins: &Pins) -> Result<Vec<String>, Error> {
+    let mut attached = Vec::new();
+    for interface in pins.attached()? {
+        let pin = pins.xdp_link(&interface);
+        if pin.exists() && index_of(&pin)? != 0 {
+            attached.push(interface);
+        }
+    }
+    Ok(attached)
 }
 
-/// Whether a link is pinned and still on the interface with this index. The link of a deleted interface has
-/// index 0; one of an interface that was renamed or replaced has another.
+/// Whether a link is pinned and still on the interface with this index. One of an interface that was renamed or
+/// replaced has another.
 pub(super) fn is_on(pin: &Path, index: u32) -> Result<bool, Error> {
     if !pin.exists() {
         return Ok(false);
     }
+    Ok(index_of(pin)? == index)
+}
+
+/// The interface that a pinned link is on; 0 when that was deleted.
+fn index_of(pin: &Path) -> Result<u32, Error> {
     let link = sys::object_get(pin).map_err(Error::pin("open", pin))?;
-    Ok(sys::link_info(&link).map_err(Error::pin("inspect", pin))?.ifindex == index)
+    Ok(sys::link_info(&link).map_err(Error::pin("inspect", pin))?.ifindex)
 }
 
 pub(super) fn open_link(pin: &Path) -> Result<FdLink, Error> {
@@ -190,7 +205,7 @@ fn xdp(ebpf: &mut Ebpf, side: u8) -> Result<&mut Xdp, Error> {
 fn attach_error(link: &Link, mode: XdpModeUsed, error: ProgramError) -> Error {
     let source = errno(&error).map_or_else(|| io::Error::other(error), io::Error::from_raw_os_error);
     if matches!(source.raw_os_error(), Some(libc::EBUSY | libc::EEXIST)) {
-        return Error::ForeignXdp { interface: link.name.clone(), source };
+        return Error::ForeignXdp { interface: link.name.clone(), occupant: None, source };
     }
     let hint = if mode == XdpModeUsed::Native && is_unsupported(&source) {
         "; its driver or settings (MTU, channels, LRO) do not allow it: xdp = \"auto\" falls back to generic"

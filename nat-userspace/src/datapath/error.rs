@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use aya::maps::MapError;
 use aya::programs::ProgramError;
 
+use super::occupant::Occupant;
+
 /// An error of the data plane.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -106,12 +108,17 @@ pub enum Error {
     },
     /// Somebody else's XDP program is on the interface.
     #[error(
-        "another XDP program is attached to {interface} (see `ip link show {interface}`); detach it with `ip link set \
-         dev {interface} xdp off`, or stop the program that owns it"
+        "{}",
+        occupant.as_ref().map_or_else(
+            || format!("another XDP program is attached to {interface}; see `bpftool net`, and stop its owner"),
+            ToString::to_string
+        )
     )]
     ForeignXdp {
         /// Interface.
         interface: String,
+        /// The program, when the kernel tells of it.
+        occupant: Option<Box<Occupant>>,
         /// Cause.
         #[source]
         source: io::Error,

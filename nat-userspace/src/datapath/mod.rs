@@ -14,6 +14,7 @@ pub mod load;
 pub mod maps;
 mod netns;
 pub mod object;
+pub mod occupant;
 pub mod pins;
 mod plane;
 pub mod reap;

@@ -28,8 +28,18 @@ impl Datapath {
     /// is attached yet; programs of an adopted one keep running until [`Self::attach`] swaps them.
     pub fn create_or_adopt(pins: &Pins, gateway: &Gateway, log: LogLevel) -> Result<(Self, Adoption), Error> {
         let lock = pins.lock()?;
-        let (adoption, leftovers) = adopt::prepare(pins, gateway.max_flows)?;
-        match Self::load(pins, gateway, log, &adoption) {
+        let max_flows = adopt::table_size(pins, gateway)?;
+        let (adoption, leftovers) = adopt::prepare(pins, max_flows)?;
+        // One that is replaced for another reason leaves no size to be kept.
+        let max_flows = if adoption == Adoption::Adopted { max_flows } else { gateway.max_flows };
+        if max_flows != gateway.max_flows {
+            tracing::info!(
+                max_flows,
+                "the flow table keeps its size; max_flows sets another, and empties it"
+            );
+        }
+        let options = LoadOptions { max_flows, one_armed: gateway.is_one_armed().into(), log };
+        match Self::load(pins, gateway, options, &adoption) {
             Ok((ebpf, tables)) => Ok((Self { pins: pins.clone(), ebpf, tables, leftovers, lock }, adoption)),
             Err(e) => {
                 if adoption == Adoption::Fresh {
@@ -44,14 +54,12 @@ impl Datapath {
     fn load(
         pins: &Pins,
         gateway: &Gateway,
-        log: LogLevel,
+        options: LoadOptions,
         adoption: &Adoption,
     ) -> Result<(Ebpf, Tables), Error> {
         pins.create()?;
         let mark = pins.namespace_mark(netns::current()?);
         std::fs::create_dir_all(&mark).map_err(Error::pin("create", &mark))?;
-        let options =
-            LoadOptions { max_flows: gateway.max_flows, one_armed: gateway.is_one_armed().into(), log };
         let mut ebpf = load::load(pins, options)?;
         for name in abi::program::ALL {
             pin_program(&mut ebpf, name, &pins.program(name))?;

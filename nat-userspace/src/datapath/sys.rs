@@ -11,6 +11,7 @@ const BPF_OBJ_GET: libc::c_int = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const BPF_MAP_LOOKUP_BATCH: libc::c_int = 24;
 const BPF_MAP_UPDATE_BATCH: libc::c_int = 26;
+const BPF_LINK_GET_FD_BY_ID: libc::c_int = 30;
 const BPF_LINK_DETACH: libc::c_int = 34;
 
 /// `struct { ... } batch` of `union bpf_attr`.
@@ -115,6 +116,22 @@ pub(super) fn link_info(link: impl AsFd) -> io::Result<LinkInfo> {
     };
     bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
     Ok(info)
+}
+
+/// What the kernel knows of the link with a number. Needs `CAP_SYS_ADMIN`.
+pub(super) fn link_by_id(id: u32) -> io::Result<LinkInfo> {
+    /// The anonymous struct of `union bpf_attr` that `BPF_*_GET_FD_BY_ID` use.
+    #[repr(C)]
+    #[derive(Default)]
+    struct IdAttr {
+        id: u32,
+        next_id: u32,
+        open_flags: u32,
+    }
+    let fd = bpf(BPF_LINK_GET_FD_BY_ID, &mut IdAttr { id, ..IdAttr::default() })?;
+    let fd = libc::c_int::try_from(fd).map_err(io::Error::other)?;
+    // SAFETY: the kernel just gave us this descriptor; nobody else owns it.
+    link_info(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Detaches a link now. Merely unpinning it detaches some time later, from a kernel worker.

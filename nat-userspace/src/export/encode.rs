@@ -68,6 +68,7 @@ impl Collector for Scrape {
         let Some(snapshot) = &self.snapshot else { return Ok(()) };
         traffic(&mut out, &snapshot.stats, self.peak)?;
         connections(&mut out, &snapshot.stats)?;
+        internals(&mut out, &snapshot.stats)?;
         table(&mut out, snapshot)?;
         eips(&mut out, snapshot)
     }
@@ -118,6 +119,20 @@ fn connections(out: &mut Out<'_, '_>, stats: &Stats) -> Result<(), Error> {
     })
 }
 
+fn internals(out: &mut Out<'_, '_>, stats: &Stats) -> Result<(), Error> {
+    for (name, help, value) in [
+        ("natgw_passed_packets", "Packets left to the host, untranslated", stats.passed),
+        ("natgw_handover_packets", "Packets translated and left to the kernel to forward", stats.handovers),
+        ("natgw_flow_revivals", "Flows taken back after their deadline by a new start", stats.revivals),
+        ("natgw_flow_lost_races", "Flows given up at birth because another CPU was first", stats.lost_races),
+        ("natgw_port_probes", "Ports looked at while claiming one for a flow", stats.probes),
+        ("natgw_hops_resolved", "Next hops that flows looked up in the kernel's tables", stats.hops_resolved),
+    ] {
+        out.counter(name, help, |c| c.value(&[], value))?;
+    }
+    Ok(())
+}
+
 fn table(out: &mut Out<'_, '_>, snapshot: &Snapshot) -> Result<(), Error> {
     let flows: u64 = Proto::ALL.iter().map(|p| active(&snapshot.stats, *p)).sum();
     out.gauge("natgw_flow_table_entries", "Entries in the flow table, two a flow", |g| {
@@ -141,9 +156,9 @@ fn eips(out: &mut Out<'_, '_>, snapshot: &Snapshot) -> Result<(), Error> {
         }
         Ok(())
     };
-    let help = "Flows for which no port was free, by the EIP of the client; eip=\"*\" counts all of them";
+    // No total beside the series: whoever sums them up would count everything twice.
+    let help = "Flows for which no port was free, by the EIP of the client";
     out.counter("natgw_port_allocation_errors", help, |c| {
-        c.value(&[("eip", "*"), ("proto", "*")], snapshot.stats.port_allocation_errors)?;
         per_eip(&mut |labels, eip, proto| c.value(labels, eip.errors[proto]))
     })?;
     out.gauge("natgw_ports_in_use", "Ports of the EIP that have a flow", |g| {
@@ -197,6 +212,9 @@ impl Out<'_, '_> {
 
 impl Counter<'_> {
     fn value(&mut self, labels: &[(&str, &str)], value: u64) -> Result<(), Error> {
+        if labels.is_empty() {
+            return self.0.encode_counter::<[(&str, &str); 0], _, u64>(&value, None);
+        }
         self.0.encode_family(&labels)?.encode_counter::<[(&str, &str); 0], _, u64>(&value, None)
     }
 }

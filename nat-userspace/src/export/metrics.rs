@@ -162,11 +162,13 @@ mod tests {
         stats.drops[Reason::Fragment as usize] = 7;
         (stats.attempts, stats.established, stats.idle_timeouts) = ([5, 6, 7], [8, 9, 10], [11, 12, 13]);
         (stats.births, stats.deaths, stats.port_allocation_errors) = ([20, 10, 5], [5, 5, 5], 14);
+        (stats.passed, stats.handovers, stats.revivals) = (21, 22, 23);
+        (stats.lost_races, stats.probes, stats.hops_resolved) = (24, 25, 26);
         let addr = Ipv4Addr::new(203, 0, 113, 10);
         Snapshot {
             stats,
             capacity: 1000,
-            eips: vec![EipSnapshot { addr, ports: 64_512, in_use: [15, 16, 17], errors: [14, 0, 0] }],
+            eips: vec![EipSnapshot { addr, ports: 64_512, in_use: [15, 16, 17], errors: [9, 4, 1] }],
             destinations: vec![DestinationUsage {
                 eip: addr,
                 proto: Proto::Tcp,
@@ -210,10 +212,15 @@ mod tests {
             ("natgw_idle_timeouts_total{proto=\"icmp\"}", 13.0),
             ("natgw_active_connections{proto=\"tcp\"}", 15.0),
             ("natgw_active_connections{proto=\"icmp\"}", 0.0),
+            ("natgw_passed_packets_total", 21.0),
+            ("natgw_handover_packets_total", 22.0),
+            ("natgw_flow_revivals_total", 23.0),
+            ("natgw_flow_lost_races_total", 24.0),
+            ("natgw_port_probes_total", 25.0),
+            ("natgw_hops_resolved_total", 26.0),
             ("natgw_flow_table_entries", 40.0),
             ("natgw_flow_table_capacity", 2000.0),
-            ("natgw_port_allocation_errors_total{eip=\"*\",proto=\"*\"}", 14.0),
-            ("natgw_port_allocation_errors_total{eip=\"203.0.113.10\",proto=\"tcp\"}", 14.0),
+            ("natgw_port_allocation_errors_total{eip=\"203.0.113.10\",proto=\"tcp\"}", 9.0),
             ("natgw_ports_in_use{eip=\"203.0.113.10\",proto=\"udp\"}", 16.0),
             ("natgw_ports_capacity{eip=\"203.0.113.10\",proto=\"tcp\"}", 64_512.0),
             (
@@ -229,6 +236,8 @@ mod tests {
         assert_eq!(types["natgw_bytes"], "counter");
         assert_eq!(types["natgw_active_connections"], "gauge");
         assert_eq!(series.keys().filter(|k| k.starts_with("natgw_packets_dropped_total")).count(), 18);
+        let errors = series.iter().filter(|(k, _)| k.starts_with("natgw_port_allocation_errors_total"));
+        assert!((errors.map(|(_, n)| n).sum::<f64>() - 14.0).abs() < 1e-9, "the series add up to the total");
         for family in types.keys() {
             assert!(body.contains(&format!("# HELP {family} ")), "{family} has no help");
         }

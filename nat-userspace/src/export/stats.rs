@@ -19,6 +19,8 @@ pub struct StatsView {
     pub port_allocation_errors: u64,
     /// Flows now, and room for them.
     pub flows: FlowCounts,
+    /// How the packet path worked.
+    pub internals: Internals,
 }
 
 /// By [`Meter`].
@@ -95,6 +97,36 @@ pub struct FlowCounts {
     pub capacity: u64,
 }
 
+/// What the packet path did beside translating and dropping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Internals {
+    /// Packets left to the host, untranslated.
+    pub passed: u64,
+    /// Packets translated and left to the kernel to forward.
+    pub handovers: u64,
+    /// Flows taken back after their deadline by a packet that may start one.
+    pub revivals: u64,
+    /// Flows given up while being made because another CPU was first.
+    pub lost_races: u64,
+    /// Ports looked at while claiming one.
+    pub probes: u64,
+    /// Next hops resolved.
+    pub hops_resolved: u64,
+}
+
+impl Internals {
+    fn new(stats: &Stats) -> Self {
+        Self {
+            passed: stats.passed,
+            handovers: stats.handovers,
+            revivals: stats.revivals,
+            lost_races: stats.lost_races,
+            probes: stats.probes,
+            hops_resolved: stats.hops_resolved,
+        }
+    }
+}
+
 impl FlowCounts {
     /// Flows of all protocols.
     pub const fn total(&self) -> u64 {
@@ -121,6 +153,7 @@ impl StatsView {
                 icmp: active(stats, Proto::Icmp),
                 capacity: u64::from(capacity),
             },
+            internals: Internals::new(stats),
         }
     }
 }
@@ -147,6 +180,8 @@ mod tests {
         (stats.attempts, stats.established, stats.idle_timeouts) = ([5, 6, 7], [1, 2, 3], [1, 1, 1]);
         (stats.births, stats.deaths) = ([9, 5, 1], [4, 5, 2]);
         stats.port_allocation_errors = 11;
+        (stats.passed, stats.handovers, stats.revivals) = (12, 13, 14);
+        (stats.lost_races, stats.probes, stats.hops_resolved) = (15, 16, 17);
         let json = serde_json::to_string(&StatsView::new(&stats, 1000)).expect("serializes");
         assert_eq!(
             json,
@@ -157,7 +192,8 @@ mod tests {
                 r#""bad_header":0,"bad_checksum":0,"fragment":0,"no_flow":0,"ttl":0,"mtu":0,"redirect_error":0,"#,
                 r#""no_route":0,"policy":0,"quota":0,"spoofed_source":0,"expired":0,"guard":0,"vlan":8},"#,
                 r#""connections":{"attempts":18,"established":6,"idle_timeouts":3},"port_allocation_errors":11,"#,
-                r#""flows":{"tcp":5,"udp":0,"icmp":0,"capacity":1000}}"#
+                r#""flows":{"tcp":5,"udp":0,"icmp":0,"capacity":1000},"#,
+                r#""internals":{"passed":12,"handovers":13,"revivals":14,"lost_races":15,"probes":16,"hops_resolved":17}}"#
             )
         );
     }

@@ -16,12 +16,14 @@ use super::Error;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateDir {
     path: PathBuf,
+    /// What [`StateDir::open`] made, the innermost first.
+    made: Vec<PathBuf>,
 }
 
 /// Held for as long as this process is the gateway of the state directory.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
 }
 
 /// `state.json`. Changed through [`StateDir::update`], so that no part of natgw loses another's records.
@@ -36,7 +38,7 @@ pub struct RunState {
     pub started: u64,
     /// Where the pins are (without the schema directory).
     pub bpffs: PathBuf,
-    /// Managed interfaces.
+    /// Managed interfaces, those that are missing included.
     pub interfaces: Vec<Interface>,
     /// Every EIP.
     pub eips: Vec<Ipv4Addr>,
@@ -46,6 +48,8 @@ pub struct RunState {
     pub addresses: Vec<AddedAddress>,
     /// The data plane stays when the daemon stops.
     pub persist: bool,
+    /// Directories that natgw made for its state, the innermost first; they go when nothing is left to record.
+    pub directories: Vec<PathBuf>,
     /// The boot that all this is true for.
     boot_id: String,
     /// The network namespace (inode) that all this is true for.
@@ -63,6 +67,9 @@ pub struct Interface {
     pub side: InterfaceSide,
     /// How XDP is attached.
     pub xdp_mode: XdpMode,
+    /// It is configured and not there (any more); the other fields tell of when it was.
+    #[serde(default)]
+    pub missing: bool,
 }
 
 /// The role of an interface.
@@ -117,8 +124,8 @@ impl StateDir {
     /// Creates the directory when there is none.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
         let path = path.into();
-        DirBuilder::new().recursive(true).mode(0o755).create(&path).map_err(Error::write(&path))?;
-        Ok(Self { path })
+        let made = make(&path)?;
+        Ok(Self { path, made })
     }
 
     /// The directory.
@@ -127,18 +134,20 @@ impl StateDir {
     }
 
     /// Becomes the one gateway of this directory, until the lock is dropped or the process dies.
-    pub fn try_lock(&self) -> Result<Lock, Error> {
-        let path = self.path.join("lock");
-        let mut file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(Error::write(&path))?;
+    pub fn try_lock(&mut self) -> Result<Lock, Error> {
+        let path = self.lock_file();
+        let mut options = File::options();
+        let mut file = match options.read(true).write(true).create(true).truncate(false).open(&path) {
+            // Whoever left just now took the directory along.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                self.made = make(&self.path)?;
+                return self.try_lock();
+            }
+            other => other.map_err(Error::write(&path))?,
+        };
         match file.try_lock() {
-            // `detach` may have removed the file between the opening and the lock; the next one to come makes a new
-            // file, and then two would hold a lock.
+            // Whoever left may have removed the file between the opening and the lock; the next one to come makes a
+            // new file, and then two would hold a lock.
             Ok(()) if !is_at(&file, &path) => return self.try_lock(),
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -152,7 +161,47 @@ impl StateDir {
         file.set_len(0)
             .and_then(|()| writeln!(file, "{}", std::process::id()))
             .map_err(Error::write(&path))?;
-        Ok(Lock { _file: file })
+        Ok(Lock { file })
+    }
+
+    /// Gives the directory up: forgets the state, and removes the lock and the directories that natgw made, now or
+    /// in an earlier run. One in which somebody else keeps something stays.
+    pub fn leave(&self, lock: Lock) -> Result<(), Error> {
+        let made = self.directories()?;
+        self.clear()?;
+        self.unlock(lock, &made);
+        Ok(())
+    }
+
+    /// [`StateDir::leave`], and removes the directory even if somebody else made it.
+    pub fn leave_nothing(&self, lock: Lock) -> Result<(), Error> {
+        let mut all = vec![self.path.clone()];
+        all.extend(self.directories()?);
+        self.clear()?;
+        self.unlock(lock, &all);
+        Ok(())
+    }
+
+    /// Those that natgw made.
+    fn directories(&self) -> Result<Vec<PathBuf>, Error> {
+        let recorded = self.read()?.map(|s| s.directories).unwrap_or_default();
+        Ok(if recorded.is_empty() { self.made.clone() } else { recorded })
+    }
+
+    /// Only the holder removes the file, and only the one it holds: otherwise two could hold a lock.
+    fn unlock(&self, lock: Lock, directories: &[PathBuf]) {
+        let path = self.lock_file();
+        if is_at(&lock.file, &path) {
+            // What cannot be removed is an empty file in the way of nobody.
+            let _ = fs::remove_file(path);
+        }
+        for directory in directories {
+            match fs::remove_dir(directory) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => break,
+                _ => {}
+            }
+        }
+        drop(lock);
     }
 
     /// `None` when there is no state, or only that of an earlier boot.
@@ -188,6 +237,9 @@ impl StateDir {
             Some(state) => state,
             None => RunState::here()?,
         };
+        if !self.made.is_empty() {
+            state.directories.clone_from(&self.made);
+        }
         change(&mut state);
         self.write(&state)
     }
@@ -199,6 +251,10 @@ impl StateDir {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::Write { path, source: e }),
             _ => Ok(()),
         }
+    }
+
+    fn lock_file(&self) -> PathBuf {
+        self.path.join("lock")
     }
 
     fn file(&self) -> PathBuf {
@@ -224,6 +280,14 @@ impl RunState {
     pub fn is_of_this_namespace(&self) -> Result<bool, Error> {
         Ok(self.netns == netns()?)
     }
+}
+
+/// Makes a directory and what it needs above it; returns what was not there, the innermost first.
+fn make(path: &Path) -> Result<Vec<PathBuf>, Error> {
+    let absolute = std::path::absolute(path).map_err(Error::write(path))?;
+    let missing = absolute.ancestors().take_while(|a| !a.exists()).map(Path::to_owned).collect();
+    DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(Error::write(path))?;
+    Ok(missing)
 }
 
 fn is_at(file: &File, path: &Path) -> bool {
@@ -280,12 +344,54 @@ mod tests {
     #[test]
     fn a_second_lock_names_the_holder() {
         let dir = tempfile::tempdir().unwrap();
-        let state = StateDir::open(dir.path()).unwrap();
+        let mut state = StateDir::open(dir.path()).unwrap();
         let held = state.try_lock().unwrap();
         let error = state.try_lock().unwrap_err();
         assert!(matches!(error, Error::Locked { pid, .. } if pid == Some(std::process::id())));
         fs::remove_file(dir.path().join("lock")).unwrap();
         drop(held);
         state.try_lock().unwrap();
+    }
+
+    #[test]
+    fn who_leaves_takes_along_what_natgw_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b");
+        let mut state = StateDir::open(&path).unwrap();
+        let lock = state.try_lock().unwrap();
+        state.update(|_| ()).unwrap();
+        drop((state, lock));
+        // A later process, which finds the directory there.
+        let mut state = StateDir::open(&path).unwrap();
+        let lock = state.try_lock().unwrap();
+        let mut waiting = StateDir::open(&path).unwrap();
+        state.leave(lock).unwrap();
+        assert!(!dir.path().join("a").exists());
+        let lock = waiting.try_lock().unwrap();
+        assert!(path.join("lock").exists(), "one that was about to lock makes the directory again");
+        waiting.leave(lock).unwrap();
+        assert!(!dir.path().join("a").exists());
+    }
+
+    #[test]
+    fn who_leaves_spares_what_others_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || {
+            let mut state = StateDir::open(dir.path()).unwrap();
+            let lock = state.try_lock().unwrap();
+            (state, lock)
+        };
+        let (state, lock) = open();
+        state.update(|_| ()).unwrap();
+        state.leave(lock).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        // Its lock file was removed by hand, and another gateway has a new one.
+        let (state, lock) = open();
+        fs::remove_file(dir.path().join("lock")).unwrap();
+        let (other, held) = open();
+        state.leave_nothing(lock).unwrap();
+        assert!(dir.path().join("lock").exists());
+        other.leave_nothing(held).unwrap();
+        assert!(!dir.path().exists());
     }
 }

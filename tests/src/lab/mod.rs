@@ -17,7 +17,7 @@ pub mod session;
 mod signals;
 pub mod tap;
 pub mod topology;
-mod xdp_pass;
+pub mod xdp_pass;
 
 use std::collections::BTreeMap;
 use std::path::Path;

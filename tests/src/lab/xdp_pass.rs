@@ -43,7 +43,7 @@ struct LinkCreate {
 }
 
 /// Attaches the program to `device` of `ns` until the returned link is dropped.
-pub(super) fn attach(ns: &Netns, device: &str) -> Result<OwnedFd> {
+pub fn attach(ns: &Netns, device: &str) -> Result<OwnedFd> {
     let load = ProgLoad {
         prog_type: PROG_TYPE_XDP,
         insn_cnt: 2,

@@ -12,7 +12,7 @@ const PORTS: (u16, u16) = (1024, 65_535);
 const CLAIMS: u16 = 400;
 
 /// Far above what was measured anywhere: a blind walk over all ports would take 10 ms and more.
-const LIMIT_NS: u32 = 200_000;
+const LIMIT_NS: u32 = 1_000_000;
 
 #[test]
 fn a_claim_is_cheap_however_full_its_destination() {
