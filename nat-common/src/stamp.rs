@@ -24,11 +24,11 @@ pub const REVIVE_WINDOW_MS: u32 = 500;
 
 /// How far past [`REVIVE_WINDOW_MS`] a condemnation for good is back-dated: a packet may have read its clock a
 /// few ticks before the reaper did.
-const CLOCK_SKEW_MS: u32 = 100;
+pub const CLOCK_SKEW_MS: u32 = 100;
 
 /// After condemning a pair, when the reaper may delete it. A program run takes microseconds; the gap to
 /// [`REVIVE_WINDOW_MS`] covers a virtual CPU that was descheduled in the middle of one.
-pub const DELETE_AFTER_MS: u32 = 1_500;
+pub const DELETE_AFTER_MS: u32 = 1_600;
 
 /// How far ahead another CPU's clock tick may be before a stamp counts as very old instead.
 const FUTURE_MS: u32 = 60_000;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use nat_common::reap::{ReapAction, ReapResult};
-use nat_common::stamp::{DELETE_AFTER_MS, REVIVE_WINDOW_MS};
+use nat_common::stamp::{CLOCK_SKEW_MS, DELETE_AFTER_MS, REVIVE_WINDOW_MS};
 use nat_common::timeouts::Timeouts;
 use nat_tests::fixture::{Arrives, Setup, Verdict, World};
 use nat_tests::lab::{client_addr, eip};
@@ -27,7 +27,7 @@ const EIPS: u8 = 2;
 
 /// A flow that was seen alive cannot have been deleted, nor its port taken by another, sooner than this
 /// after. The clock of stamps is coarse and ticks every 10 ms at worst.
-const CERTAIN_MS: u64 = (DELETE_AFTER_MS - REVIVE_WINDOW_MS - 50) as u64;
+const CERTAIN_MS: u64 = (DELETE_AFTER_MS - REVIVE_WINDOW_MS - CLOCK_SKEW_MS - 50) as u64;
 
 /// What was learned from a forwarded question, in one word so that threads can share it without locks.
 #[derive(Clone, Copy, Debug)]
