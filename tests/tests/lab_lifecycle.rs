@@ -313,6 +313,31 @@ fn a_second_gateway_in_another_namespace_does_not_collide() {
 }
 
 #[test]
+fn verbs_work_from_another_namespace_and_say_where_the_gateway_is() {
+    let lab = Lab::two_armed(1).unwrap();
+    let mut gateway = Gateway::start(&lab, &Options::one_eip().arg("--persist")).unwrap();
+    let _dns = Server::udp_echo(lab.node("srv-a"), any(53)).unwrap();
+    clients::ask_udp(lab.client(0), 0, SocketAddrV4::new(SRV_A, 53)).unwrap();
+    let elsewhere = |args: &[&str]| {
+        let mut natgw = lab.node("srv-a").command(natgw_path());
+        let out = natgw.arg("--state-dir").arg(gateway.state_dir()).args(args).output().unwrap();
+        (out.status.success(), String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned())
+    };
+    let (_, page) = elsewhere(&["status"]);
+    assert!(page.contains("in0 (inside, native XDP)") && page.contains("nsenter --target"), "{page}");
+    assert!(!page.contains("fault"), "{page}");
+    let (_, flows) = elsewhere(&["flows"]);
+    assert!(flows.contains("out0/in0"), "names of the gateway's interfaces: {flows}");
+
+    gateway.signal(nix::sys::signal::Signal::SIGKILL).unwrap();
+    wait_until("the daemon's end", PATIENCE, || elsewhere(&["status"]).1.contains("no daemon"));
+    let (detached, message) = elsewhere(&["detach"]);
+    assert!(!detached && message.contains("another network namespace"), "{message}");
+    gateway.kill9().unwrap();
+    gateway.say(&["detach"]).unwrap();
+}
+
+#[test]
 fn b2_nothing_leaks_while_natgw_starts_and_stops() {
     let lab = Lab::two_armed(1).unwrap();
     let dns = Server::udp_echo(lab.node("srv-a"), any(53)).unwrap();
@@ -348,6 +373,20 @@ fn the_state_directory_alone_names_the_instance() {
             lab.gw().command(natgw_path()).arg("--state-dir").arg(gateway.state_dir()).args(verb).output();
         let out = out.unwrap();
         assert!(out.status.success(), "{verb:?}: {}", String::from_utf8_lossy(&out.stderr));
+    }
+}
+
+#[test]
+fn who_may_not_look_is_told_so() {
+    use std::os::unix::process::CommandExt as _;
+    let lab = Lab::two_armed(1).unwrap();
+    let gateway = Gateway::start(&lab, &Options::one_eip()).unwrap();
+    for verb in ["status", "flows", "stats"] {
+        let mut natgw = Command::new(natgw_path());
+        natgw.arg("--state-dir").arg(gateway.state_dir()).arg("--bpffs").arg(gateway.bpffs());
+        let out = natgw.arg(verb).uid(65534).gid(65534).output().unwrap();
+        let message = String::from_utf8_lossy(&out.stderr);
+        assert!(!out.status.success() && message.contains("as root"), "{verb}: {message}");
     }
 }
 

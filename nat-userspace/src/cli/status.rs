@@ -39,6 +39,8 @@ pub struct StatusView {
     pub version: Option<String>,
     /// The data plane stays when the daemon stops.
     pub persist: bool,
+    /// Whether it is in the network namespace of this process.
+    pub in_this_namespace: bool,
     /// Managed interfaces.
     pub interfaces: Vec<InterfaceView>,
     /// Elastic IPs.
@@ -65,9 +67,9 @@ pub struct InterfaceView {
 
 impl InterfaceView {
     /// `attached`: the interfaces that have XDP; `exists` tells whether one is there.
-    fn new(mut recorded: Interface, attached: &[String], exists: impl Fn(&str) -> bool) -> Self {
+    fn new(mut recorded: Interface, attached: &[String], exists: impl Fn(&Interface) -> bool) -> Self {
         let attached = attached.contains(&recorded.name);
-        let present = attached || exists(&recorded.name);
+        let present = attached || exists(&recorded);
         // The record may be that of a daemon that is dead, and was not told.
         recorded.missing = !present;
         Self { recorded, present, attached }
@@ -121,7 +123,11 @@ fn look(instance: &Instance, inspect: &Inspect, first: &Stats) -> anyhow::Result
     let state = recorded(&instance.state_dir)?;
     let pid = state.as_ref().map(|s| s.pid).filter(|pid| is_natgw(*pid));
     let recorded = state.as_ref().map(|s| s.interfaces.clone()).unwrap_or_default();
-    let exists = |name: &str| nix::net::if_::if_nametoindex(name).is_ok();
+    let here = state.as_ref().is_none_or(|s| s.is_of_this_namespace().unwrap_or(true));
+    // In another namespace than its own, the gateway's record is all that there is to know of an interface.
+    let exists = |i: &Interface| {
+        if here { nix::net::if_::if_nametoindex(i.name.as_str()).is_ok() } else { !i.missing }
+    };
     let interfaces = recorded.into_iter().map(|r| InterfaceView::new(r, &attached, exists)).collect();
     let flows = StatsView::new(&stats, inspect.capacity()?).flows;
     let mut status = StatusView {
@@ -130,6 +136,7 @@ fn look(instance: &Instance, inspect: &Inspect, first: &Stats) -> anyhow::Result
         started: state.as_ref().map(|s| s.started),
         version: state.as_ref().map(|s| s.version.clone()),
         persist: state.as_ref().is_some_and(|s| s.persist),
+        in_this_namespace: here,
         interfaces,
         eips: inspect.eips()?.iter().map(|(addr, _)| Ipv4Addr::from(*addr)).collect(),
         flows,
@@ -203,6 +210,11 @@ fn render(status: &StatusView, paint: Paint) -> String {
         let _ = writeln!(text, "{} {value}", paint.bold(&format!("{label:<11}")));
     };
     line("gateway", format!("{head}, {daemon}"));
+    match status.pid {
+        _ if status.in_this_namespace => {}
+        Some(pid) => line("namespace", format!("another one: `nsenter --target {pid} --net` enters it")),
+        None => line("namespace", "another one".to_owned()),
+    }
     for InterfaceView { recorded, present, attached } in &status.interfaces {
         let side = format!("{:?}", recorded.side).to_lowercase();
         let state = match (present, attached) {
@@ -247,6 +259,7 @@ pub(super) mod tests {
             started: Some(0),
             version: Some("0.1.0".to_owned()),
             persist: false,
+            in_this_namespace: true,
             interfaces: vec![InterfaceView { recorded, present: true, attached: true }],
             eips: vec![Ipv4Addr::new(203, 0, 113, 10)],
             flows: FlowCounts { tcp: 1, udp: 2, icmp: 0, capacity: 1000 },
@@ -264,6 +277,13 @@ pub(super) mod tests {
         assert!(
             near(rates.packets_out, 100.0) && near(rates.bytes_in, 1000.0) && near(rates.new_flows, 10.0)
         );
+    }
+
+    #[test]
+    fn a_gateway_in_another_namespace_says_so() {
+        assert!(!render(&healthy(), Paint::Plain).contains("namespace"));
+        let away = StatusView { in_this_namespace: false, ..healthy() };
+        assert!(render(&away, Paint::Plain).contains("`nsenter --target 7 --net`"));
     }
 
     #[test]

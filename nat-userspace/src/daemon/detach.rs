@@ -58,9 +58,14 @@ async fn take_down(state: &StateDir, bpffs_path: &Path) -> Result<Detached, Erro
     } else {
         Detached::Nothing
     };
-    let pin_lock = pins.lock()?;
     let recorded = state.read()?;
-    if recorded.is_some_and(|s| s.is_of_this_namespace().unwrap_or(false)) {
+    let is_here = recorded.as_ref().is_some_and(|s| s.is_of_this_namespace().unwrap_or(false));
+    // Interfaces that are gone went with their namespace, or at least with their sysctls and addresses.
+    if recorded.is_some() && !is_here && !attach::attached(&pins)?.is_empty() {
+        return Err(Error::Elsewhere(state.path().to_owned()));
+    }
+    let pin_lock = pins.lock()?;
+    if is_here {
         Sysctls::restore_saved(state)?;
         addresses::remove_all_eips(state).await?;
     }

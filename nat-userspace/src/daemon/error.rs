@@ -1,5 +1,7 @@
 //! Why a gateway cannot run.
 
+use std::path::PathBuf;
+
 use crate::{datapath, export::metrics, net};
 
 /// An error of the daemon. What happened, on what, is said by the variants' own errors.
@@ -20,6 +22,13 @@ pub enum Error {
     /// An interface vanished between validation and use.
     #[error("interface {0} is gone; natgw starts once it exists (see `ip link`)")]
     NoInterface(String),
+    /// `detach` where the gateway is not.
+    #[error(
+        "the gateway of {} is in another network namespace, where its addresses and sysctls are to be restored: run \
+         `natgw detach` in there (`ip netns exec NAME natgw ...`)",
+        .0.display()
+    )]
+    Elsewhere(PathBuf),
     /// The kernel closed the netlink socket.
     #[error("the kernel stopped reporting changes of interfaces, routes and neighbours; restart natgw")]
     WatchEnded,

@@ -234,8 +234,8 @@ fn is_unsupported(error: &io::Error) -> bool {
 }
 
 /// The errno at the bottom of an error, if there is one.
-pub(super) fn errno(error: &ProgramError) -> Option<i32> {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+pub(super) fn errno(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    let mut cause = Some(error);
     while let Some(e) = cause {
         if let Some(code) = e.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
             return Some(code);

@@ -90,6 +90,15 @@ pub enum Error {
         /// The pin directory.
         dir: PathBuf,
     },
+    /// Only root may look at pins.
+    #[error("cannot look at the data plane in {}; run natgw as root", dir.display())]
+    NotAllowed {
+        /// The pin directory.
+        dir: PathBuf,
+        /// Cause.
+        #[source]
+        source: io::Error,
+    },
     /// Another natgw uses the same pins.
     #[error("{} is in use by another natgw; give this gateway a --bpffs and a --state-dir of its own", dir.display())]
     InUse {

@@ -1,5 +1,7 @@
 //! Typed handles of the pinned maps: the only list of which map holds what.
 
+use std::io::{self, ErrorKind};
+
 use aya::maps::lpm_trie::LpmTrie;
 use aya::maps::xdp::DevMap;
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
@@ -10,6 +12,7 @@ use nat_common::stats::{EipStats, Stats};
 use nat_common::{Addr, Eip, HopStamp, LpmAddr, PoolRef};
 
 use super::Error;
+use super::attach::errno;
 use super::pins::Pins;
 
 macro_rules! openers {
@@ -57,8 +60,14 @@ pub fn flows(pins: &Pins) -> Result<MapData, Error> {
 }
 
 fn open(pins: &Pins, name: &'static str) -> Result<MapData, Error> {
-    if !pins.has_map(name) {
-        return Err(Error::NotUp { dir: pins.dir().to_owned() });
+    let refused = |source| Error::NotAllowed { dir: pins.dir().to_owned(), source };
+    match std::fs::metadata(pins.map(name)) {
+        Ok(_) => {}
+        Err(e) if e.kind() == ErrorKind::PermissionDenied => return Err(refused(e)),
+        Err(_) => return Err(Error::NotUp { dir: pins.dir().to_owned() }),
     }
-    MapData::from_pin(pins.map(name)).map_err(Error::map("open", name))
+    MapData::from_pin(pins.map(name)).map_err(|e| match errno(&e).map(io::Error::from_raw_os_error) {
+        Some(source) if source.kind() == ErrorKind::PermissionDenied => refused(source),
+        _ => Error::map("open", name)(e),
+    })
 }
