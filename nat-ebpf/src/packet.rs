@@ -137,7 +137,9 @@ pub fn parse(ctx: &XdpContext, side: u8, packet: &mut Packet) -> Parsed {
     if version_ihl >> 4 != 4 || header < IPV4_MIN || len < header {
         return Parsed::BadHeader;
     }
-    if start + ETHERNET + len > end && ETHERNET + len > frame_len(ctx) {
+    // Lengths are compared, not pointers: before Linux 6.2 the verifier forgets that a byte-swapped `u16` is
+    // bounded, and refuses to add it to a packet pointer.
+    if ETHERNET + len > end - start && ETHERNET + len > frame_len(ctx) {
         return Parsed::BadHeader;
     }
     *packet = Packet {
