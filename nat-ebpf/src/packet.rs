@@ -208,6 +208,12 @@ fn frame_len(ctx: &XdpContext) -> usize {
     unsafe { bpf_xdp_get_buff_len(ctx.ctx) as usize }
 }
 
+/// Whether the packet spans several buffers.
+#[inline(always)]
+pub fn has_frags(ctx: &XdpContext, packet: &Packet) -> bool {
+    ETHERNET + packet.len as usize > ctx.data_end() - ctx.data()
+}
+
 /// Source address of VLAN-tagged IPv4, one or two tags deep.
 #[inline(always)]
 fn tagged_source(start: usize, end: usize, ethertype: u16) -> Option<Addr> {
