@@ -137,7 +137,7 @@ pub fn parse(ctx: &XdpContext, side: u8, packet: &mut Packet) -> Parsed {
     if version_ihl >> 4 != 4 || header < IPV4_MIN || len < header {
         return Parsed::BadHeader;
     }
-    // Lengths are compared, not pointers: before Linux 6.2 the verifier forgets that a byte-swapped `u16` is
+    // Lengths are compared, not pointers: the verifier of Linux 6.1 forgets that a byte-swapped `u16` is
     // bounded, and refuses to add it to a packet pointer.
     if ETHERNET + len > end - start && ETHERNET + len > frame_len(ctx) {
         return Parsed::BadHeader;
