@@ -70,6 +70,10 @@ pub const HANDOVER_MARK: u32 = 0x6e61_7467;
 /// Load-time constant: 1 when one interface is inside and outside at once (guards allow inside-to-inside).
 pub const RODATA_ONE_ARMED: &str = "ONE_ARMED";
 
+/// Load-time constant: 1 when the kernel redirects frames that span several buffers (Linux 6.3); else natgw hands
+/// them over.
+pub const RODATA_REDIRECT_FRAGS: &str = "REDIRECT_FRAGS";
+
 /// Default number of flows when neither configuration nor memory says otherwise.
 pub const MAX_FLOWS: u32 = 1_000_000;
 

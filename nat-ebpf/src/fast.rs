@@ -88,6 +88,10 @@ fn hit<const SIDE: u8>(ctx: &XdpContext, packet: &Packet, headers: &Headers, flo
     } else {
         hop::way(ctx, packet, flow)
     };
+    let way = match way {
+        Way::Forward if !maps::redirects_frags() && packet::has_frags(ctx, packet) => Way::Handover,
+        way => way,
+    };
     let ttl = match way {
         Way::Forward => TtlStep::Decrement,
         Way::Handover => TtlStep::Keep,

@@ -1,7 +1,9 @@
 //! The tc guards: what holds "no leak" and "no unsolicited inbound" when the XDP program is not there.
+//!
+//! What they do not stop is `TC_ACT_UNSPEC`: `TC_ACT_OK` would end the hook, and with it the programs of others.
 
 use aya_ebpf::{
-    bindings::{TC_ACT_OK, TC_ACT_SHOT},
+    bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},
     programs::TcContext,
 };
 use nat_common::{Addr, Reason, abi::HANDOVER_MARK};
@@ -18,31 +20,31 @@ const VLAN: usize = 4;
 /// and was not translated, but for exempt destinations.
 #[inline(always)]
 pub fn egress(ctx: &TcContext) -> i32 {
-    let Some((src, dst)) = addresses(ctx) else { return TC_ACT_OK };
+    let Some((src, dst)) = addresses(ctx) else { return TC_ACT_UNSPEC };
     // One wire is inside too: what is for an inside address is not leaving.
     if maps::is_exempt(dst) || (maps::is_one_armed() && maps::pool(dst).is_some()) {
-        return TC_ACT_OK;
+        return TC_ACT_UNSPEC;
     }
     if maps::pool(src).is_some() || (was_forwarded(ctx) && maps::eip(src).is_none()) {
         return shot();
     }
-    TC_ACT_OK
+    TC_ACT_UNSPEC
 }
 
 /// Nothing for an inside destination, nor for an EIP that is not the host's own address, enters by an outside
 /// interface, but what natgw itself hands over, and answers from exempt destinations.
 #[inline(always)]
 pub fn ingress(ctx: &TcContext) -> i32 {
-    let Some((src, dst)) = addresses(ctx) else { return TC_ACT_OK };
+    let Some((src, dst)) = addresses(ctx) else { return TC_ACT_UNSPEC };
     let is_dedicated = maps::eip(dst).is_some_and(|eip| eip.shared == 0);
     if is_dedicated {
-        return if is_handover(ctx) { TC_ACT_OK } else { shot() };
+        return if is_handover(ctx) { TC_ACT_UNSPEC } else { shot() };
     }
     if maps::pool(dst).is_none() || maps::is_exempt(src) || is_handover(ctx) {
-        return TC_ACT_OK;
+        return TC_ACT_UNSPEC;
     }
     if maps::is_one_armed() && maps::pool(src).is_some() {
-        return TC_ACT_OK;
+        return TC_ACT_UNSPEC;
     }
     shot()
 }

@@ -69,6 +69,16 @@ pub fn is_one_armed() -> bool {
     ONE_ARMED.load() != 0
 }
 
+#[unsafe(no_mangle)]
+static REDIRECT_FRAGS: Global<u8> = Global::new(1);
+
+/// Whether `bpf_redirect_map` takes frames that span several buffers. Linux before 6.3 answers `XDP_REDIRECT` all the
+/// same and drops them afterwards, where no counter of ours sees it.
+#[inline(always)]
+pub fn redirects_frags() -> bool {
+    REDIRECT_FRAGS.load() != 0
+}
+
 /// The kernel's errno for an insert that found no free element (E2BIG) or the key present (EEXIST).
 const EEXIST: i32 = -17;
 

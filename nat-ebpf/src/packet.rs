@@ -137,7 +137,9 @@ pub fn parse(ctx: &XdpContext, side: u8, packet: &mut Packet) -> Parsed {
     if version_ihl >> 4 != 4 || header < IPV4_MIN || len < header {
         return Parsed::BadHeader;
     }
-    if start + ETHERNET + len > end && ETHERNET + len > frame_len(ctx) {
+    // Lengths are compared, not pointers: the verifier of Linux 6.1 forgets that a byte-swapped `u16` is
+    // bounded, and refuses to add it to a packet pointer.
+    if ETHERNET + len > end - start && ETHERNET + len > frame_len(ctx) {
         return Parsed::BadHeader;
     }
     *packet = Packet {
@@ -204,6 +206,12 @@ pub fn parse(ctx: &XdpContext, side: u8, packet: &mut Packet) -> Parsed {
 fn frame_len(ctx: &XdpContext) -> usize {
     // SAFETY: a valid context.
     unsafe { bpf_xdp_get_buff_len(ctx.ctx) as usize }
+}
+
+/// Whether the packet spans several buffers.
+#[inline(always)]
+pub fn has_frags(ctx: &XdpContext, packet: &Packet) -> bool {
+    ETHERNET + packet.len as usize > ctx.data_end() - ctx.data()
 }
 
 /// Source address of VLAN-tagged IPv4, one or two tags deep.

@@ -18,9 +18,6 @@ use nat_common::{
 
 use crate::{clock, flow::Flow, life, maps, stats};
 
-/// How often a forced condemnation tries again when packets keep touching the flow.
-const ATTEMPTS: u32 = 4;
-
 /// Works through the records that the "packet" holds.
 #[inline(always)]
 pub fn run(ctx: &XdpContext) -> u32 {
@@ -73,40 +70,54 @@ fn reap(record: &mut ReapRecord) -> ReapResult {
     condemn(record, flow, pair, forced)
 }
 
+/// Spelled out, because a loop whose body falls through into its head, as LLVM may lay it out, is a back-edge that
+/// Linux 6.1 refuses.
 #[inline(always)]
 fn condemn(record: &ReapRecord, flow: Flow, pair: Flow, forced: bool) -> ReapResult {
+    let lost = |result: ReapResult| forced && matches!(result, ReapResult::None);
+    let mut result = try_condemn(record, flow, pair, forced);
+    if lost(result) {
+        result = try_condemn(record, flow, pair, forced);
+    }
+    if lost(result) {
+        result = try_condemn(record, flow, pair, forced);
+    }
+    if lost(result) {
+        result = try_condemn(record, flow, pair, forced);
+    }
+    if matches!(result, ReapResult::None) { ReapResult::Alive } else { result }
+}
+
+/// [`ReapResult::None`]: a packet was first.
+#[inline(never)]
+fn try_condemn(record: &ReapRecord, flow: Flow, pair: Flow, forced: bool) -> ReapResult {
     let now = clock::now();
     let pair_key = flow.pair_key(&record.key);
     let (outbound, inbound) = if flow.is_outbound() { (flow, pair) } else { (pair, flow) };
-    let Some(settings) = maps::settings() else { return ReapResult::None };
-    for _ in 0..ATTEMPTS {
-        let (out_last, in_last) = (outbound.last(), inbound.last());
-        // Another reaper may have deleted the flow meanwhile. If these stamps were its, the swaps below cannot hit
-        // the flow that got the elements: its stamps are others.
-        if !flow.is_still(&record.key) || !pair.is_still(&pair_key) {
-            return ReapResult::Gone;
-        }
-        if out_last.is_dead() && in_last.is_dead() {
-            return ReapResult::Condemned;
-        }
-        let state = life::state(record.key.proto, outbound, inbound);
-        if !forced
-            && !out_last.is_dead()
-            && !in_last.is_dead()
-            && !settings.timeouts.is_expired(record.key.proto, state, out_last, in_last, now)
-        {
-            return ReapResult::Alive;
-        }
-        let death = if forced { now.dead_for_good() } else { now.dead() };
-        let out_done = out_last.is_dead() || outbound.restamp(out_last, death);
-        if out_done && (in_last.is_dead() || inbound.restamp(in_last, death)) {
-            return ReapResult::Condemned;
-        }
-        if !forced {
-            break;
-        }
+    let Some(settings) = maps::settings() else { return ReapResult::Alive };
+    let (out_last, in_last) = (outbound.last(), inbound.last());
+    // Another reaper may have deleted the flow meanwhile. If these stamps were its, the swaps below cannot hit
+    // the flow that got the elements: its stamps are others.
+    if !flow.is_still(&record.key) || !pair.is_still(&pair_key) {
+        return ReapResult::Gone;
     }
-    ReapResult::Alive
+    if out_last.is_dead() && in_last.is_dead() {
+        return ReapResult::Condemned;
+    }
+    let state = life::state(record.key.proto, outbound, inbound);
+    if !forced
+        && !out_last.is_dead()
+        && !in_last.is_dead()
+        && !settings.timeouts.is_expired(record.key.proto, state, out_last, in_last, now)
+    {
+        return ReapResult::Alive;
+    }
+    let death = if forced { now.dead_for_good() } else { now.dead() };
+    let out_done = out_last.is_dead() || outbound.restamp(out_last, death);
+    if out_done && (in_last.is_dead() || inbound.restamp(in_last, death)) {
+        return ReapResult::Condemned;
+    }
+    ReapResult::None
 }
 
 #[inline(always)]

@@ -13,7 +13,7 @@ use nat_common::abi::program;
 
 use super::occupant::{self, Occupant};
 use super::pins::{self, Hook, Pins};
-use super::{Datapath, Error, sys};
+use super::{Datapath, Error, guard, sys};
 use crate::control::desired::XdpChoice;
 use crate::net::facts::Link;
 
@@ -132,7 +132,7 @@ impl Datapath {
         for hook in [Hook::Egress, Hook::Ingress] {
             pins::remove(&self.pins.guard_link(hook, interface))?;
         }
-        pins::remove(&self.pins.tc_mark(interface))
+        guard::detach_filter(&self.pins, interface, Some(index))
     }
 
     /// Detaches from interfaces that an earlier configuration managed and `managed` does not name.
@@ -148,6 +148,9 @@ impl Datapath {
             for hook in [Hook::Egress, Hook::Ingress] {
                 pins::remove(&self.pins.guard_link(hook, &name))?;
             }
+        }
+        for name in self.pins.tc_guarded()?.into_iter().filter(|n| !outside.contains(n)) {
+            guard::detach_filter(&self.pins, &name, None)?;
         }
         Ok(gone)
     }

@@ -9,6 +9,7 @@ use aya::programs::LinkOrder;
 use aya::programs::links::FdLink;
 use aya::programs::tc::{self, SchedClassifier, SchedClassifierLink, TcAttachOptions, TcAttachType};
 use nat_common::abi::program;
+use nix::net::if_::if_indextoname;
 
 use super::attach::{errno, is_on, open_link};
 use super::pins::{self, Hook, Pins};
@@ -49,16 +50,25 @@ impl Datapath {
 
 /// Removes guards that are classic tc filters.
 pub fn detach_filters(pins: &Pins) -> Result<(), Error> {
-    for interface in pins.tc_guarded()? {
+    pins.tc_guarded()?.iter().try_for_each(|interface| detach_filter(pins, interface, None))
+}
+
+/// Removes the guards of one interface, known to the pins as `interface`, if they are classic tc filters. The clsact qdisc stays: it does nothing
+/// without filters, and others may have put theirs there.
+pub(super) fn detach_filter(pins: &Pins, interface: &str, index: Option<u32>) -> Result<(), Error> {
+    let mark = pins.tc_mark(interface);
+    if mark.exists() {
+        // It may have another name by now, and its filters with it.
+        let renamed = index.and_then(|i| if_indextoname(i).ok()).and_then(|n| n.into_string().ok());
+        let name_now = renamed.as_deref().unwrap_or(interface);
         for (name, at) in
             [(program::GUARD_EGRESS, TcAttachType::Egress), (program::GUARD_INGRESS, TcAttachType::Ingress)]
         {
             // Gone with its interface, or already removed by hand.
-            let _ = tc::qdisc_detach_program(&interface, at, name);
+            let _ = tc::qdisc_detach_program(name_now, at, name);
         }
-        pins::remove(&pins.tc_mark(&interface))?;
     }
-    Ok(())
+    pins::remove(&mark)
 }
 
 fn guard_with_filter(
@@ -74,6 +84,7 @@ fn guard_with_filter(
     std::fs::create_dir_all(mark).map_err(Error::pin("create", mark))?;
     let failed = || Error::program(format!("cannot guard {}", link.name));
     let id = guard
+        // By default before every filter that is there, as with TCX.
         .attach_with_options(&link.name, at, TcAttachOptions::Netlink(tc::NlOptions::default()))
         .map_err(failed())?;
     // Dropping the link would remove the filter.

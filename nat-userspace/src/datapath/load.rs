@@ -1,6 +1,7 @@
 //! Loading the BPF object: maps created or taken over by their pins, programs through the verifier.
 
 use aya::programs::{Program, ProgramError};
+use aya::util::KernelVersion;
 use aya::{Ebpf, EbpfLoader};
 use nat_common::abi;
 
@@ -39,6 +40,7 @@ pub fn load(pins: &Pins, options: LoadOptions) -> Result<Ebpf, Error> {
         LogLevel::Off => 0,
         LogLevel::Debug => aya_log::Level::Debug as u8,
     };
+    let redirects_frags: u8 = KernelVersion::current().is_ok_and(|v| v >= KernelVersion::new(6, 3, 0)).into();
     let entries = object::flow_entries(options.max_flows);
     let mut loader = EbpfLoader::new();
     for name in abi::map::ALL {
@@ -47,6 +49,7 @@ pub fn load(pins: &Pins, options: LoadOptions) -> Result<Ebpf, Error> {
     loader
         .map_max_entries(abi::map::FLOWS, entries)
         .override_global(abi::RODATA_ONE_ARMED, &options.one_armed, true)
+        .override_global(abi::RODATA_REDIRECT_FRAGS, &redirects_frags, true)
         // An object without log calls has no such variable.
         .override_global(aya_log::LEVEL, &log_level, false);
     let mut ebpf = loader.load(bytes).map_err(|source| Error::Maps {
