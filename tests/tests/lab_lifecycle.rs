@@ -35,6 +35,9 @@ fn fingerprint(lab: &Lab) -> BTreeMap<String, String> {
             let value = gw.read_sysctl(&key).unwrap();
             all.insert(key, value);
         }
+        if !["all", "default"].contains(&device) {
+            all.insert(format!("offloads of {device}"), gw.output("ethtool", &["-k", device]).unwrap());
+        }
     }
     all.insert("ip_forward".to_owned(), gw.read_sysctl("net.ipv4.ip_forward").unwrap());
     all

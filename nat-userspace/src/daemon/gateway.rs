@@ -11,6 +11,7 @@ use crate::datapath::register::side_of;
 use crate::datapath::{Adoption, Datapath};
 use crate::net::facts::{HostFacts, Link};
 use crate::net::neighbours::Keeper;
+use crate::net::offloads::{Offloads, Tags};
 use crate::net::state::{Interface, InterfaceSide, Lock, RunState, StateDir, XdpMode};
 use crate::net::sysctls::Sysctls;
 use crate::net::{addresses, bpffs};
@@ -67,6 +68,7 @@ impl Running {
         }
         // Only now: forwarding without guards would let inside addresses out.
         apply_sysctls(&self.gateway, links, &self.state)?;
+        self.show_tags(links)?;
         for link in links {
             self.attach_xdp(link).await?;
         }
@@ -78,6 +80,21 @@ impl Running {
         self.add_eips(links).await?;
         self.plane.bump_all()?;
         self.record_interfaces()
+    }
+
+    /// Before XDP is attached: a tagged frame is never to be taken for an untagged one.
+    fn show_tags(&mut self, links: &[Link]) -> Result<(), Error> {
+        let managed = self.gateway.interfaces();
+        let names: Vec<&str> =
+            links.iter().map(|l| l.name.as_str()).filter(|n| managed.contains(n)).collect();
+        for (name, tags) in names.iter().zip(Offloads::apply(&names, &self.state)?) {
+            if let Tags::Hidden { warning } = tags
+                && !self.interfaces().any(|i| i.name == *name)
+            {
+                tracing::warn!("{warning}");
+            }
+        }
+        Ok(())
     }
 
     async fn attach_xdp(&mut self, link: &Link) -> Result<(), Error> {
@@ -116,6 +133,7 @@ impl Running {
             self.plane.guard(link)?;
         }
         apply_sysctls(&self.gateway, &present, &self.state)?;
+        self.show_tags(&present)?;
         self.attach_xdp(link).await?;
         self.add_eips(&present).await?;
         self.plane.bump_all()?;
@@ -192,6 +210,7 @@ impl Running {
         let mut result: Result<(), Error> = Sysctls::restore_saved(&state).map_err(Error::from);
         result = result.and(addresses::remove_all_eips(&state).await.map_err(Error::from));
         result = result.and(plane.detach_xdp().map_err(Error::from));
+        result = result.and(Offloads::restore_saved(&state).map_err(Error::from));
         if let Some(mut keeper) = keeper {
             result = result.and(keeper.unmanage_all().await.map_err(Error::from));
         }
