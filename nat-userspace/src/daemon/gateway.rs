@@ -99,11 +99,8 @@ impl Running {
 
     async fn attach_xdp(&mut self, link: &Link) -> Result<(), Error> {
         let used = self.plane.attach(link, side_of(&self.gateway, &link.name), self.gateway.xdp).await?;
-        if used == XdpModeUsed::Generic && self.gateway.xdp == XdpChoice::Auto {
-            tracing::warn!(
-                interface = link.name,
-                "its driver does not run XDP, so packets pass through the slower generic XDP"
-            );
+        if used == XdpModeUsed::Generic {
+            tracing::warn!(interface = link.name, "{}", generic_warning(self.gateway.xdp));
         }
         let xdp_mode = match used {
             XdpModeUsed::Native => XdpMode::Native,
@@ -283,6 +280,20 @@ async fn links(gateway: &Gateway) -> Result<Vec<Link>, Error> {
         .collect()
 }
 
+/// What generic XDP costs, and where it fails in silence.
+fn generic_warning(choice: XdpChoice) -> String {
+    let why = match choice {
+        XdpChoice::Generic => "generic XDP, as configured: slower than native",
+        XdpChoice::Auto | XdpChoice::Native => {
+            "its driver does not run XDP, so packets pass through the slower generic XDP"
+        }
+    };
+    format!(
+        "{why}. Packets of a container or VM on this host whose checksum is left to the offload leave with a wrong one \
+         and get no answer: run `ethtool -K PEER tx off` at its end"
+    )
+}
+
 fn apply_sysctls(gateway: &Gateway, links: &[Link], state: &StateDir) -> Result<(), Error> {
     Sysctls::apply(&present(&gateway.inside, links), &present(&gateway.outside, links), state)?;
     Ok(())
@@ -294,4 +305,18 @@ fn present<'a>(names: &'a [String], links: &[Link]) -> Vec<&'a str> {
 
 fn eips(gateway: &Gateway) -> Vec<Ipv4Addr> {
     gateway.pools.iter().flat_map(|p| &p.eips).map(|e| e.addr).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generic_xdp_is_said_to_break_checksum_offload_however_it_came_about() {
+        for choice in [XdpChoice::Auto, XdpChoice::Generic] {
+            let warning = generic_warning(choice);
+            assert!(warning.contains("checksum") && warning.contains("ethtool -K PEER tx off"), "{warning}");
+        }
+        assert!(generic_warning(XdpChoice::Auto).contains("driver"));
+    }
 }
