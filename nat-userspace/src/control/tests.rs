@@ -37,6 +37,7 @@ fn host() -> HostFacts {
             address(3, "10.0.0.1/24"),
             address(4, "192.168.7.1/24"),
         ],
+        gateways: ["203.0.113.1".parse().expect("address")].into(),
         ephemeral: (32768, 60999),
         memory_available: 8 << 30,
     }
@@ -125,6 +126,18 @@ fn refusals_that_name_key_and_line() {
             &["line 5, pool.eips", "already in pool \"default\""],
         ),
         (format!("{SIDES}[[pool]]\neips = [\"224.0.0.1\"]\n"), &["line 5, pool.eips", "multicast"]),
+        (
+            format!("{SIDES}[[pool]]\neips = [\"203.0.113.0/30\"]\n"),
+            &["line 5, pool.eips", "203.0.113.0 cannot", "network address of 203.0.113.0/24 on eth0"],
+        ),
+        (
+            format!("{SIDES}[[pool]]\neips = [\"203.0.113.255\"]\n"),
+            &["line 5, pool.eips", "broadcast address of 203.0.113.0/24 on eth0"],
+        ),
+        (
+            format!("{SIDES}[[pool]]\neips = [\"203.0.113.1\"]\n"),
+            &["line 5, pool.eips", "203.0.113.1 cannot", "next hop"],
+        ),
         (format!("{SIDES}[[pool]]\neips = [\"127.0.0.1\"]\n"), &["line 5, pool.eips", "loopback"]),
         (
             format!("{SIDES}[[pool]]\neips = [\"203.0.113.10/24\"]\n"),
