@@ -80,6 +80,16 @@ fn refusals_that_name_key_and_line() {
         (format!("max_flows = 0\n{}", after("")), &["line 1, max_flows", "at least 1"]),
         (format!("max_flows = 4_000_000_000\n{}", after("")), &["line 1, max_flows", "MiB", "at most"]),
         (format!("xdp = \"fast\"\n{}", after("")), &["line 1, xdp", "native"]),
+        ("xdp = \"auto\"\nxdp = \"auto\"\n".to_owned(), &["line 2", "the key xdp stands here a second time"]),
+        (
+            "xdp = \"turbo\"\n".to_owned(),
+            &["unknown value \"turbo\"; write \"auto\", \"native\" or \"generic\""],
+        ),
+        (
+            "[interfaces]\ninside = \"eth1\"\n".to_owned(),
+            &["line 2, interfaces.inside", "string \"eth1\" stands here; write a list: [\"eth1\"]"],
+        ),
+        ("shared_echo = 1\n".to_owned(), &["line 1, shared_echo", "write true or false"]),
         (format!("announce = \"bgp\"\n{}", after("")), &["line 1, announce", "arp"]),
         (after("ports = \"2000-1000\"\n"), &["line 7, pool.ports", "empty"]),
         (after("ports = \"0-100\"\n"), &["line 7, pool.ports", "empty"]),
