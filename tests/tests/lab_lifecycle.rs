@@ -144,7 +144,7 @@ fn a_table_size_that_nobody_configured_yields_to_the_table_that_is_there() {
     let replaced = Gateway::start(&lab, &sized("6000")).unwrap();
     assert_eq!(replaced.stats().unwrap()["flows"]["capacity"], 6000);
     assert!(
-        replaced.has_logged("replaced") && replaced.log().contains("12000 entries"),
+        replaced.has_logged("replaced") && replaced.log().contains("max_flows was 5000 and is 6000 now"),
         "{}",
         replaced.log()
     );
