@@ -35,6 +35,9 @@ fn fingerprint(lab: &Lab) -> BTreeMap<String, String> {
             let value = gw.read_sysctl(&key).unwrap();
             all.insert(key, value);
         }
+        if !["all", "default"].contains(&device) {
+            all.insert(format!("offloads of {device}"), gw.output("ethtool", &["-k", device]).unwrap());
+        }
     }
     all.insert("ip_forward".to_owned(), gw.read_sysctl("net.ipv4.ip_forward").unwrap());
     all
@@ -141,7 +144,7 @@ fn a_table_size_that_nobody_configured_yields_to_the_table_that_is_there() {
     let replaced = Gateway::start(&lab, &sized("6000")).unwrap();
     assert_eq!(replaced.stats().unwrap()["flows"]["capacity"], 6000);
     assert!(
-        replaced.has_logged("replaced") && replaced.log().contains("12000 entries"),
+        replaced.has_logged("replaced") && replaced.log().contains("max_flows was 5000 and is 6000 now"),
         "{}",
         replaced.log()
     );

@@ -103,6 +103,34 @@ pub enum Error {
         /// The address.
         eip: Ipv4Addr,
     },
+    /// The first or last address of a network outside.
+    #[error(
+        "{at}: {eip} cannot be an EIP: it is the {what} address of {prefix} on {interface}, which nobody answers to; \
+         leave it out"
+    )]
+    EipOfSubnet {
+        /// Where.
+        at: Origin,
+        /// The address.
+        eip: Ipv4Addr,
+        /// Network or broadcast.
+        what: &'static str,
+        /// The network.
+        prefix: Ipv4Net,
+        /// Where it is connected.
+        interface: String,
+    },
+    /// The address of a router next door.
+    #[error(
+        "{at}: {eip} cannot be an EIP: it is the next hop of a route (`ip route show table all`), so another host has \
+         it; leave it out"
+    )]
+    EipIsNextHop {
+        /// Where.
+        at: Origin,
+        /// The address.
+        eip: Ipv4Addr,
+    },
     /// An EIP that belongs to the inside.
     #[error(
         "{at}: EIP {eip} lies in the inside prefix {prefix} ({prefix_at}); an EIP must be outside every inside prefix"

@@ -10,6 +10,7 @@ use super::desired::{Announce, Profile, XdpChoice};
 use super::error::Error;
 use super::origin::Text;
 use super::value::{Eips, Ports, Prefix, Timeout};
+use super::wording;
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
@@ -90,22 +91,10 @@ pub(super) fn parse<'a>(path: &Path, text: &'a str) -> Result<(File, Text<'a>), 
     let source = Text { path: path.into(), text };
     let file: File = toml::from_str(text).map_err(|e| Error::Syntax {
         at: source.origin(e.span().unwrap_or(0..0)),
-        message: in_our_words(e.message()),
+        message: wording::in_our_words(e.message(), text.get(e.span().unwrap_or(0..0)).unwrap_or_default()),
     })?;
     refuse_what_is_to_come(&file, &source)?;
     Ok((file, source))
-}
-
-/// serde calls keys fields, and lists what it expected in one long breath.
-fn in_our_words(message: &str) -> String {
-    let line = message.trim().replace('\n', " ");
-    let Some(rest) = line.strip_prefix("unknown field ") else { return line };
-    match rest.split_once(", expected ") {
-        Some((key, known)) => {
-            format!("unknown key {key}; known here: {}", known.trim_start_matches("one of "))
-        }
-        None => format!("unknown key {rest}"),
-    }
 }
 
 /// Keys and values of the documented configuration that this version cannot honour: better no gateway than

@@ -15,6 +15,7 @@ mod sources;
 #[cfg(test)]
 mod tests;
 pub mod value;
+mod wording;
 
 use std::path::Path;
 

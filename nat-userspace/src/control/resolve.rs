@@ -32,6 +32,7 @@ impl Config {
         let inside = interfaces("inside", &self.inside, facts)?;
         let outside = interfaces("outside", &self.outside, facts)?;
         let eips = self.eips(facts)?;
+        refuse_eips_of_others(&eips, &outside, facts)?;
         let sides = Sides { inside: &inside, outside: &outside };
         let addresses: Vec<Ipv4Addr> = eips.iter().flatten().map(|e| e.value).collect();
         let prefixes = self.sources(facts, &sides, &addresses)?;
@@ -197,6 +198,36 @@ fn interfaces(
         }
     }
     if found.is_empty() { Err(Error::NoInterface(side)) } else { Ok(found) }
+}
+
+/// Addresses that cannot be the gateway's on the networks that it is connected to.
+fn refuse_eips_of_others(
+    eips: &[Vec<Sourced<Ipv4Addr>>],
+    outside: &[String],
+    facts: &HostFacts,
+) -> Result<(), Error> {
+    let nets: Vec<(&String, Ipv4Net)> = outside
+        .iter()
+        .flat_map(|o| sources::connected(facts, o).into_iter().map(move |net| (o, net)))
+        // Of two addresses, both are hosts (RFC 3021).
+        .filter(|(_, net)| net.prefix_len() < 31)
+        .collect();
+    for Sourced { value: eip, at } in eips.iter().flatten() {
+        let (at, eip) = (at.clone(), *eip);
+        if facts.gateways.contains(&eip) {
+            return Err(Error::EipIsNextHop { at, eip });
+        }
+        for (interface, prefix) in &nets {
+            let what = match eip {
+                e if e == prefix.network() => "network",
+                e if e == prefix.broadcast() => "broadcast",
+                _ => continue,
+            };
+            let interface = (*interface).clone();
+            return Err(Error::EipOfSubnet { at, eip, what, prefix: *prefix, interface });
+        }
+    }
+    Ok(())
 }
 
 fn refuse_eips_inside(

@@ -37,6 +37,7 @@ fn host() -> HostFacts {
             address(3, "10.0.0.1/24"),
             address(4, "192.168.7.1/24"),
         ],
+        gateways: ["203.0.113.1".parse().expect("address")].into(),
         ephemeral: (32768, 60999),
         memory_available: 8 << 30,
     }
@@ -79,6 +80,16 @@ fn refusals_that_name_key_and_line() {
         (format!("max_flows = 0\n{}", after("")), &["line 1, max_flows", "at least 1"]),
         (format!("max_flows = 4_000_000_000\n{}", after("")), &["line 1, max_flows", "MiB", "at most"]),
         (format!("xdp = \"fast\"\n{}", after("")), &["line 1, xdp", "native"]),
+        ("xdp = \"auto\"\nxdp = \"auto\"\n".to_owned(), &["line 2", "the key xdp stands here a second time"]),
+        (
+            "xdp = \"turbo\"\n".to_owned(),
+            &["unknown value \"turbo\"; write \"auto\", \"native\" or \"generic\""],
+        ),
+        (
+            "[interfaces]\ninside = \"eth1\"\n".to_owned(),
+            &["line 2, interfaces.inside", "string \"eth1\" stands here; write a list: [\"eth1\"]"],
+        ),
+        ("shared_echo = 1\n".to_owned(), &["line 1, shared_echo", "write true or false"]),
         (format!("announce = \"bgp\"\n{}", after("")), &["line 1, announce", "arp"]),
         (after("ports = \"2000-1000\"\n"), &["line 7, pool.ports", "empty"]),
         (after("ports = \"0-100\"\n"), &["line 7, pool.ports", "empty"]),
@@ -125,6 +136,18 @@ fn refusals_that_name_key_and_line() {
             &["line 5, pool.eips", "already in pool \"default\""],
         ),
         (format!("{SIDES}[[pool]]\neips = [\"224.0.0.1\"]\n"), &["line 5, pool.eips", "multicast"]),
+        (
+            format!("{SIDES}[[pool]]\neips = [\"203.0.113.0/30\"]\n"),
+            &["line 5, pool.eips", "203.0.113.0 cannot", "network address of 203.0.113.0/24 on eth0"],
+        ),
+        (
+            format!("{SIDES}[[pool]]\neips = [\"203.0.113.255\"]\n"),
+            &["line 5, pool.eips", "broadcast address of 203.0.113.0/24 on eth0"],
+        ),
+        (
+            format!("{SIDES}[[pool]]\neips = [\"203.0.113.1\"]\n"),
+            &["line 5, pool.eips", "203.0.113.1 cannot", "next hop"],
+        ),
         (format!("{SIDES}[[pool]]\neips = [\"127.0.0.1\"]\n"), &["line 5, pool.eips", "loopback"]),
         (
             format!("{SIDES}[[pool]]\neips = [\"203.0.113.10/24\"]\n"),

@@ -6,6 +6,7 @@ use super::Error;
 use crate::datapath::pins::Pins;
 use crate::datapath::{attach, guard};
 use crate::net::neighbours::Keeper;
+use crate::net::offloads::Offloads;
 use crate::net::state::StateDir;
 use crate::net::sysctls::Sysctls;
 use crate::net::{addresses, bpffs};
@@ -70,6 +71,7 @@ async fn take_down(state: &StateDir, bpffs_path: &Path) -> Result<Detached, Erro
         addresses::remove_all_eips(state).await?;
     }
     attach::detach_xdp(&pins)?;
+    Offloads::restore_saved(state)?;
     if found == Detached::DataPlane {
         Keeper::new().await?.unmanage_all().await?;
     }

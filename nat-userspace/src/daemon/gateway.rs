@@ -11,6 +11,7 @@ use crate::datapath::register::side_of;
 use crate::datapath::{Adoption, Datapath};
 use crate::net::facts::{HostFacts, Link};
 use crate::net::neighbours::Keeper;
+use crate::net::offloads::{Offloads, Tags};
 use crate::net::state::{Interface, InterfaceSide, Lock, RunState, StateDir, XdpMode};
 use crate::net::sysctls::Sysctls;
 use crate::net::{addresses, bpffs};
@@ -67,6 +68,7 @@ impl Running {
         }
         // Only now: forwarding without guards would let inside addresses out.
         apply_sysctls(&self.gateway, links, &self.state)?;
+        self.show_tags(links)?;
         for link in links {
             self.attach_xdp(link).await?;
         }
@@ -80,13 +82,25 @@ impl Running {
         self.record_interfaces()
     }
 
+    /// Before XDP is attached: a tagged frame is never to be taken for an untagged one.
+    fn show_tags(&mut self, links: &[Link]) -> Result<(), Error> {
+        let managed = self.gateway.interfaces();
+        let names: Vec<&str> =
+            links.iter().map(|l| l.name.as_str()).filter(|n| managed.contains(n)).collect();
+        for (name, tags) in names.iter().zip(Offloads::apply(&names, &self.state)?) {
+            if let Tags::Hidden { warning } = tags
+                && !self.interfaces().any(|i| i.name == *name)
+            {
+                tracing::warn!("{warning}");
+            }
+        }
+        Ok(())
+    }
+
     async fn attach_xdp(&mut self, link: &Link) -> Result<(), Error> {
         let used = self.plane.attach(link, side_of(&self.gateway, &link.name), self.gateway.xdp).await?;
-        if used == XdpModeUsed::Generic && self.gateway.xdp == XdpChoice::Auto {
-            tracing::warn!(
-                interface = link.name,
-                "its driver does not run XDP, so packets pass through the slower generic XDP"
-            );
+        if used == XdpModeUsed::Generic {
+            tracing::warn!(interface = link.name, "{}", generic_warning(self.gateway.xdp));
         }
         let xdp_mode = match used {
             XdpModeUsed::Native => XdpMode::Native,
@@ -116,6 +130,7 @@ impl Running {
             self.plane.guard(link)?;
         }
         apply_sysctls(&self.gateway, &present, &self.state)?;
+        self.show_tags(&present)?;
         self.attach_xdp(link).await?;
         self.add_eips(&present).await?;
         self.plane.bump_all()?;
@@ -192,6 +207,7 @@ impl Running {
         let mut result: Result<(), Error> = Sysctls::restore_saved(&state).map_err(Error::from);
         result = result.and(addresses::remove_all_eips(&state).await.map_err(Error::from));
         result = result.and(plane.detach_xdp().map_err(Error::from));
+        result = result.and(Offloads::restore_saved(&state).map_err(Error::from));
         if let Some(mut keeper) = keeper {
             result = result.and(keeper.unmanage_all().await.map_err(Error::from));
         }
@@ -264,6 +280,20 @@ async fn links(gateway: &Gateway) -> Result<Vec<Link>, Error> {
         .collect()
 }
 
+/// What generic XDP costs, and where it fails in silence.
+fn generic_warning(choice: XdpChoice) -> String {
+    let why = match choice {
+        XdpChoice::Generic => "generic XDP, as configured: slower than native",
+        XdpChoice::Auto | XdpChoice::Native => {
+            "its driver does not run XDP, so packets pass through the slower generic XDP"
+        }
+    };
+    format!(
+        "{why}. Packets of a container or VM on this host whose checksum is left to the offload leave with a wrong one \
+         and get no answer: run `ethtool -K PEER tx off` at its end"
+    )
+}
+
 fn apply_sysctls(gateway: &Gateway, links: &[Link], state: &StateDir) -> Result<(), Error> {
     Sysctls::apply(&present(&gateway.inside, links), &present(&gateway.outside, links), state)?;
     Ok(())
@@ -275,4 +305,18 @@ fn present<'a>(names: &'a [String], links: &[Link]) -> Vec<&'a str> {
 
 fn eips(gateway: &Gateway) -> Vec<Ipv4Addr> {
     gateway.pools.iter().flat_map(|p| &p.eips).map(|e| e.addr).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generic_xdp_is_said_to_break_checksum_offload_however_it_came_about() {
+        for choice in [XdpChoice::Auto, XdpChoice::Generic] {
+            let warning = generic_warning(choice);
+            assert!(warning.contains("checksum") && warning.contains("ethtool -K PEER tx off"), "{warning}");
+        }
+        assert!(generic_warning(XdpChoice::Auto).contains("driver"));
+    }
 }

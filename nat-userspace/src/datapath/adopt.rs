@@ -76,7 +76,7 @@ fn obstacle(pins: &Pins, max_flows: u32) -> Result<Option<String>, Error> {
     }
     for want in object::shapes(max_flows)? {
         if !pins.has_map(want.name) {
-            return Ok(Some(format!("its map {} is missing", want.name)));
+            return Ok(Some(format!("its tables are another version's: map {} is missing", want.name)));
         }
         let info = MapInfo::from_pin(pins.map(want.name)).map_err(Error::map("inspect", want.name))?;
         let have = MapShape {
@@ -93,11 +93,25 @@ fn obstacle(pins: &Pins, max_flows: u32) -> Result<Option<String>, Error> {
     Ok(None)
 }
 
+/// Why a map of the earlier run cannot be used, in words of the configuration where that decides.
 fn difference(have: &MapShape, want: &MapShape) -> String {
+    let resized = MapShape { max_entries: want.max_entries, ..*have };
+    if have.name == map::FLOWS && resized == *want {
+        return format!(
+            "max_flows was {} and is {} now, and a flow table keeps the size that it was made with",
+            have.max_entries / 2,
+            want.max_entries / 2
+        );
+    }
     let describe = |s: &MapShape| {
         format!("type {}, key {} B, value {} B, {} entries", s.kind, s.key_size, s.value_size, s.max_entries)
     };
-    format!("its map {} is of {}; wanted: {}", want.name, describe(have), describe(want))
+    format!(
+        "its tables are another version's: map {} is of {}; wanted: {}",
+        want.name,
+        describe(have),
+        describe(want)
+    )
 }
 
 #[cfg(test)]
@@ -105,13 +119,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_difference_names_the_map_and_both_shapes() {
-        let want = MapShape { name: "FLOWS", kind: 1, key_size: 16, value_size: 64, max_entries: 2000 };
+    fn a_difference_is_told_in_words_of_the_configuration() {
+        let want = MapShape { name: map::FLOWS, kind: 1, key_size: 16, value_size: 64, max_entries: 2000 };
         let text = difference(&MapShape { max_entries: 1000, ..want }, &want);
-        assert!(
-            text.contains("FLOWS") && text.contains("1000 entries") && text.contains("2000 entries"),
-            "{text}"
-        );
+        assert!(text.contains("max_flows was 500 and is 1000 now") && !text.contains("entries"), "{text}");
+        let text = difference(&MapShape { value_size: 32, ..want }, &want);
+        assert!(text.contains("another version") && text.contains("value 32 B"), "{text}");
     }
 
     #[test]

@@ -138,9 +138,11 @@ fn table(out: &mut Out<'_, '_>, snapshot: &Snapshot) -> Result<(), Error> {
     out.gauge("natgw_flow_table_entries", "Entries in the flow table, two a flow", |g| {
         g.value(&[], 2 * flows)
     })?;
-    out.gauge("natgw_flow_table_capacity", "Entries that the flow table holds, two a flow", |g| {
-        g.value(&[], 2 * u64::from(snapshot.capacity))
-    })
+    out.gauge(
+        "natgw_flow_table_capacity",
+        "Entries that the flow table can hold, two a flow: twice max_flows",
+        |g| g.value(&[], 2 * u64::from(snapshot.capacity)),
+    )
 }
 
 /// Labels, an EIP, and a protocol's index.
@@ -161,9 +163,11 @@ fn eips(out: &mut Out<'_, '_>, snapshot: &Snapshot) -> Result<(), Error> {
     out.counter("natgw_port_allocation_errors", help, |c| {
         per_eip(&mut |labels, eip, proto| c.value(labels, eip.errors[proto]))
     })?;
-    out.gauge("natgw_ports_in_use", "Ports of the EIP that have a flow", |g| {
-        per_eip(&mut |labels, eip, proto| g.value(labels, eip.in_use[proto]))
-    })?;
+    out.gauge(
+        "natgw_ports_in_use",
+        "Ports of the EIP that have a flow, as of the collector's last pass (up to 20 s ago)",
+        |g| per_eip(&mut |labels, eip, proto| g.value(labels, eip.in_use[proto])),
+    )?;
     out.gauge("natgw_ports_capacity", "Ports of the EIP that flows may take", |g| {
         per_eip(&mut |labels, eip, _| g.value(labels, eip.ports))
     })?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -20,6 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::encode::Scrape;
 pub use super::encode::{DestinationUsage, EipSnapshot, Snapshot};
+use super::format::Format;
 use super::peak::{Peak, WINDOW};
 
 /// Connections served at the same time; more wait in the kernel's queue.
@@ -100,11 +101,13 @@ impl<E: std::fmt::Display, F: Fn() -> Result<Snapshot, E>> Endpoint<'_, F> {
     }
 
     fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
-        const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
         const PLAIN: &str = "text/plain; charset=utf-8";
         let (status, kind, body) = match (request.method(), request.uri().path()) {
             (&Method::GET, "/metrics") => {
-                (StatusCode::OK, OPENMETRICS, render(self.read(), &self.peak.borrow()))
+                let accept = request.headers().get(ACCEPT).and_then(|a| a.to_str().ok());
+                let format = Format::accepted(accept);
+                let body = format.write(render(self.read(), &self.peak.borrow()));
+                (StatusCode::OK, format.content_type(), body)
             }
             (&Method::GET, "/health") => (StatusCode::OK, PLAIN, "ok\n".to_owned()),
             (_, "/metrics" | "/health") => (StatusCode::METHOD_NOT_ALLOWED, PLAIN, "GET only\n".to_owned()),
@@ -135,6 +138,7 @@ impl<E: std::fmt::Display, F: Fn() -> Result<Snapshot, E>> Endpoint<'_, F> {
     }
 }
 
+/// As `OpenMetrics`.
 fn render(snapshot: Option<Snapshot>, peak: &Peak) -> String {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Scrape { snapshot, peak: peak.rate() }));
@@ -238,6 +242,13 @@ mod tests {
         assert_eq!(series.keys().filter(|k| k.starts_with("natgw_packets_dropped_total")).count(), 18);
         let errors = series.iter().filter(|(k, _)| k.starts_with("natgw_port_allocation_errors_total"));
         assert!((errors.map(|(_, n)| n).sum::<f64>() - 14.0).abs() < 1e-9, "the series add up to the total");
+        for (family, words) in [
+            ("natgw_flow_table_capacity", "two a flow: twice max_flows"),
+            ("natgw_ports_in_use", "collector's last pass"),
+        ] {
+            let help = body.lines().find(|l| l.starts_with(&format!("# HELP {family} "))).expect(family);
+            assert!(help.contains(words), "{help}");
+        }
         for family in types.keys() {
             assert!(body.contains(&format!("# HELP {family} ")), "{family} has no help");
         }
@@ -250,9 +261,9 @@ mod tests {
         assert_eq!(series.len(), 2, "up and build_info only");
     }
 
-    async fn get(addr: SocketAddr, path: &str) -> String {
+    async fn get(addr: SocketAddr, path: &str, headers: &str) -> String {
         let mut stream = TcpStream::connect(addr).await.expect("connects");
-        let request = format!("GET {path} HTTP/1.1\r\nHost: natgw\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: natgw\r\n{headers}\r\n");
         stream.write_all(request.as_bytes()).await.expect("writes");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.expect("reads to the end");
@@ -264,11 +275,15 @@ mod tests {
         let listener = bind("127.0.0.1:0".parse().expect("address")).await.expect("a free port");
         let addr = listener.local_addr().expect("bound");
         let client = async {
-            let metrics = get(addr, "/metrics").await;
+            let metrics = get(addr, "/metrics", "Accept: application/openmetrics-text\r\n").await;
             assert!(metrics.starts_with("HTTP/1.1 200") && metrics.contains("openmetrics-text"), "{metrics}");
             assert!(metrics.contains("\nnatgw_up 1\n") && metrics.ends_with("# EOF\n"), "{metrics}");
-            assert!(get(addr, "/health").await.starts_with("HTTP/1.1 200"));
-            assert!(get(addr, "/").await.starts_with("HTTP/1.1 404"));
+            let metrics = get(addr, "/metrics", "").await;
+            assert!(metrics.contains("content-type: text/plain; version=0.0.4"), "{metrics}");
+            assert!(metrics.contains("\n# TYPE natgw_bytes_total counter\n"), "{metrics}");
+            assert!(metrics.contains("\nnatgw_up 1\n") && !metrics.contains("EOF"), "{metrics}");
+            assert!(get(addr, "/health", "").await.starts_with("HTTP/1.1 200"));
+            assert!(get(addr, "/", "").await.starts_with("HTTP/1.1 404"));
         };
         tokio::select! {
             never = serve_on(listener, || Ok::<_, &str>(snapshot())) => match never {},

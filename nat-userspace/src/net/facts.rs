@@ -1,10 +1,10 @@
 //! What the host looks like: read once, before anything is validated against it or changed.
 
-use std::{fs, net::Ipv4Addr};
+use std::{collections::BTreeSet, fs, net::Ipv4Addr};
 
 use ipnet::Ipv4Net;
 
-use super::{Error, addresses, links, netlink::Netlink};
+use super::{Error, addresses, links, netlink::Netlink, routes};
 
 /// Interfaces, addresses and limits of this network namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub struct HostFacts {
     /// IPv4 addresses, with the interface that has them. An EIP that natgw added (in an earlier run, say) is
     /// not among them: it would look like one that is shared with the host.
     pub addresses: Vec<Address>,
+    /// Next hops of every IPv4 route.
+    pub gateways: BTreeSet<Ipv4Addr>,
     /// `net.ipv4.ip_local_port_range`, both inclusive.
     pub ephemeral: (u16, u16),
     /// RAM available now, in bytes.
@@ -64,6 +66,7 @@ impl HostFacts {
         Ok(Self {
             links: links::dump(&netlink).await?,
             addresses: addresses.into_iter().filter(|a| !a.ours).map(|a| a.address).collect(),
+            gateways: routes::all_gateways(&netlink).await?.into_iter().map(|n| n.addr).collect(),
             ephemeral,
             memory_available,
         })

@@ -3,12 +3,14 @@
 pub mod addresses;
 pub mod bpffs;
 pub mod error;
+mod ethtool;
 pub mod facts;
 mod garp;
 mod links;
 mod mounts;
 pub mod neighbours;
 mod netlink;
+pub mod offloads;
 mod routes;
 pub mod state;
 pub mod sysctls;

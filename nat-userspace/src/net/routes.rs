@@ -11,6 +11,13 @@ use super::{Error, neighbours::Neighbour, netlink::Netlink};
 
 /// Gateways of every IPv4 route, whatever its table, that leaves by one of `interfaces` (indexes).
 pub(super) async fn gateways(netlink: &Netlink, interfaces: &[u32]) -> Result<BTreeSet<Neighbour>, Error> {
+    let mut found = all_gateways(netlink).await?;
+    found.retain(|n| interfaces.contains(&n.ifindex));
+    Ok(found)
+}
+
+/// Gateways of every IPv4 route.
+pub(super) async fn all_gateways(netlink: &Netlink) -> Result<BTreeSet<Neighbour>, Error> {
     let mut request = RouteMessage::default();
     request.header.address_family = AddressFamily::Inet;
     let answers = netlink
@@ -31,7 +38,6 @@ pub(super) async fn gateways(netlink: &Netlink, interfaces: &[u32]) -> Result<BT
             }
         }
     }
-    found.retain(|n| interfaces.contains(&n.ifindex));
     Ok(found)
 }
 

@@ -44,6 +44,8 @@ pub struct RunState {
     pub eips: Vec<Ipv4Addr>,
     /// What sysctls were before natgw changed them.
     pub sysctls: Vec<SavedSysctl>,
+    /// Interfaces on which natgw turned `rxvlan` off.
+    pub offloads: Vec<SavedOffload>,
     /// EIPs that natgw added to an interface.
     pub addresses: Vec<AddedAddress>,
     /// The data plane stays when the daemon stops.
@@ -107,6 +109,15 @@ pub struct SavedSysctl {
     pub original: String,
     /// Value that natgw wrote; when it is another by now, somebody else owns it.
     pub applied: String,
+}
+
+/// An interface that took 802.1Q tags off (`rxvlan`) before natgw turned that off.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedOffload {
+    /// Interface name.
+    pub interface: String,
+    /// Interface index: a new interface of the same name has nothing to restore.
+    pub ifindex: u32,
 }
 
 /// An EIP that natgw added.

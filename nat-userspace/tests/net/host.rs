@@ -12,7 +12,11 @@ fn facts_are_those_of_the_namespace() {
     in_namespace(|| async {
         sh("ip link add ng0 address 02:00:00:00:00:07 mtu 1400 type veth peer name ng0-p");
         sh("ip addr add 10.1.2.3/24 dev ng0; ip link set ng0 up");
+        sh(
+            "ip route add default via 10.1.2.9; ip route add 192.0.2.0/24 table 7 nexthop via 10.1.2.8 dev ng0",
+        );
         let facts = HostFacts::read().await.unwrap();
+        assert_eq!(facts.gateways, [[10, 1, 2, 8].into(), [10, 1, 2, 9].into()].into());
         let link = facts.link("ng0").unwrap();
         assert_eq!((link.index, link.mtu, link.mac), (ifindex("ng0"), 1400, [2, 0, 0, 0, 0, 7]));
         assert!(link.up && link.ethernet);

@@ -6,4 +6,5 @@ mod bpffs;
 mod host;
 mod neighbours;
 mod netns;
+mod offloads;
 mod watch;
