@@ -161,14 +161,22 @@ pub fn detach_xdp(pins: &Pins) -> Result<(), Error> {
 /// Interfaces that run the data plane: a link of theirs is pinned, and they exist. Holds in whatever network
 /// namespace they are.
 pub fn attached(pins: &Pins) -> Result<Vec<String>, Error> {
-    let mut attached = Vec::new();
+    Ok(places(pins)?.into_iter().map(|(interface, _)| interface).collect())
+}
+
+/// [`attached`], each with its index in the network namespace it is in.
+pub fn places(pins: &Pins) -> Result<Vec<(String, u32)>, Error> {
+    let mut places = Vec::new();
     for interface in pins.attached()? {
         let pin = pins.xdp_link(&interface);
-        if pin.exists() && index_of(&pin)? != 0 {
-            attached.push(interface);
+        if pin.exists() {
+            let index = index_of(&pin)?;
+            if index != 0 {
+                places.push((interface, index));
+            }
         }
     }
-    Ok(attached)
+    Ok(places)
 }
 
 /// Whether a link is pinned and still on the interface with this index. One of an interface that was renamed or

@@ -7,6 +7,7 @@ pub mod facts;
 mod garp;
 mod links;
 mod mounts;
+pub mod namespace;
 pub mod neighbours;
 mod netlink;
 mod routes;
