@@ -125,6 +125,18 @@ impl Datapath {
         }
     }
 
+    /// Whether everything that was attached to an interface still is: somebody may have detached a link by force.
+    /// Classic tc filters are not looked at.
+    pub fn is_intact(&self, interface: &str, index: u32) -> Result<bool, Error> {
+        let guards = [Hook::Egress, Hook::Ingress].map(|hook| self.pins.guard_link(hook, interface));
+        for guard in guards.iter().filter(|pin| pin.exists()) {
+            if !is_on(guard, index)? {
+                return Ok(false);
+            }
+        }
+        is_on(&self.pins.xdp_link(interface), index)
+    }
+
     /// Forgets an interface: its pins go, and with them whatever is still attached.
     pub fn detach(&mut self, interface: &str, index: u32) -> Result<(), Error> {
         self.unregister(index)?;
