@@ -146,3 +146,21 @@ fn b3_a_ttl_that_ends_at_the_gateway_is_reported_to_the_inside_host() {
     let report = report.expect("no ICMP time exceeded");
     assert_eq!((report.src, report.dst), (nat_tests::lab::GW_INSIDE, client_addr(0)));
 }
+
+#[test]
+fn programs_that_somebody_detaches_are_attached_again_with_an_error_in_the_log() {
+    let lab = Lab::two_armed(1).unwrap();
+    let gateway = Gateway::start(&lab, &Options::one_eip()).unwrap();
+    let _dns = Server::udp_echo(lab.node("srv-a"), any(53)).unwrap();
+    let server = SocketAddrV4::new(SRV_A, 53);
+    clients::ask_udp(lab.client(0), 0, server).unwrap();
+    let xdp = || lab.gw().output("ip", &["-o", "link"]).unwrap().matches("prog/xdp").count();
+    for pin in ["link_xdp_in0", "link_xdp_out0"] {
+        let path = gateway.bpffs().join("v1").join(pin);
+        lab.gw().output("bpftool", &["link", "detach", "pinned", path.to_str().unwrap()]).unwrap();
+    }
+    wait_until("both programs to be back", PATIENCE, || xdp() == 2);
+    wait_until("traffic", PATIENCE, || clients::ask_udp(lab.client(0), 0, server).is_ok());
+    let log = gateway.log();
+    assert!(log.contains("ERROR") && log.contains("somebody detached natgw's programs"), "{log}");
+}

@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 
 use super::args::{DetachArgs, Instance};
 use super::status;
-use crate::daemon::detach::{Detached, Leave, detach};
+use crate::daemon::detach::{Detached, Leave, detach, enter_home};
 
 /// A daemon takes seconds at most: it has interfaces to detach and addresses to remove.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -22,6 +22,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub async fn run(instance: &Instance, args: DetachArgs, out: &mut dyn Write) -> anyhow::Result<()> {
     // The daemon forgets on its way out where its pins were.
     let bpffs = instance.bpffs();
+    // Before anything is touched. It stays findable even if the daemon was all that kept it.
+    let home = enter_home(&instance.state_dir, &bpffs)?;
     let stopped = match status::daemon(&instance.state_dir) {
         Some(pid) => {
             stop(pid).await?;
@@ -30,7 +32,7 @@ pub async fn run(instance: &Instance, args: DetachArgs, out: &mut dyn Write) -> 
         None => None,
     };
     let leave = if args.purge { Leave::Nothing } else { Leave::OthersDirectory };
-    let found = detach(&instance.state_dir, &bpffs, leave).await?;
+    let found = detach(&instance.state_dir, &bpffs, leave, home).await?;
     if let Some(pid) = stopped {
         writeln!(out, "stopped the daemon (pid {pid})")?;
     }

@@ -7,9 +7,9 @@ use crate::datapath::pins::Pins;
 use crate::datapath::{attach, guard};
 use crate::net::neighbours::Keeper;
 use crate::net::offloads::Offloads;
-use crate::net::state::StateDir;
+use crate::net::state::{RunState, StateDir};
 use crate::net::sysctls::Sysctls;
-use crate::net::{addresses, bpffs};
+use crate::net::{addresses, bpffs, namespace};
 
 /// How thorough to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,11 +30,47 @@ pub enum Detached {
     Nothing,
 }
 
-/// Takes the data plane down, in the order in which a daemon does. Refused while a daemon runs.
-pub async fn detach(state_dir: &Path, bpffs_path: &Path, leave: Leave) -> Result<Detached, Error> {
+/// The network namespace of a gateway: what it changed can be undone only there, and anywhere else the same names and
+/// indexes are those of other interfaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Home {
+    /// The calling thread is in it.
+    Here,
+    /// It is gone, and what was changed in it went along.
+    Gone,
+}
+
+/// Moves the calling thread into the gateway's network namespace, where all of `detach` must happen; to be called
+/// before anything is touched. An error when that namespace cannot be found and something is still attached in it.
+pub fn enter_home(state_dir: &Path, bpffs_path: &Path) -> Result<Home, Error> {
+    // Looking does not create the directory.
+    let recorded = if state_dir.is_dir() { StateDir::open(state_dir)?.read()? } else { None };
+    let pins = Pins::new(bpffs::resolve(bpffs_path)?);
+    let inode = match recorded {
+        Some(state) => Some(state.namespace()),
+        None => pins.namespace()?,
+    };
+    let Some(inode) = inode else { return Ok(Home::Here) };
+    if namespace::enter(inode)? {
+        return Ok(Home::Here);
+    }
+    if attach::attached(&pins)?.is_empty() {
+        return Ok(Home::Gone);
+    }
+    Err(Error::Elsewhere { inode, state_dir: state_dir.to_owned(), pins: pins.dir().to_owned() })
+}
+
+/// Takes the data plane down, in the order in which a daemon does. Refused while a daemon runs. `home` is what
+/// [`enter_home`] found.
+pub async fn detach(
+    state_dir: &Path,
+    bpffs_path: &Path,
+    leave: Leave,
+    home: Home,
+) -> Result<Detached, Error> {
     let mut state = StateDir::open(state_dir)?;
     let lock = state.try_lock()?;
-    match take_down(&state, bpffs_path).await {
+    match take_down(&state, bpffs_path, home).await {
         Ok(found) => {
             match leave {
                 Leave::OthersDirectory => state.leave(lock)?,
@@ -51,7 +87,7 @@ pub async fn detach(state_dir: &Path, bpffs_path: &Path, leave: Leave) -> Result
     }
 }
 
-async fn take_down(state: &StateDir, bpffs_path: &Path) -> Result<Detached, Error> {
+async fn take_down(state: &StateDir, bpffs_path: &Path, home: Home) -> Result<Detached, Error> {
     let root = bpffs::resolve(bpffs_path)?;
     let pins = Pins::new(&root);
     let found = if pins.exist() || !pins.other_versions()?.is_empty() {
@@ -59,25 +95,29 @@ async fn take_down(state: &StateDir, bpffs_path: &Path) -> Result<Detached, Erro
     } else {
         Detached::Nothing
     };
-    let recorded = state.read()?;
-    let is_here = recorded.as_ref().is_some_and(|s| s.is_of_this_namespace().unwrap_or(false));
-    // Interfaces that are gone went with their namespace, or at least with their sysctls and addresses.
-    if recorded.is_some() && !is_here && !attach::attached(&pins)?.is_empty() {
-        return Err(Error::Elsewhere(state.path().to_owned()));
-    }
     let pin_lock = pins.lock()?;
-    if is_here {
+    let recorded = state.read()?;
+    let interfaces = interfaces(&pins, recorded.as_ref())?;
+    if home == Home::Here {
         Sysctls::restore_saved(state)?;
         addresses::remove_all_eips(state).await?;
     }
     attach::detach_xdp(&pins)?;
-    Offloads::restore_saved(state)?;
-    if found == Detached::DataPlane {
-        Keeper::new().await?.unmanage_all().await?;
+    if home == Home::Here {
+        Offloads::restore_saved(state)?;
+        Keeper::on(&interfaces).await?.unmanage_all().await?;
+        guard::detach_filters(&pins)?;
     }
-    guard::detach_filters(&pins)?;
     pins.remove_all()?;
     drop(pin_lock);
     bpffs::unmount_if_ours(&root)?;
     Ok(found)
+}
+
+/// The gateway's own, by index.
+fn interfaces(pins: &Pins, recorded: Option<&RunState>) -> Result<Vec<u32>, Error> {
+    let recorded = recorded.map(|s| s.interfaces.as_slice()).unwrap_or_default();
+    let mut all: Vec<u32> = recorded.iter().filter(|i| !i.missing).map(|i| i.ifindex).collect();
+    all.extend(attach::places(pins)?.into_iter().map(|(_, index)| index));
+    Ok(all)
 }

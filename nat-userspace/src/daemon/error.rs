@@ -22,13 +22,21 @@ pub enum Error {
     /// An interface vanished between validation and use.
     #[error("interface {0} is gone; natgw starts once it exists (see `ip link`)")]
     NoInterface(String),
-    /// `detach` where the gateway is not.
+    /// The gateway's network namespace cannot be found, so nothing can be undone there.
     #[error(
-        "the gateway of {} is in another network namespace, where its addresses and sysctls are to be restored: run \
-         `natgw detach` in there (`ip netns exec NAME natgw ...`)",
-        .0.display()
+        "the gateway is in another network namespace (net:[{inode}]), to which neither a process nor a name in /run/netns \
+         leads; run `natgw --state-dir {} detach` in there. Nothing was touched. If that namespace is gone for good, \
+         remove {} and {}",
+        state_dir.display(), pins.display(), state_dir.display()
     )]
-    Elsewhere(PathBuf),
+    Elsewhere {
+        /// The namespace.
+        inode: u64,
+        /// The gateway's state.
+        state_dir: PathBuf,
+        /// The gateway's pins.
+        pins: PathBuf,
+    },
     /// The kernel closed the netlink socket.
     #[error("the kernel stopped reporting changes of interfaces, routes and neighbours; restart natgw")]
     WatchEnded,

@@ -147,6 +147,17 @@ impl Running {
         self.record_interfaces()
     }
 
+    /// Interfaces (name, index) from which somebody else detached what natgw attached.
+    pub(super) fn severed(&self) -> Result<Vec<(String, u32)>, Error> {
+        let mut severed = Vec::new();
+        for Interface { name, ifindex, .. } in self.interfaces() {
+            if !self.plane.is_intact(name, *ifindex)? {
+                severed.push((name.clone(), *ifindex));
+            }
+        }
+        Ok(severed)
+    }
+
     /// The interface's address changed.
     pub(super) fn readdress(&mut self, link: &Link) -> Result<(), Error> {
         self.plane.register(link, side_of(&self.gateway, &link.name))?;

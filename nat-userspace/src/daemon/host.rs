@@ -101,6 +101,7 @@ impl Host {
                 Ok(())
             }
             Wake::Tick => {
+                self.attach_severed().await?;
                 self.attach_missing().await?;
                 self.refresh().await;
                 Ok(())
@@ -184,11 +185,32 @@ impl Host {
         Ok(())
     }
 
+    /// Links that were detached by force. The kernel reports no such thing, so they are looked for.
+    async fn attach_severed(&mut self) -> Result<(), Error> {
+        let severed = self.running.severed()?;
+        if severed.is_empty() {
+            return Ok(());
+        }
+        let facts = HostFacts::read().await?;
+        for (name, index) in severed {
+            // An interface that is gone as well is told of by an event.
+            let Some(link) = facts.link(&name).filter(|l| l.index == index) else { continue };
+            if !self.complained.contains(&name) {
+                tracing::error!(
+                    interface = name,
+                    "somebody detached natgw's programs: nothing was translated meanwhile; attaching them again"
+                );
+            }
+            self.attach(link).await;
+        }
+        Ok(())
+    }
+
     async fn attach(&mut self, link: &Link) {
         match self.running.attach(link).await {
             Ok(()) => {
                 self.complained.remove(&link.name);
-                tracing::info!(interface = link.name, "interface is back: attached");
+                tracing::info!(interface = link.name, "attached");
             }
             Err(e) => {
                 // Tried again at every tick; said once.

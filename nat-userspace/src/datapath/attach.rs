@@ -125,6 +125,18 @@ impl Datapath {
         }
     }
 
+    /// Whether everything that was attached to an interface still is: somebody may have detached a link by force.
+    /// Classic tc filters are not looked at.
+    pub fn is_intact(&self, interface: &str, index: u32) -> Result<bool, Error> {
+        let guards = [Hook::Egress, Hook::Ingress].map(|hook| self.pins.guard_link(hook, interface));
+        for guard in guards.iter().filter(|pin| pin.exists()) {
+            if !is_on(guard, index)? {
+                return Ok(false);
+            }
+        }
+        is_on(&self.pins.xdp_link(interface), index)
+    }
+
     /// Forgets an interface: its pins go, and with them whatever is still attached.
     pub fn detach(&mut self, interface: &str, index: u32) -> Result<(), Error> {
         self.unregister(index)?;
@@ -164,14 +176,22 @@ pub fn detach_xdp(pins: &Pins) -> Result<(), Error> {
 /// Interfaces that run the data plane: a link of theirs is pinned, and they exist. Holds in whatever network
 /// namespace they are.
 pub fn attached(pins: &Pins) -> Result<Vec<String>, Error> {
-    let mut attached = Vec::new();
+    Ok(places(pins)?.into_iter().map(|(interface, _)| interface).collect())
+}
+
+/// [`attached`], each with its index in the network namespace it is in.
+pub fn places(pins: &Pins) -> Result<Vec<(String, u32)>, Error> {
+    let mut places = Vec::new();
     for interface in pins.attached()? {
         let pin = pins.xdp_link(&interface);
-        if pin.exists() && index_of(&pin)? != 0 {
-            attached.push(interface);
+        if pin.exists() {
+            let index = index_of(&pin)?;
+            if index != 0 {
+                places.push((interface, index));
+            }
         }
     }
-    Ok(attached)
+    Ok(places)
 }
 
 /// Whether a link is pinned and still on the interface with this index. One of an interface that was renamed or

@@ -106,7 +106,7 @@ impl Pins {
     }
 
     /// The network namespace that the pins belong to, if they say so.
-    pub(super) fn namespace(&self) -> Result<Option<u64>, Error> {
+    pub fn namespace(&self) -> Result<Option<u64>, Error> {
         let names = names(&self.dir)?;
         Ok(names.iter().find_map(|n| n.strip_prefix(NAMESPACE)).and_then(|n| n.parse().ok()))
     }

@@ -73,6 +73,15 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
+    /// Another network namespace cannot be entered.
+    #[error("cannot enter the network namespace {}; natgw must run as root (CAP_SYS_ADMIN)", path.display())]
+    EnterNamespace {
+        /// The namespace.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// No bpffs where pins should go.
     #[error("cannot mount a bpffs at {}; mount one (`mount -t bpf bpf {}`) or choose another --bpffs", at.display(), at.display())]
     Bpffs {

@@ -51,6 +51,14 @@ impl Keeper {
         Ok(keeper)
     }
 
+    /// Starts with what an earlier run of natgw left managed on these interfaces (indexes): on others, it is another
+    /// gateway's.
+    pub async fn on(interfaces: &[u32]) -> Result<Self, Error> {
+        let mut keeper = Self::new().await?;
+        keeper.kept.retain(|n| interfaces.contains(&n.ifindex));
+        Ok(keeper)
+    }
+
     /// How the kernel lets entries be kept; `None` until one was.
     pub fn method(&self) -> Option<Method> {
         self.method

@@ -10,7 +10,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::Error;
+use super::{Error, namespace};
 
 /// `--state-dir`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -281,7 +281,7 @@ impl RunState {
             pid: std::process::id(),
             started: std::time::UNIX_EPOCH.elapsed().map_or(0, |t| t.as_secs()),
             boot_id: boot_id()?,
-            netns: netns()?,
+            netns: namespace::current()?,
             ..Self::default()
         })
     }
@@ -289,7 +289,12 @@ impl RunState {
     /// Whether it tells of the network namespace that the calling thread is in. In any other one the recorded
     /// interfaces are different interfaces.
     pub fn is_of_this_namespace(&self) -> Result<bool, Error> {
-        Ok(self.netns == netns()?)
+        Ok(self.netns == namespace::current()?)
+    }
+
+    /// The inode number of that network namespace.
+    pub fn namespace(&self) -> u64 {
+        self.netns
     }
 }
 
@@ -309,11 +314,6 @@ fn is_at(file: &File, path: &Path) -> bool {
 fn boot_id() -> Result<String, Error> {
     const PATH: &str = "/proc/sys/kernel/random/boot_id";
     Ok(fs::read_to_string(PATH).map_err(Error::read(PATH))?.trim().to_owned())
-}
-
-fn netns() -> Result<u64, Error> {
-    const PATH: &str = "/proc/thread-self/ns/net";
-    Ok(fs::metadata(PATH).map_err(Error::read(PATH))?.ino())
 }
 
 #[cfg(test)]
