@@ -81,16 +81,6 @@ fn refusals_that_name_key_and_line() {
         (format!("max_flows = 0\n{}", after("")), &["line 1, max_flows", "at least 1"]),
         (format!("max_flows = 4_000_000_000\n{}", after("")), &["line 1, max_flows", "MiB", "at most"]),
         (format!("xdp = \"fast\"\n{}", after("")), &["line 1, xdp", "native"]),
-        ("xdp = \"auto\"\nxdp = \"auto\"\n".to_owned(), &["line 2", "the key xdp stands here a second time"]),
-        (
-            "xdp = \"turbo\"\n".to_owned(),
-            &["unknown value \"turbo\"; write \"auto\", \"native\" or \"generic\""],
-        ),
-        (
-            "[interfaces]\ninside = \"eth1\"\n".to_owned(),
-            &["line 2, interfaces.inside", "string \"eth1\" stands here; write a list: [\"eth1\"]"],
-        ),
-        ("shared_echo = 1\n".to_owned(), &["line 1, shared_echo", "write true or false"]),
         (format!("announce = \"bgp\"\n{}", after("")), &["line 1, announce", "arp"]),
         (after("ports = \"2000-1000\"\n"), &["line 7, pool.ports", "empty"]),
         (after("ports = \"0-100\"\n"), &["line 7, pool.ports", "empty"]),
@@ -137,18 +127,6 @@ fn refusals_that_name_key_and_line() {
             &["line 5, pool.eips", "already in pool \"default\""],
         ),
         (format!("{SIDES}[[pool]]\neips = [\"224.0.0.1\"]\n"), &["line 5, pool.eips", "multicast"]),
-        (
-            format!("{SIDES}[[pool]]\neips = [\"203.0.113.0/30\"]\n"),
-            &["line 5, pool.eips", "203.0.113.0 cannot", "network address of 203.0.113.0/24 on eth0"],
-        ),
-        (
-            format!("{SIDES}[[pool]]\neips = [\"203.0.113.255\"]\n"),
-            &["line 5, pool.eips", "broadcast address of 203.0.113.0/24 on eth0"],
-        ),
-        (
-            format!("{SIDES}[[pool]]\neips = [\"203.0.113.1\"]\n"),
-            &["line 5, pool.eips", "203.0.113.1 cannot", "next hop"],
-        ),
         (format!("{SIDES}[[pool]]\neips = [\"127.0.0.1\"]\n"), &["line 5, pool.eips", "loopback"]),
         (
             format!("{SIDES}[[pool]]\neips = [\"203.0.113.10/24\"]\n"),
@@ -173,10 +151,54 @@ fn refusals_that_name_key_and_line() {
             &["line 3, interfaces.outside", "\"wg0\" is not an Ethernet interface"],
         ),
     ] {
-        let message = refusal(&text);
-        for part in parts {
-            assert!(message.contains(part), "\"{message}\" does not say \"{part}\"");
-        }
+        says(&refusal(&text), parts);
+    }
+}
+
+#[test]
+fn values_of_the_wrong_kind_are_answered_in_words_of_the_manual() {
+    for (text, parts) in [
+        (
+            "xdp = \"auto\"\nxdp = \"auto\"\n".to_owned(),
+            &["line 2", "the key xdp stands here a second time"][..],
+        ),
+        (
+            "xdp = \"turbo\"\n".to_owned(),
+            &["unknown value \"turbo\"; write \"auto\", \"native\" or \"generic\""],
+        ),
+        (
+            "[interfaces]\ninside = \"eth1\"\n".to_owned(),
+            &["line 2, interfaces.inside", "string \"eth1\" stands here; write a list: [\"eth1\"]"],
+        ),
+        ("shared_echo = 1\n".to_owned(), &["line 1, shared_echo", "write true or false"]),
+    ] {
+        says(&refusal(&text), parts);
+    }
+}
+
+#[test]
+fn eips_that_are_somebody_elses_are_refused() {
+    for (text, parts) in [
+        (
+            format!("{SIDES}[[pool]]\neips = [\"203.0.113.0/30\"]\n"),
+            &["line 5, pool.eips", "203.0.113.0 cannot", "network address of 203.0.113.0/24 on eth0"][..],
+        ),
+        (
+            format!("{SIDES}[[pool]]\neips = [\"203.0.113.255\"]\n"),
+            &["line 5, pool.eips", "broadcast address of 203.0.113.0/24 on eth0"],
+        ),
+        (
+            format!("{SIDES}[[pool]]\neips = [\"203.0.113.1\"]\n"),
+            &["line 5, pool.eips", "203.0.113.1 cannot", "next hop"],
+        ),
+    ] {
+        says(&refusal(&text), parts);
+    }
+}
+
+fn says(message: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(message.contains(part), "\"{message}\" does not say \"{part}\"");
     }
 }
 
