@@ -69,7 +69,6 @@ fn after(more: &str) -> String {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "one table")]
 fn refusals_that_name_key_and_line() {
     let big = after("sources = [\"10.0.0.0/8\"]\n");
     for (text, parts) in [
