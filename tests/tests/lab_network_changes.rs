@@ -162,5 +162,21 @@ fn programs_that_somebody_detaches_are_attached_again_with_an_error_in_the_log()
     wait_until("both programs to be back", PATIENCE, || xdp() == 2);
     wait_until("traffic", PATIENCE, || clients::ask_udp(lab.client(0), 0, server).is_ok());
     let log = gateway.log();
-    assert!(log.contains("ERROR") && log.contains("somebody detached natgw's programs"), "{log}");
+    assert!(
+        log.contains("ERROR") && log.contains("somebody detached natgw's XDP program or a guard"),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_guard_that_somebody_detaches_is_a_fault_and_the_next_start_puts_it_back() {
+    let lab = Lab::two_armed(1).unwrap();
+    let options = Options::one_eip().arg("--persist");
+    let mut gateway = Gateway::start(&lab, &options).unwrap();
+    gateway.kill9().unwrap();
+    let guard = gateway.bpffs().join("v1/link_guard_egress_out0");
+    lab.gw().output("bpftool", &["link", "detach", "pinned", guard.to_str().unwrap()]).unwrap();
+    assert!(gateway.say(&["status"]).unwrap().contains("out0 has lost a guard"));
+    let again = Gateway::start(&lab, &options).unwrap();
+    assert!(!again.say(&["status"]).unwrap().contains("lost a guard"));
 }

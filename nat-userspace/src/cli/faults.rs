@@ -17,6 +17,8 @@ pub(super) struct Seen<'a> {
     pub(super) last: &'a Stats,
     /// Flows without a resolved next hop, and how many were looked at.
     pub(super) unresolved: (u64, u64),
+    /// Interfaces that have lost a guard.
+    pub(super) unguarded: &'a [String],
 }
 
 /// Every fault, the gravest first.
@@ -40,6 +42,12 @@ pub(super) fn faults(status: &StatusView, seen: &Seen<'_>) -> Vec<String> {
             ));
         } else if !interface.attached {
             faults.push(format!("interface {name} has no XDP program; see the daemon's log"));
+        }
+        if interface.present && seen.unguarded.contains(name) {
+            faults.push(format!(
+                "interface {name} has lost a guard: without XDP, inside addresses could leave there; a running daemon \
+                 puts it back in seconds, else restart natgw"
+            ));
         }
     }
     let (waiting, looked_at) = seen.unresolved;
@@ -88,13 +96,14 @@ mod tests {
         let status = healthy();
         let first = Stats::zeroed();
         let mut last = first;
-        let healthy = Seen { first: &first, last: &last, unresolved: (0, 10) };
+        let healthy = Seen { first: &first, last: &last, unresolved: (0, 10), unguarded: &[] };
         assert!(faults(&status, &healthy).is_empty());
         last.port_allocation_errors = 3;
         last.drops[Reason::TableFull as usize] = 4;
         let mut bad = StatusView { up: false, pid: None, ..status };
         bad.interfaces[0].present = false;
-        let faults = faults(&bad, &Seen { first: &first, last: &last, unresolved: (5, 10) }).join("\n");
+        let seen = Seen { first: &first, last: &last, unresolved: (5, 10), unguarded: &[] };
+        let faults = faults(&bad, &seen).join("\n");
         for part in
             ["natgw run", "not running", "eth0 is missing", "5 of 10", "add an EIP", "raise max_flows"]
         {
@@ -103,18 +112,26 @@ mod tests {
     }
 
     #[test]
+    fn a_lost_guard_is_a_fault() {
+        let stats = Stats::zeroed();
+        let lost = ["eth0".to_owned()];
+        let seen = Seen { first: &stats, last: &stats, unresolved: (0, 0), unguarded: &lost };
+        assert!(faults(&healthy(), &seen).join("\n").contains("eth0 has lost a guard"));
+    }
+
+    #[test]
     fn a_shortage_that_is_over_is_no_fault() {
         let mut stats = Stats::zeroed();
         stats.port_allocation_errors = 3;
         stats.drops[Reason::TableFull as usize] = 4;
-        let seen = Seen { first: &stats, last: &stats, unresolved: (0, 10) };
+        let seen = Seen { first: &stats, last: &stats, unresolved: (0, 10), unguarded: &[] };
         assert_eq!(faults(&healthy(), &seen), Vec::<String>::new());
     }
 
     #[test]
     fn a_table_is_nearly_full_from_95_per_cent_on() {
         let stats = Stats::zeroed();
-        let seen = Seen { first: &stats, last: &stats, unresolved: (0, 0) };
+        let seen = Seen { first: &stats, last: &stats, unresolved: (0, 0), unguarded: &[] };
         let at = |tcp| {
             let flows = FlowCounts { tcp, udp: 0, icmp: 0, capacity: 1000 };
             faults(&StatusView { flows, ..healthy() }, &seen).join("\n")

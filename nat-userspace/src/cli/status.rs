@@ -119,7 +119,8 @@ pub async fn run(instance: &Instance, output: Output, out: &mut dyn Write) -> an
 
 fn look(instance: &Instance, inspect: &Inspect, first: &Stats) -> anyhow::Result<StatusView> {
     let stats = inspect.stats()?;
-    let attached = attach::attached(&super::pins(instance)?)?;
+    let pins = super::pins(instance)?;
+    let attached = attach::attached(&pins)?;
     let state = recorded(&instance.state_dir)?;
     let pid = state.as_ref().map(|s| s.pid).filter(|pid| is_natgw(*pid));
     let recorded = state.as_ref().map(|s| s.interfaces.clone()).unwrap_or_default();
@@ -143,7 +144,8 @@ fn look(instance: &Instance, inspect: &Inspect, first: &Stats) -> anyhow::Result
         rates: rates(first, &stats),
         faults: Vec::new(),
     };
-    let seen = Seen { first, last: &stats, unresolved: unresolved(inspect)? };
+    let unguarded = attach::unguarded(&pins)?;
+    let seen = Seen { first, last: &stats, unresolved: unresolved(inspect)?, unguarded: &unguarded };
     status.faults = faults(&status, &seen);
     Ok(status)
 }

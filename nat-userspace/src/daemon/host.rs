@@ -198,7 +198,7 @@ impl Host {
             if !self.complained.contains(&name) {
                 tracing::error!(
                     interface = name,
-                    "somebody detached natgw's programs: nothing was translated meanwhile; attaching them again"
+                    "somebody detached natgw's XDP program or a guard here; attaching what is missing again"
                 );
             }
             self.attach(link).await;

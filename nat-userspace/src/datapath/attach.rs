@@ -194,6 +194,20 @@ pub fn places(pins: &Pins) -> Result<Vec<(String, u32)>, Error> {
     Ok(places)
 }
 
+/// Interfaces of which a guard is pinned, while the interface no longer has both of its guards: somebody detached one
+/// by force. Of an interface that was deleted, too. Classic tc filters are not looked at.
+pub fn unguarded(pins: &Pins) -> Result<Vec<String>, Error> {
+    let mut unguarded = Vec::new();
+    for interface in pins.guarded()? {
+        for pin in [Hook::Egress, Hook::Ingress].map(|hook| pins.guard_link(hook, &interface)) {
+            if !unguarded.contains(&interface) && (!pin.exists() || index_of(&pin)? == 0) {
+                unguarded.push(interface.clone());
+            }
+        }
+    }
+    Ok(unguarded)
+}
+
 /// Whether a link is pinned and still on the interface with this index. One of an interface that was renamed or
 /// replaced has another.
 pub(super) fn is_on(pin: &Path, index: u32) -> Result<bool, Error> {
