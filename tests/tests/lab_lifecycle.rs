@@ -165,16 +165,22 @@ fn kill_9_then_detach_restores_everything() {
     assert!(!gateway.bpffs().exists() && !gateway.state_dir().exists());
 }
 
-#[test]
-fn b2_no_leak_after_kill_9_when_xdp_is_detached_by_force() {
-    let lab = Lab::two_armed(1).unwrap();
-    let mut gateway = Gateway::start(&lab, &Options::one_eip().arg("--persist")).unwrap();
+/// A gateway of which nothing is left but the guards.
+fn killed_and_without_xdp(lab: &Lab) -> Gateway<'_> {
+    let mut gateway = Gateway::start(lab, &Options::one_eip().arg("--persist")).unwrap();
     gateway.kill9().unwrap();
     for pin in pins_below(gateway.bpffs()).iter().filter(|p| p.contains("link_xdp_")) {
         std::fs::remove_file(pin).unwrap();
     }
     // The kernel lets go of a link's program a moment after its last pin.
     wait_until("XDP to be gone", PATIENCE, || !lab.gw().output("ip", &["link"]).unwrap().contains("xdp"));
+    gateway
+}
+
+#[test]
+fn b2_no_leak_after_kill_9_when_xdp_is_detached_by_force() {
+    let lab = Lab::two_armed(1).unwrap();
+    let _gateway = killed_and_without_xdp(&lab);
     let outside = lab.outside_tap().unwrap();
     assert_eq!(clients::ping(lab.client(0), SRV_A, 3, &[]).unwrap(), 0);
     assert!(outside.find(|p, _| p.dst == SRV_A).is_empty(), "the egress guard holds without XDP");
@@ -184,12 +190,7 @@ fn b2_no_leak_after_kill_9_when_xdp_is_detached_by_force() {
 #[test]
 fn nothing_unsolicited_is_answered_or_enters_when_xdp_is_gone() {
     let lab = Lab::two_armed(1).unwrap();
-    let mut gateway = Gateway::start(&lab, &Options::one_eip().arg("--persist")).unwrap();
-    gateway.kill9().unwrap();
-    for pin in pins_below(gateway.bpffs()).iter().filter(|p| p.contains("link_xdp_")) {
-        std::fs::remove_file(pin).unwrap();
-    }
-    wait_until("XDP to be gone", PATIENCE, || !lab.gw().output("ip", &["link"]).unwrap().contains("xdp"));
+    let gateway = killed_and_without_xdp(&lab);
     let (outside, inside) = (lab.outside_tap().unwrap(), lab.inside_tap().unwrap());
     assert_eq!(clients::ping(lab.node("srv-a"), eip(0), 2, &[]).unwrap(), 0);
     lab.node("srv-a").run(|| {
