@@ -18,10 +18,18 @@ pub(crate) fn build() -> Result<PathBuf> {
 
 /// [`build`], with a toolchain that is already prepared.
 pub(crate) fn build_with(toolchain: &Toolchain) -> Result<PathBuf> {
-    run(command(toolchain, "build", "")?.args(["--bin", "natgw-bpf"]))
-        .context("the BPF object does not build")?;
-    let built = build_dir(toolchain.kind).join(BPF_TARGET).join("release").join("natgw-bpf");
-    let object = workspace::object();
+    build_object(toolchain, "natgw-bpf", workspace::object())
+}
+
+/// Builds the object with the benchmark's programs and returns its path.
+pub(crate) fn build_bench(toolchain: &Toolchain) -> Result<PathBuf> {
+    build_object(toolchain, "natgw-bench-bpf", workspace::bench_object())
+}
+
+fn build_object(toolchain: &Toolchain, name: &str, object: PathBuf) -> Result<PathBuf> {
+    run(command(toolchain, "build", "")?.args(["--bin", name]))
+        .with_context(|| format!("the BPF object {name} does not build"))?;
+    let built = build_dir(toolchain.kind).join(BPF_TARGET).join("release").join(name);
     copy_if_changed(&built, &object)?;
     Ok(object)
 }

@@ -33,6 +33,8 @@ pub(crate) enum Program {
     Natgw,
     /// The lab behind `cargo xtask run`.
     Lab,
+    /// The benchmark behind `cargo xtask bench`.
+    Bench,
 }
 
 impl Program {
@@ -40,6 +42,7 @@ impl Program {
         match self {
             Self::Natgw => ("nat-userspace", "natgw"),
             Self::Lab => ("nat-tests", "natgw-lab"),
+            Self::Bench => ("nat-tests", "natgw-bench"),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask <verb>`: everything a person types in this repository. One file per verb.
 
+mod bench;
 mod bpf;
 mod build;
 mod lint;
@@ -29,6 +30,8 @@ enum Verb {
     Build(build::Args),
     /// Run every test that CI runs, or those whose name contains FILTER
     Test(test::Args),
+    /// Measure natgw next to plain forwarding and nftables
+    Bench(bench::Args),
     /// Check formatting, lints, documentation and scripts
     Lint(lint::Args),
     /// Run the lab on this machine; or, after `--`, `natgw run` on real interfaces
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().verb {
         Verb::Build(args) => build::main(&args),
         Verb::Test(args) => test::main(&args),
+        Verb::Bench(args) => bench::main(&args),
         Verb::Lint(args) => lint::main(&args),
         Verb::Run(args) => run::main(&args),
     };

@@ -33,6 +33,13 @@ pub(crate) const TESTS: &[Package] = &[
     Package { name: "procps", program: "sysctl" },
 ];
 
+/// What the benchmark runs beyond [`LAB`].
+pub(crate) const BENCH: &[Package] = &[
+    Package { name: "nftables", program: "nft" },
+    Package { name: "iperf3", program: "iperf3" },
+    Package { name: "bpftool", program: "bpftool" },
+];
+
 /// Installs what is missing of `packages`, or says which command would.
 pub(crate) fn ensure(packages: &[&[Package]]) -> Result<()> {
     let mut missing: Vec<&str> =

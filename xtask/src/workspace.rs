@@ -27,6 +27,11 @@ pub(crate) fn object() -> PathBuf {
     target().join("bpf").join("natgw-bpf")
 }
 
+/// The benchmark's BPF object.
+pub(crate) fn bench_object() -> PathBuf {
+    target().join("bpf").join("natgw-bench-bpf")
+}
+
 /// Tools that xtask installs for itself, shared by all checkouts of this user.
 pub(crate) fn tools() -> PathBuf {
     let cache = env::var_os("XDG_CACHE_HOME")
