@@ -2,11 +2,11 @@
 
 /// Version of every layout in this crate. Part of the pin directory's name: a gateway never adopts maps of
 /// another layout. Bump on any change to a map's key, value or meaning.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// Map names: at most 15 characters, the kernel cuts the rest off.
 pub mod map {
-    /// HASH: [`crate::Tuple`] to [`crate::FlowEntry`].
+    /// ARRAY of [`crate::FlowEntry`], see [`crate::table`]. May be mapped into memory.
     pub const FLOWS: &str = "FLOWS";
     /// HASH: EIP [`crate::Addr`] to [`crate::Eip`].
     pub const EIPS: &str = "EIPS";
@@ -16,8 +16,10 @@ pub mod map {
     pub const MEMBERS: &str = "MEMBERS";
     /// LPM: destination prefix that is routed, not translated, to u32 1.
     pub const EXEMPT: &str = "EXEMPT";
-    /// ARRAY of [`crate::HopStamp`].
-    pub const HOPGEN: &str = "HOPGEN";
+    /// ARRAY of one u64: entries in `FLOWS`. May be mapped into memory.
+    pub const TAKEN: &str = "TAKEN";
+    /// ARRAY of [`crate::hop::HopSlot`]. May be mapped into memory.
+    pub const HOPS: &str = "HOPS";
     /// HASH: ifindex (u32) to [`crate::hop::Iface`].
     pub const IFACES: &str = "IFACES";
     /// DEVMAP of managed interfaces.
@@ -40,9 +42,9 @@ pub mod map {
     pub const EVENTS: &str = "EVENTS";
 
     /// Every map that is pinned.
-    pub const ALL: [&str; 16] = [
-        FLOWS, EIPS, POOLS, MEMBERS, EXEMPT, HOPGEN, IFACES, DEVICES, IFINDEX, NEXTHOPS, SETTINGS, STATS,
-        EIP_STATS, SCARCE, BUDGET, EVENTS,
+    pub const ALL: [&str; 17] = [
+        FLOWS, TAKEN, EIPS, POOLS, MEMBERS, EXEMPT, HOPS, IFACES, DEVICES, IFINDEX, NEXTHOPS, SETTINGS,
+        STATS, EIP_STATS, SCARCE, BUDGET, EVENTS,
     ];
 }
 

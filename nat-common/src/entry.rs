@@ -7,24 +7,19 @@ use crate::hop::HopStamp;
 use crate::stamp::Stamp;
 use crate::tuple::{Addr, Port, Proto, Side, Tuple};
 
-/// [`FlowEntry::egress`] of a hop that natgw does not transmit to itself: the kernel forwards the
-/// translated packet (tunnel, bridge, VLAN sub-interface, or a next hop that is not resolved yet).
-pub const EGRESS_KERNEL: u16 = u16::MAX;
-
-/// One direction of a flow. Exactly one cache line.
+/// One direction of a flow, at its place in the table. Exactly one cache line.
 ///
-/// Only packets of this direction, and slow paths by atomic operations, write it.
+/// Only packets of this direction, and slow paths by atomic operations, write it; the upper half of `seen` belongs to
+/// the place and not to the flow.
 ///
-/// `seen` comes first because the kernel's insert copies a value front to back. A preallocated hash hands
-/// a deleted element to the next insert at once, so a reader that found the element just before may see
-/// another flow's fields; reading the tag in `seen` *last* and comparing it with the key's own
-/// ([`Tuple::tag`]) tells.
+/// The key comes first: a place is given to the next flow as soon as it is free, so a reader that found the entry just
+/// before may see another flow's fields. It compares the key again *last*, and whoever fills a place changes the key
+/// first: then what was read in between was this flow's.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct FlowEntry {
-    /// Low half: [`crate::tcp`] flags this direction has shown, and [`FlowEntry::OUTBOUND`]. High half: the
-    /// key's [`Tuple::tag`]. Changed by atomic operations on the flags only.
-    pub seen: u32,
+    /// The tuple as it arrives on the wire.
+    pub key: Tuple,
     /// Source address after translation.
     pub new_src: Addr,
     /// Destination address after translation.
@@ -37,16 +32,11 @@ pub struct FlowEntry {
     pub ip_delta: u16,
     /// Folded checksum delta of the TCP, UDP or ICMP checksum.
     pub l4_delta: u16,
-    /// Next hop's address.
-    pub dmac: [u8; 6],
-    /// Egress interface's address.
-    pub smac: [u8; 6],
-    /// Index into the devmap, or [`EGRESS_KERNEL`].
-    pub egress: u16,
-    /// Largest IPv4 packet, in bytes, that fits the egress interface and route.
-    pub mtu: u16,
-    /// The hop's slot and the generation it was resolved at.
+    /// The hop's slot, and the generation it was resolved at.
     pub hop: HopStamp,
+    /// Low half: [`crate::tcp`] flags this direction has shown, and [`FlowEntry::OUTBOUND`]. High half: the place's
+    /// [`crate::table::Crowd`]. Changed by atomic operations only.
+    pub seen: u32,
     /// Last packet of this direction, at a granularity of [`crate::stamp::TOUCH_MS`].
     pub last: Stamp,
     /// Birth of the flow.
@@ -73,18 +63,15 @@ impl FlowEntry {
             Delta::new().word(!0, ip.fold()).word(!0, ports.fold()).fold()
         };
         Self {
-            seen: seen | u32::from(key.tag()) << 16,
+            key: *key,
             new_src: becomes.src,
             new_dst: becomes.dst,
             new_sport: becomes.sport,
             new_dport: becomes.dport,
             ip_delta: ip.fold(),
             l4_delta: l4,
-            dmac: [0; 6],
-            smac: [0; 6],
-            egress: EGRESS_KERNEL,
-            mtu: 0,
             hop: HopStamp::UNRESOLVED,
+            seen,
             last: now,
             created: now,
             packets: 0,
@@ -92,10 +79,10 @@ impl FlowEntry {
         }
     }
 
-    /// Whether this entry was made for `key`, as far as 16 bits can tell.
+    /// The key as packets have it.
     #[inline(always)]
-    pub const fn is_tagged(seen: u32, key: &Tuple) -> bool {
-        (seen >> 16) as u16 == key.tag()
+    pub const fn tuple(&self) -> Tuple {
+        Tuple { place: 0, ..self.key }
     }
 
     /// Whether this entry's packets come from inside.
@@ -114,7 +101,7 @@ impl FlowEntry {
             dport: self.new_dport,
             proto: key.proto,
             side: key.side,
-            spare: [0; 2],
+            place: 0,
         }
     }
 
@@ -128,7 +115,7 @@ impl FlowEntry {
             dport: self.new_sport,
             proto: key.proto,
             side: Side::opposite(key.side),
-            spare: [0; 2],
+            place: 0,
         }
     }
 }
@@ -150,7 +137,7 @@ mod tests {
             dport: Port { be: (w[2] >> 16) as u16 },
             proto,
             side,
-            spare: [0; 2],
+            place: 0,
         }
     }
 
@@ -164,7 +151,7 @@ mod tests {
             let entry = FlowEntry::new(&key, &becomes, FlowEntry::OUTBOUND, now);
             prop_assert_eq!(entry.translated(&key), becomes);
             let back_key = entry.pair_key(&key);
-            let mirror = Tuple { src: key.dst, dst: key.src, sport: key.dport, dport: key.sport, proto: 6, side, spare: [0; 2] };
+            let mirror = Tuple { src: key.dst, dst: key.src, sport: key.dport, dport: key.sport, proto: 6, side, place: 0 };
             let back = FlowEntry::new(&back_key, &mirror, 0, now);
             prop_assert_eq!(back.pair_key(&back_key), key);
         }

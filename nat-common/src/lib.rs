@@ -19,14 +19,15 @@ pub mod reap;
 pub mod settings;
 pub mod stamp;
 pub mod stats;
+pub mod table;
 pub mod tcp;
 pub mod timeouts;
 pub mod tuple;
 pub mod verdict;
 
 pub use eip::{Eip, EipState, LpmAddr, PoolRef};
-pub use entry::{EGRESS_KERNEL, FlowEntry};
-pub use hop::HopStamp;
+pub use entry::FlowEntry;
+pub use hop::{EGRESS_KERNEL, HopStamp};
 pub use stamp::Stamp;
 pub use tuple::{Addr, Port, Proto, Side, Tuple};
 pub use verdict::Reason;

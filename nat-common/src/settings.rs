@@ -3,6 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::hash::Secret;
+use crate::table::HashKey;
 use crate::timeouts::Timeouts;
 
 /// Ports tried on a host's own EIP, and then on each further EIP, before the deep walk.
@@ -25,6 +26,12 @@ pub const PROBE_BUDGET: u32 = 100_000;
 pub struct Settings {
     /// Key of EIP choice and port walks.
     pub secret: Secret,
+    /// Key of the flow table. Never changes while the table lives.
+    pub hash: HashKey,
+    /// Homes of the flow table. Never changes while the table lives.
+    pub homes: u32,
+    /// Entries that the flow table takes.
+    pub capacity: u32,
     /// Idle timeouts.
     pub timeouts: Timeouts,
     /// Probes that failing port claims may make per CPU and second.

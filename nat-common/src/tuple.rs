@@ -147,7 +147,9 @@ impl Side {
 ///
 /// For ICMP queries the identifier stands where the querier's port would: in `sport` of an echo request,
 /// in `dport` of an echo reply; the other port is 0. So the answer to a tuple is always its mirror.
-#[repr(C)]
+///
+/// Aligned to be compared as two words.
+#[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
 pub struct Tuple {
     /// Source address.
@@ -162,22 +164,50 @@ pub struct Tuple {
     pub proto: u8,
     /// A constant of [`Side`].
     pub side: u8,
-    /// Always zero.
-    pub spare: [u8; 2],
+    /// Zero, but in the table's own copy: there it says what stands at its place, see [`crate::table::place`].
+    pub place: u16,
 }
 
 impl Tuple {
-    /// 16 bits of the key, kept in its flow entry to recognise an element that was reused meanwhile.
+    /// The first word: both addresses.
     #[inline(always)]
-    pub const fn tag(&self) -> u16 {
-        let ports = self.sport.be as u32 | (self.dport.be as u32) << 16;
-        let word = self.src.be ^ self.dst.be.rotate_left(7) ^ ports.rotate_left(13) ^ self.proto as u32;
-        (word.wrapping_mul(0x9e37_79b1) >> 16) as u16
+    pub fn addresses(&self) -> u64 {
+        let [addresses, _]: [u64; 2] = bytemuck::cast(*self);
+        addresses
+    }
+
+    /// The second word: everything else.
+    #[inline(always)]
+    pub fn rest(&self) -> u64 {
+        let [_, rest]: [u64; 2] = bytemuck::cast(*self);
+        rest
+    }
+
+    /// The second word with `place` set to this.
+    #[inline(always)]
+    pub fn rest_at(&self, place: u16) -> u64 {
+        placed(self.rest(), place)
     }
 }
 
+/// The second word of a key with its place set to this.
+#[inline(always)]
+pub const fn placed(rest: u64, place: u16) -> u64 {
+    rest & !PLACE_MASK | (place as u64) << PLACE_SHIFT
+}
+
+/// Where [`Tuple::place`] is in the second word, whose bytes are in memory order.
+const PLACE_SHIFT: u32 = if cfg!(target_endian = "little") { 48 } else { 0 };
+const PLACE_MASK: u64 = 0xffff << PLACE_SHIFT;
+
+/// What stands at a place, given the second word of its key.
+#[inline(always)]
+pub const fn place_of(rest: u64) -> u16 {
+    (rest >> PLACE_SHIFT) as u16
+}
+
 crate::map_value!(Addr, Port, Tuple);
-const _: () = assert!(size_of::<Tuple>() == 16, "a larger key breaks the 144-byte flow table element");
+const _: () = assert!(size_of::<Tuple>() == 16, "a larger key does not fit a flow entry into its cache line");
 
 #[cfg(test)]
 mod tests {
@@ -213,22 +243,15 @@ mod tests {
     }
 
     #[test]
-    fn tags_of_neighbouring_tuples_differ() {
-        let tuple = |host: u8, sport: u16| Tuple {
-            src: Addr::from_octets([10, 0, 0, host]),
-            dst: Addr::from_octets([198, 51, 100, 7]),
-            sport: Port::new(sport),
-            dport: Port::new(443),
-            proto: 6,
-            ..Tuple::default()
-        };
-        let mut tags = std::collections::HashMap::<u16, u32>::new();
-        for host in 0..16 {
-            for sport in 40_000..44_000 {
-                *tags.entry(tuple(host, sport).tag()).or_default() += 1;
-            }
+    fn the_second_word_tells_the_place() {
+        let tuple =
+            Tuple { sport: Port::new(40_000), dport: Port::new(443), proto: 6, side: 1, ..Tuple::default() };
+        for place in [0, 1, 2, u16::MAX] {
+            let placed = Tuple { place, ..tuple };
+            assert_eq!(tuple.rest_at(place), placed.rest());
+            assert_eq!(placed.rest_at(0), tuple.rest());
+            assert_eq!(place_of(placed.rest()), place);
         }
-        assert!(tags.values().all(|n| *n <= 16), "64,000 tuples over 65,536 tags: {:?}", tags.values().max());
     }
 
     #[test]

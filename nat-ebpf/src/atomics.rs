@@ -3,7 +3,7 @@
 //! `core::sync::atomic` has none on this target. Ordering is always `AcqRel` where a result is used: LLVM 22
 //! compiles a Relaxed read-modify-write to the instruction that does not return the old value.
 
-use core::intrinsics::{AtomicOrdering, atomic_and, atomic_cxchg, atomic_or};
+use core::intrinsics::{AtomicOrdering, atomic_and, atomic_cxchg, atomic_or, atomic_xadd};
 
 /// ORs `bits` into `*word`; returns what was there before.
 ///
@@ -23,6 +23,26 @@ pub unsafe fn fetch_or(word: *mut u32, bits: u32) -> u32 {
 pub unsafe fn fetch_and(word: *mut u32, bits: u32) -> u32 {
     // SAFETY: the caller's promise.
     unsafe { atomic_and::<u32, u32, { AtomicOrdering::AcqRel }>(word, bits) }
+}
+
+/// Adds to `*word`, wrapping; returns what was there before.
+///
+/// # Safety
+/// As [`fetch_or`].
+#[inline(always)]
+pub unsafe fn fetch_add(word: *mut u32, more: u32) -> u32 {
+    // SAFETY: the caller's promise.
+    unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::AcqRel }>(word, more) }
+}
+
+/// Replaces `old` by `new`; whether it did.
+///
+/// # Safety
+/// `word` is a valid, 8-aligned pointer into a map value.
+#[inline(always)]
+pub unsafe fn compare_exchange_wide(word: *mut u64, old: u64, new: u64) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { atomic_cxchg::<u64, { AtomicOrdering::AcqRel }, { AtomicOrdering::Acquire }>(word, old, new).1 }
 }
 
 /// Replaces `old` by `new`; whether it did.

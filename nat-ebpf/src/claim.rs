@@ -16,9 +16,8 @@ use nat_common::{
 };
 
 use crate::{
-    budget, clock, host, life,
-    maps::{self, InsertError},
-    scratch, stats,
+    budget, clock, host, life, maps, scratch, stats,
+    table::{self, InsertError},
 };
 
 /// How long a destination counts as short of ports after a walk found none.
@@ -102,7 +101,7 @@ pub fn claim(ctx: &XdpContext, key: &Tuple, pool: &PoolRef, own: u32) -> Claimed
         dport: Port::default(),
         proto: key.proto,
         side: Side::opposite(key.side),
-        spare: [0; 2],
+        place: 0,
     };
     search.pool = *pool;
     search.own = own;
@@ -160,7 +159,10 @@ unsafe extern "C" fn quick_step(nth: u32, context: *mut *mut xdp_md) -> i64 {
     if !search.enter(search.own + nth) {
         return 0;
     }
-    search.walk = Walk::keyed(walk_key(&search.key, search.reverse.dst), search.ports.prime.max(1));
+    search.walk = Walk::keyed(
+        walk_key(search.key.addresses(), search.key.rest(), search.reverse.dst),
+        search.ports.prime.max(1),
+    );
     // SAFETY: bpf_loop passes on the pointer it was given.
     each(&XdpContext::new(unsafe { *context }), QUICK_PROBES, probe_step);
     let Some(search) = scratch::search() else { return 1 };
@@ -183,9 +185,10 @@ fn deep(ctx: &XdpContext, at: &mut Scarcity, is_short: bool) {
     }
     if search.enter(at.member) {
         // The walk belongs to the destination, not to the client: successive attempts cover the range.
-        let anyone = Tuple { src: Addr::default(), sport: Port::default(), ..search.key };
         let prime = search.ports.prime.max(1);
-        search.walk = Walk::keyed(walk_key(&anyone, search.reverse.dst), prime);
+        let (dst, dport) = (u64::from(search.key.dst.be), u64::from(search.key.dport.be));
+        let ports_and_proto = dport << 16 | u64::from(search.key.proto) << 32;
+        search.walk = Walk::keyed(walk_key(dst << 32, ports_and_proto, search.reverse.dst), prime);
         if at.steps > 0 && at.position < prime {
             search.walk.position = at.position;
         }
@@ -214,7 +217,7 @@ unsafe extern "C" fn probe_step(_index: u32, context: *mut *mut xdp_md) -> i64 {
     search.probed += 1;
     let Some(port) = search.ports.port(position) else { return 0 };
     search.reverse.dport = port;
-    if maps::flow(&search.reverse).is_some() {
+    if table::find(&search.reverse).is_some() {
         return 0;
     }
     if search.shared != 0 && search.reverse.proto != Proto::Icmp as u8 {
@@ -227,8 +230,8 @@ unsafe extern "C" fn probe_step(_index: u32, context: *mut *mut xdp_md) -> i64 {
     let outcome = match insert_reverse(search) {
         Ok(()) => Claimed::Port,
         Err(InsertError::Full) => Claimed::TableFull,
-        // Another CPU took the port between the look and the insertion: walk on.
-        Err(InsertError::Exists) => return 0,
+        // Another CPU took the port between the look and the insertion, or was in the way: walk on.
+        Err(InsertError::Exists | InsertError::Disturbed) => return 0,
     };
     search.outcome = outcome as u32;
     1
@@ -237,7 +240,14 @@ unsafe extern "C" fn probe_step(_index: u32, context: *mut *mut xdp_md) -> i64 {
 /// Inserts the reverse entry: what arrives for the claimed port becomes the client's.
 #[inline(always)]
 fn insert_reverse(search: &Search) -> Result<(), InsertError> {
-    let Some(entry) = scratch::entry() else { return Err(InsertError::Full) };
+    prepare_reverse(search);
+    table::insert(&search.reverse)
+}
+
+/// Out of line: its frame is gone again before the insertion, where the stack is deepest.
+#[inline(never)]
+fn prepare_reverse(search: &Search) {
+    let Some(entry) = scratch::entry() else { return };
     let becomes = Tuple {
         src: search.reverse.src,
         dst: search.key.src,
@@ -246,7 +256,6 @@ fn insert_reverse(search: &Search) -> Result<(), InsertError> {
         ..search.reverse
     };
     *entry = FlowEntry::new(&search.reverse, &becomes, 0, clock::now());
-    maps::insert_flow(&search.reverse, entry)
 }
 
 impl Search {
@@ -272,9 +281,7 @@ impl Search {
 ///
 /// Out of line: a hash needs many registers, and its frame is gone again before the walk begins.
 #[inline(never)]
-fn walk_key(key: &Tuple, eip: Addr) -> u64 {
+fn walk_key(addresses: u64, ports_and_proto: u64, eip: Addr) -> u64 {
     let Some(settings) = maps::settings() else { return 0 };
-    let addresses = u64::from(key.src.be) | u64::from(key.dst.be) << 32;
-    let ports = u64::from(key.sport.be) | u64::from(key.dport.be) << 16;
-    siphash13(settings.secret, addresses, ports | u64::from(eip.be ^ u32::from(key.proto)) << 32)
+    siphash13(settings.secret, addresses, ports_and_proto ^ u64::from(eip.be) << 32)
 }

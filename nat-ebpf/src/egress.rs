@@ -11,11 +11,11 @@ use crate::{
     hop::{self, Hop, Reach},
     life, log, maps,
     packet::{self, Kind, Packet},
-    scratch, stats,
+    scratch, stats, table,
 };
 
 /// Decides about the packet.
-#[inline(never)]
+#[inline(always)]
 pub fn miss(ctx: &XdpContext, packet: &Packet, now: Stamp) -> Slow {
     let Some(hop) = scratch::hop() else { return stats::pass() };
     let Tuple { src, dst, .. } = packet.tuple;
@@ -26,7 +26,7 @@ pub fn miss(ctx: &XdpContext, packet: &Packet, now: Stamp) -> Slow {
         // Its own address is the host's to answer on; a dedicated EIP answers nobody.
         return if eip.shared != 0 { stats::pass() } else { refuse(ctx, packet, Reason::UnsolicitedInbound) };
     }
-    let Some(pool) = maps::pool(src) else { return unserved(ctx, packet) };
+    let Some(pool) = maps::pool(src) else { return unserved(ctx, packet, hop) };
     let Some(secret) = maps::settings().map(|s| s.secret) else { return stats::pass() };
     // One inside host keeps one EIP (RFC 4787 REQ-2).
     let own = siphash13(secret, u64::from(src.be), u64::from(pool.pool)) as u32 % pool.count.max(1);
@@ -46,7 +46,7 @@ pub fn miss(ctx: &XdpContext, packet: &Packet, now: Stamp) -> Slow {
     if !life::may_start(packet) {
         return refuse(ctx, packet, unstartable(packet));
     }
-    if let Some(existing) = maps::flow(&packet.tuple) {
+    if let Some(existing) = table::find(&packet.tuple) {
         return life::revive(packet, existing, now);
     }
     if let Some(proto) = Proto::from_number(packet.tuple.proto) {
@@ -70,12 +70,9 @@ fn is_for_translation(ctx: &XdpContext, packet: &Packet) -> bool {
 }
 
 /// No pool serves the source. What it sends to this host is the host's business; the rest goes nowhere.
-#[inline(never)]
-fn unserved(ctx: &XdpContext, packet: &Packet) -> u32 {
-    let mut hop = Hop::UNRESOLVED;
-    if maps::eip(packet.tuple.src).is_none()
-        && hop::resolve(ctx, packet, &packet.tuple, &mut hop) == Reach::Host
-    {
+#[inline(always)]
+fn unserved(ctx: &XdpContext, packet: &Packet, hop: &mut Hop) -> u32 {
+    if maps::eip(packet.tuple.src).is_none() && hop::resolve(ctx, packet, &packet.tuple, hop) == Reach::Host {
         return stats::pass();
     }
     refuse(ctx, packet, Reason::SpoofedSource)
@@ -87,7 +84,7 @@ fn unstartable(packet: &Packet) -> Reason {
     match packet.kind {
         Kind::FirstFragment | Kind::LaterFragment => Reason::Fragment,
         Kind::IcmpError | Kind::IcmpOther | Kind::OtherProto => Reason::UnsupportedProto,
-        Kind::Flow if maps::flow(&packet.tuple).is_some() => Reason::Expired,
+        Kind::Flow if table::find(&packet.tuple).is_some() => Reason::Expired,
         Kind::Flow => Reason::NoFlow,
     }
 }

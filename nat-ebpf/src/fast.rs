@@ -3,15 +3,23 @@
 //! parse, look up, check that the entry is fresh and its hop current, rewrite, send. Everything that takes a
 //! decision is a call out of line, on a miss or for one packet in very many.
 
-use aya_ebpf::{bindings::xdp_action::XDP_TX, programs::XdpContext};
+use aya_ebpf::{
+    bindings::{
+        xdp_action::{XDP_DROP, XDP_TX},
+        xdp_md,
+    },
+    programs::XdpContext,
+};
 use nat_common::{EGRESS_KERNEL, Reason, Side, Stamp, stamp::TOUCH_MS, stats::Meter, tcp as flags};
 
 use crate::{
     clock, egress,
     flow::Flow,
-    handover, hop, ingress, life, maps,
+    handover,
+    hop::{self, Hop},
+    hops, ingress, life, maps,
     packet::{self, Headers, Kind, Packet, Parsed, TtlStep},
-    scratch, stats, tcp,
+    scratch, stats, table, tcp,
 };
 
 /// What the slow path decided: an XDP action, or [`HIT`].
@@ -45,7 +53,7 @@ pub fn translate<const SIDE: u8>(ctx: &XdpContext) -> u32 {
     };
     let now = clock::now();
     let Some(settings) = maps::settings() else { return stats::pass() };
-    let known = if packet.kind == Kind::Flow { maps::flow(&packet.tuple) } else { None };
+    let known = if packet.kind == Kind::Flow { table::find_at_home(settings, &packet.tuple) } else { None };
     let flow = match known {
         Some(flow)
             if flow.last().is_fresh(now, settings.timeouts.shortest)
@@ -53,8 +61,8 @@ pub fn translate<const SIDE: u8>(ctx: &XdpContext) -> u32 {
         {
             flow
         }
-        _ => match miss::<SIDE>(ctx, packet, now) {
-            HIT => match maps::flow(&packet.tuple) {
+        _ => match miss::<SIDE>(ctx) {
+            HIT => match table::find(&packet.tuple) {
                 Some(flow) => flow,
                 None => return stats::drop(Reason::NoFlow),
             },
@@ -66,27 +74,49 @@ pub fn translate<const SIDE: u8>(ctx: &XdpContext) -> u32 {
 
 /// No live entry: decide by the side, or by the source where one wire is both.
 #[inline(always)]
-fn miss<const SIDE: u8>(ctx: &XdpContext, packet: &Packet, now: Stamp) -> Slow {
+fn miss<const SIDE: u8>(ctx: &XdpContext) -> Slow {
     match SIDE {
-        Side::INSIDE => egress::miss(ctx, packet, now),
-        Side::OUTSIDE => ingress::miss(ctx, packet),
-        _ if maps::pool(packet.tuple.src).is_some() => egress::miss(ctx, packet, now),
-        _ => ingress::miss(ctx, packet),
+        Side::INSIDE => miss_inside(ctx.ctx),
+        Side::OUTSIDE => miss_outside(ctx.ctx),
+        _ => miss_onearm(ctx.ctx),
     }
+}
+
+// Global functions, which the verifier checks once and by themselves (see `table.rs`), instead of from every path of the
+// fast path that leads here. What they work on is in the scratch space.
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn miss_inside(ctx: *mut xdp_md) -> Slow {
+    let Some(packet) = scratch::packet() else { return XDP_DROP };
+    egress::miss(&XdpContext::new(ctx), packet, clock::now())
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn miss_outside(ctx: *mut xdp_md) -> Slow {
+    let Some(packet) = scratch::packet() else { return XDP_DROP };
+    ingress::miss(&XdpContext::new(ctx), packet)
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn miss_onearm(ctx: *mut xdp_md) -> Slow {
+    let Some(packet) = scratch::packet() else { return XDP_DROP };
+    if maps::pool(packet.tuple.src).is_some() { miss_inside(ctx) } else { miss_outside(ctx) }
 }
 
 /// A live entry: translate and send.
 #[inline(always)]
 fn hit<const SIDE: u8>(ctx: &XdpContext, packet: &Packet, headers: &Headers, flow: Flow, now: Stamp) -> u32 {
-    let stamp = flow.hop();
-    let way = if maps::hop_stamp(stamp.slot()) == stamp
-        && packet.len <= u32::from(flow.mtu())
-        && packet.ttl > 1
-        && flow.egress() != EGRESS_KERNEL
-    {
-        Way::Forward
-    } else {
-        hop::way(ctx, packet, flow)
+    let (way, hop) = match hops::current(flow.hop()) {
+        Some(hop) if packet.len <= u32::from(hop.mtu) && packet.ttl > 1 && hop.egress != EGRESS_KERNEL => {
+            (Way::Forward, hop)
+        }
+        _ => {
+            let way = hop::way(ctx, packet, flow);
+            (way, scratch::hop().map_or(Hop::UNRESOLVED, |hop| *hop))
+        }
     };
     let way = match way {
         Way::Forward if !maps::redirects_frags() && packet::has_frags(ctx, packet) => Way::Handover,
@@ -108,7 +138,6 @@ fn hit<const SIDE: u8>(ctx: &XdpContext, packet: &Packet, headers: &Headers, flo
     if !packet::rewrite(headers, packet, flow, ttl) {
         return stats::drop(Reason::BadHeader);
     }
-    let (macs, egress) = (flow.macs(), flow.egress());
     if !flow.is_still(&packet.tuple) {
         return stats::drop(Reason::Expired);
     }
@@ -122,12 +151,12 @@ fn hit<const SIDE: u8>(ctx: &XdpContext, packet: &Packet, headers: &Headers, flo
     if matches!(way, Way::Handover) {
         return handover::to_kernel(ctx, outbound);
     }
-    packet::set_macs(headers, macs);
+    packet::set_macs(headers, hop.macs);
     // Only one-armed can a hop be the interface that the packet came from.
-    if SIDE == Side::ONEARM && maps::ifindex(egress) == ctx.ingress_ifindex() as u32 {
+    if SIDE == Side::ONEARM && maps::ifindex(hop.egress) == ctx.ingress_ifindex() as u32 {
         return XDP_TX;
     }
-    match maps::redirect(egress) {
+    match maps::redirect(hop.egress) {
         Ok(action) => action,
         Err(_) => stats::drop(Reason::RedirectError),
     }

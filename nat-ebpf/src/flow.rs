@@ -1,47 +1,53 @@
 //! A flow entry in the table, as one CPU among several may touch it.
 
-use core::mem::offset_of;
+use core::{mem::offset_of, ptr::NonNull};
 
-use nat_common::{Addr, FlowEntry, HopStamp, Stamp, Tuple, hop::Iface};
+use nat_common::{
+    Addr, FlowEntry, HopStamp, Stamp, Tuple,
+    hop::Iface,
+    table::{Crowd, place},
+};
 
 use crate::atomics;
 
 /// A pointer to an entry. Fields are read when asked for, never cached: other CPUs write some of them.
+///
+/// Never null, so that an `Option` is one register: of two, LLVM leaves one undefined, and the verifier minds.
 #[derive(Clone, Copy)]
-pub struct Flow(*mut FlowEntry);
+pub struct Flow(NonNull<FlowEntry>);
 
 /// Reads or writes one field of the entry, or takes its address as a word for `atomics`.
 ///
 /// Every pointer came from a lookup and was checked for null. Map memory stays mapped for the run of the
-/// program even when the element is freed and reused meanwhile; [`Flow::is_still`] tells after the fact.
+/// program even when the place is freed and taken again meanwhile; [`Flow::is_still`] tells after the fact.
 macro_rules! field {
     ($flow:expr, $name:ident) => {{
         // SAFETY: see the macro.
-        unsafe { (*$flow.0).$name }
+        unsafe { (*$flow.0.as_ptr()).$name }
     }};
     ($flow:expr, $name:ident = $value:expr) => {{
         let value = $value;
         // SAFETY: see the macro.
-        unsafe { (*$flow.0).$name = value }
+        unsafe { (*$flow.0.as_ptr()).$name = value }
     }};
     (&raw $flow:expr, $name:ident) => {{
         // SAFETY: see the macro.
-        unsafe { (&raw mut (*$flow.0).$name).cast::<u32>() }
+        unsafe { (&raw mut (*$flow.0.as_ptr()).$name).cast::<u32>() }
     }};
 }
 
 impl Flow {
-    /// From a successful lookup.
+    /// From a lookup; `None` when it found nothing.
     #[inline(always)]
-    pub fn new(entry: *mut FlowEntry) -> Self {
-        Self(entry)
+    pub fn new(entry: *mut FlowEntry) -> Option<Self> {
+        NonNull::new(entry).map(Self)
     }
 
     /// The whole entry, copied.
     #[inline(always)]
     pub fn entry(self) -> FlowEntry {
         // SAFETY: see `field!`.
-        unsafe { *self.0 }
+        unsafe { *self.0.as_ptr() }
     }
 
     /// What the packet becomes.
@@ -60,7 +66,7 @@ impl Flow {
     #[inline(always)]
     pub fn new_ports(self) -> u32 {
         // SAFETY: see `field!`.
-        unsafe { load(self.0.cast(), offset_of!(FlowEntry, new_sport)) }
+        unsafe { load(self.0.as_ptr().cast(), offset_of!(FlowEntry, new_sport)) }
     }
 
     /// New identifier of an ICMP query.
@@ -87,32 +93,13 @@ impl Flow {
         field!(self, l4_delta)
     }
 
-    /// Both MAC addresses, as the first three words of the Ethernet header.
-    #[inline(always)]
-    pub fn macs(self) -> [u32; 3] {
-        // SAFETY: see `field!`.
-        unsafe { load(self.0.cast(), offset_of!(FlowEntry, dmac)) }
-    }
-
-    /// Devmap index, or `EGRESS_KERNEL`.
-    #[inline(always)]
-    pub fn egress(self) -> u16 {
-        field!(self, egress)
-    }
-
-    /// Largest packet for the hop.
-    #[inline(always)]
-    pub fn mtu(self) -> u16 {
-        field!(self, mtu)
-    }
-
     /// When and where the hop was resolved.
     #[inline(always)]
     pub fn hop(self) -> HopStamp {
         field!(self, hop)
     }
 
-    /// Flags and tag.
+    /// Flags, and the place's crowd above them.
     #[inline(always)]
     pub fn seen(self) -> u32 {
         field!(self, seen)
@@ -136,15 +123,113 @@ impl Flow {
         self.entry().pair_key(key)
     }
 
-    /// Whether the element is still the one that was looked up under `key`.
+    /// Whether this is the entry of `key`.
+    #[inline(always)]
+    pub fn is_live(self, key: &Tuple) -> bool {
+        self.is(key.addresses(), key.rest_at(place::LIVE))
+    }
+
+    /// Whether the key, and what stands here, are these two words.
+    #[inline(always)]
+    pub fn is(self, addresses: u64, rest: u64) -> bool {
+        // One branch for both: two would double what the verifier walks from here on.
+        (self.rest() ^ rest) | (self.addresses() ^ addresses) == 0
+    }
+
+    /// Whether this is still the entry that was found under `key`.
     ///
     /// Ask after the last use of any field: what was read before was then read from this flow's entry.
     #[inline(always)]
     pub fn is_still(self, key: &Tuple) -> bool {
         atomics::barrier();
-        // SAFETY: see `field!`. Volatile, so that an earlier read of the same word is not reused.
-        let seen = unsafe { core::ptr::read_volatile(&raw const (*self.0).seen) };
-        FlowEntry::is_tagged(seen, key)
+        self.is_live(key)
+    }
+
+    /// First word of the key. Volatile, like [`Self::rest`]: an earlier read of the same word must not be reused.
+    #[inline(always)]
+    pub fn addresses(self) -> u64 {
+        // SAFETY: see `field!`.
+        unsafe { core::ptr::read_volatile(self.words()) }
+    }
+
+    /// Second word of the key, with what stands at the place.
+    #[inline(always)]
+    pub fn rest(self) -> u64 {
+        // SAFETY: see `field!`.
+        unsafe { core::ptr::read_volatile(self.words().add(1)) }
+    }
+
+    #[inline(always)]
+    fn words(self) -> *mut u64 {
+        // SAFETY: the key is the first field, 8-aligned.
+        unsafe { (&raw mut (*self.0.as_ptr()).key).cast() }
+    }
+
+    /// How far from this home its entries stand.
+    #[inline(always)]
+    pub fn crowd(self) -> Crowd {
+        // SAFETY: see `field!`. Volatile: read before what it covers.
+        Crowd { seen: unsafe { core::ptr::read_volatile(&raw const (*self.0.as_ptr()).seen) } }
+    }
+
+    /// Replaces the crowd, unless somebody changed the word meanwhile.
+    #[inline(always)]
+    pub fn set_crowd(self, old: Crowd, new: Crowd) -> bool {
+        let word = field!(&raw self, seen);
+        // SAFETY: a valid, 4-aligned field.
+        unsafe { atomics::compare_exchange(word, old.seen, new.seen) }
+    }
+
+    /// Takes a free place.
+    #[inline(always)]
+    pub fn take(self) -> bool {
+        let nobody = Tuple::default();
+        // SAFETY: a valid, 8-aligned field.
+        unsafe {
+            atomics::compare_exchange_wide(self.words().add(1), nobody.rest(), nobody.rest_at(place::PENDING))
+        }
+    }
+
+    /// Gives the place back.
+    #[inline(always)]
+    pub fn free(self) {
+        atomics::barrier();
+        // SAFETY: see `field!`.
+        unsafe { core::ptr::write_volatile(self.words().add(1), 0) };
+    }
+
+    /// Writes an entry to a place that was just taken: the key first, so that whoever still reads the last flow's
+    /// entry here notices ([`Self::is_still`]).
+    #[inline(always)]
+    pub fn fill(self, addresses: u64, pending: u64, entry: &FlowEntry) {
+        // SAFETY: see `field!`; volatile keeps the order.
+        unsafe {
+            core::ptr::write_volatile(self.words(), addresses);
+            core::ptr::write_volatile(self.words().add(1), pending);
+        }
+        atomics::barrier();
+        field!(self, new_src = entry.new_src);
+        field!(self, new_dst = entry.new_dst);
+        field!(self, new_sport = entry.new_sport);
+        field!(self, new_dport = entry.new_dport);
+        field!(self, ip_delta = entry.ip_delta);
+        field!(self, l4_delta = entry.l4_delta);
+        field!(self, hop = entry.hop);
+        field!(self, last = entry.last);
+        field!(self, created = entry.created);
+        field!(self, packets = 0);
+        field!(self, bytes = 0);
+        atomics::barrier();
+    }
+
+    /// Makes a filled entry the flow's.
+    #[inline(always)]
+    pub fn enliven(self, live: u64, seen: u32) {
+        self.clear_seen(!Crowd::MASK);
+        self.set_seen(seen);
+        atomics::barrier();
+        // SAFETY: see `field!`.
+        unsafe { core::ptr::write_volatile(self.words().add(1), live) };
     }
 
     /// Counts one packet of `bytes`. Plain: exact while the direction stays on one queue.
@@ -186,24 +271,15 @@ impl Flow {
         field!(self, bytes = 0);
     }
 
-    /// Replaces the hop. The stamp goes first to "unresolved" and last to its value: a CPU that reads in
-    /// between resolves for itself.
+    /// Replaces the hop.
     #[inline(always)]
-    pub fn set_hop(self, hop: &crate::hop::Hop) {
-        // SAFETY: see `field!`; volatile keeps the order.
-        unsafe { core::ptr::write_volatile(&raw mut (*self.0).hop, HopStamp::UNRESOLVED) };
-        field!(self, dmac = hop.dmac);
-        field!(self, smac = hop.smac);
-        field!(self, egress = hop.egress);
-        field!(self, mtu = hop.mtu);
-        atomics::barrier();
-        // SAFETY: as above.
-        unsafe { core::ptr::write_volatile(&raw mut (*self.0).hop, hop.stamp) };
+    pub fn set_hop(self, stamp: HopStamp) {
+        field!(self, hop = stamp);
     }
 }
 
 // Read as words, together with the field that follows.
-const _: () = assert!(offset_of!(FlowEntry, new_sport) % 4 == 0 && offset_of!(FlowEntry, dmac) % 4 == 0);
+const _: () = assert!(offset_of!(FlowEntry, new_sport) % 4 == 0);
 
 /// # Safety
 /// `base + offset` is a `T`'s place in an entry.

@@ -7,22 +7,17 @@ use aya_ebpf::{
     helpers::generated::bpf_fib_lookup as fib_lookup,
     programs::XdpContext,
 };
-use nat_common::{
-    Addr, EGRESS_KERNEL, FlowEntry, HopStamp, Reason, Side, Tuple,
-    hop::{NextHop, slot_of},
-};
+use nat_common::{Addr, EGRESS_KERNEL, HopStamp, Reason, Side, Tuple, hop::NextHop};
 
-use crate::{fast::Way, flow::Flow, maps, packet::Packet, scratch, stats};
+use crate::{fast::Way, flow::Flow, hops, maps, packet::Packet, scratch, stats};
 
 const AF_INET: u8 = 2;
 
 /// A resolved (or unresolved) hop.
 #[derive(Clone, Copy)]
 pub struct Hop {
-    /// Next hop's address.
-    pub dmac: [u8; 6],
-    /// Egress interface's address.
-    pub smac: [u8; 6],
+    /// Next hop's and egress interface's address, as the first three words of an Ethernet header.
+    pub macs: [u32; 3],
     /// Devmap index, or [`EGRESS_KERNEL`].
     pub egress: u16,
     /// Largest packet; 0 when not known.
@@ -34,17 +29,7 @@ pub struct Hop {
 impl Hop {
     /// Not asked yet.
     pub const UNRESOLVED: Self =
-        Self { dmac: [0; 6], smac: [0; 6], egress: EGRESS_KERNEL, mtu: 0, stamp: HopStamp::UNRESOLVED };
-
-    /// Puts the hop into an entry that is not in the table yet.
-    #[inline(always)]
-    pub fn put(&self, entry: &mut FlowEntry) {
-        entry.dmac = self.dmac;
-        entry.smac = self.smac;
-        entry.egress = self.egress;
-        entry.mtu = self.mtu;
-        entry.hop = self.stamp;
-    }
+        Self { macs: [0; 3], egress: EGRESS_KERNEL, mtu: 0, stamp: HopStamp::UNRESOLVED };
 }
 
 /// What the FIB says about a destination.
@@ -61,41 +46,28 @@ pub enum Reach {
     Host,
 }
 
-/// Asks the FIB about a translated tuple; fills `hop`.
+/// Asks the FIB about a translated tuple; fills `hop`, which is the one in the scratch space.
 #[inline(never)]
 pub fn resolve(ctx: &XdpContext, packet: &Packet, translated: &Tuple, hop: &mut Hop) -> Reach {
     *hop = Hop::UNRESOLVED;
     let Some(fib) = scratch::fib() else { return Reach::Host };
-    // The slot of the next hop is known only after a lookup, and its generation must be read before one: a
-    // change in between would otherwise be stamped with the generation that announces it.
     let first = lookup(ctx, packet.tos, translated, 0, fib);
     if first != BPF_FIB_LKUP_RET_SUCCESS && first != BPF_FIB_LKUP_RET_NO_NEIGH {
         return Reach::Host;
     }
     let next = next_hop(fib);
     maps::note_next_hop(&next);
-    let slot = slot_of(next.ifindex, next.addr);
-    let stamp = maps::hop_stamp(slot);
     let (side, egress) = match maps::iface(next.ifindex) {
         Some(iface) => (iface.side, iface.devmap),
         None => (Side::ONEARM, EGRESS_KERNEL),
     };
     if first == BPF_FIB_LKUP_RET_SUCCESS {
-        if lookup(ctx, packet.tos, translated, 0, fib) == BPF_FIB_LKUP_RET_SUCCESS {
-            let again = next_hop(fib);
-            // A route that changed between the two lookups belongs to another slot: ask again next time.
-            if again.ifindex == next.ifindex && again.addr == next.addr {
-                hop.stamp = stamp;
-                hop.egress = egress;
-            }
-            hop.dmac = fib.dmac;
-            hop.smac = fib.smac;
-            // SAFETY: both variants of the union are the same u16; the kernel wrote mtu_result on success.
-            hop.mtu = unsafe { fib.__bindgen_anon_1.mtu_result };
-        }
+        answered(fib, hop);
+        hop.egress = egress;
+        share(ctx, packet, translated, &next, hop);
     } else if lookup(ctx, packet.tos, translated, u16::MAX, fib) == BPF_FIB_LKUP_RET_FRAG_NEEDED {
         // No neighbour yet. Asking for the largest packet yields the MTU all the same.
-        // SAFETY: as above.
+        // SAFETY: as in `answered`.
         hop.mtu = unsafe { fib.__bindgen_anon_1.mtu_result };
     }
     stats::count(|s| s.hops_resolved += 1);
@@ -104,6 +76,43 @@ pub fn resolve(ctx: &XdpContext, packet: &Packet, translated: &Tuple, hop: &mut 
         Side::OUTSIDE => Reach::Outside,
         _ => Reach::Either,
     }
+}
+
+/// Finds the slot that says what the FIB just said, or makes one say it; `hop` is unresolved when that cannot be now.
+#[inline(never)]
+fn share(ctx: &XdpContext, packet: &Packet, translated: &Tuple, next: &NextHop, hop: &mut Hop) {
+    let slot = hops::slot(next, hop.mtu);
+    // If the neighbour changed after it was asked for, its slot's stamp is about to be bumped.
+    if let Some(stamp) = hops::agrees(slot, next) {
+        hop.stamp = stamp;
+        return;
+    }
+    let (egress, mtu) = (hop.egress, hop.mtu);
+    *hop = Hop { mtu, ..Hop::UNRESOLVED };
+    let Some(held) = hops::hold(slot, next) else { return };
+    // The new generation must be there before the lookup whose answer it stands for: a change in between would
+    // otherwise go unnoticed.
+    let Some(fib) = scratch::fib() else { return hops::abandon(slot, held, mtu) };
+    if lookup(ctx, packet.tos, translated, 0, fib) != BPF_FIB_LKUP_RET_SUCCESS {
+        return hops::abandon(slot, held, mtu);
+    }
+    let again = next_hop(fib);
+    // A route that changed between the two lookups belongs to another slot: ask again next time.
+    if again.ifindex != next.ifindex || again.addr != next.addr {
+        return hops::abandon(slot, held, mtu);
+    }
+    answered(fib, hop);
+    hop.egress = egress;
+    hop.stamp = held;
+    hops::fill(slot, held);
+}
+
+/// Takes the addresses and the MTU of a successful lookup.
+#[inline(always)]
+fn answered(fib: &bpf_fib_lookup, hop: &mut Hop) {
+    hop.macs = bytemuck::cast([fib.dmac, fib.smac]);
+    // SAFETY: both variants of the union are the same u16; the kernel wrote mtu_result on success.
+    hop.mtu = unsafe { fib.__bindgen_anon_1.mtu_result };
 }
 
 /// One FIB lookup; the kernel's answer. `fib` holds what it found.
@@ -131,24 +140,26 @@ fn next_hop(fib: &bpf_fib_lookup) -> NextHop {
     NextHop { ifindex: fib.ifindex, addr: Addr { be: unsafe { fib.__bindgen_anon_4.ipv4_dst } } }
 }
 
-/// Where a hit goes that the fast path would not send: stale hop, TTL, size, or a device of the kernel's.
+/// Where a hit goes that the fast path would not send: stale hop, TTL, size, or a device of the kernel's. The hop is
+/// then in the scratch space.
 #[inline(never)]
 pub fn way(ctx: &XdpContext, packet: &Packet, flow: Flow) -> Way {
+    let Some(hop) = scratch::hop() else { return Way::Not(stats::drop(Reason::NoRoute)) };
     let outbound = flow.is_outbound();
-    let stamp = flow.hop();
-    if maps::hop_stamp(stamp.slot()) != stamp {
-        let mut hop = Hop::UNRESOLVED;
+    if let Some(current) = hops::current(flow.hop()) {
+        *hop = current;
+    } else {
         let translated = flow.entry().translated(&packet.tuple);
         // When an inside network's route is gone, the default route leads outside: what is for an inside host
         // must not go there.
         let astray = if outbound { Reach::Inside } else { Reach::Outside };
-        let reach = resolve(ctx, packet, &translated, &mut hop);
+        let reach = resolve(ctx, packet, &translated, hop);
         if reach == Reach::Host || reach == astray {
             return Way::Not(stats::drop(Reason::NoRoute));
         }
-        flow.set_hop(&hop);
+        flow.set_hop(hop.stamp);
     }
-    way_of(packet, outbound, flow.mtu(), flow.egress())
+    way_of(packet, outbound, hop.mtu, hop.egress)
 }
 
 /// The same for a hop that is known.

@@ -6,11 +6,11 @@ use nat_common::{Proto, Reason, Tuple, icmp, stats::Meter};
 use crate::{
     host, log, maps,
     packet::{self, Kind, Packet},
-    stats,
+    stats, table,
 };
 
 /// Decides about the packet; an XDP action.
-#[inline(never)]
+#[inline(always)]
 pub fn miss(ctx: &XdpContext, packet: &Packet) -> u32 {
     let Tuple { src, dst, .. } = packet.tuple;
     if dst.is_never_translated() {
@@ -37,7 +37,7 @@ fn unwanted(packet: &Packet) -> Reason {
     match packet.kind {
         Kind::FirstFragment | Kind::LaterFragment => Reason::Fragment,
         Kind::OtherProto | Kind::IcmpError | Kind::IcmpOther => Reason::UnsupportedProto,
-        Kind::Flow if maps::flow(&packet.tuple).is_some() => Reason::Expired,
+        Kind::Flow if table::find(&packet.tuple).is_some() => Reason::Expired,
         Kind::Flow => Reason::UnsolicitedInbound,
     }
 }
@@ -48,7 +48,7 @@ fn shared(ctx: &XdpContext, packet: &Packet) -> u32 {
     let wanted = match (packet.kind, Proto::from_number(packet.tuple.proto)) {
         // A first fragment of a flow's datagram must not wake the host's port-unreachable.
         (Kind::FirstFragment, Some(Proto::Tcp | Proto::Udp)) => {
-            if maps::flow(&packet.tuple).is_some() {
+            if table::find(&packet.tuple).is_some() {
                 return refuse(ctx, packet, Reason::Fragment);
             }
             host::holds(ctx.ctx, &packet.tuple)
@@ -56,7 +56,7 @@ fn shared(ctx: &XdpContext, packet: &Packet) -> u32 {
         // Harmless without its first, which decides.
         (Kind::LaterFragment, _) => true,
         (Kind::IcmpError, _) => {
-            if packet::embedded_reverse(ctx, packet).is_some_and(|key| maps::flow(&key).is_some()) {
+            if packet::embedded_reverse(ctx, packet).is_some_and(|key| table::find(&key).is_some()) {
                 return refuse(ctx, packet, Reason::UnsupportedProto);
             }
             true

@@ -11,9 +11,10 @@ use crate::{
     fast::{HIT, Slow},
     flow::Flow,
     hop::Hop,
-    maps::{self, InsertError},
+    maps,
     packet::{Kind, Packet},
     scratch, stats,
+    table::{self, InsertError},
 };
 
 /// Whether a flow whose own stamp is not fresh is alive: looks at both halves.
@@ -23,7 +24,7 @@ pub fn is_alive(key: &Tuple, flow: Flow, now: Stamp) -> bool {
     if last.is_dead() {
         return false;
     }
-    let (Some(settings), Some(pair)) = (maps::settings(), maps::flow(&flow.pair_key(key))) else {
+    let (Some(settings), Some(pair)) = (maps::settings(), table::find(&flow.pair_key(key))) else {
         return false;
     };
     let other = pair.last();
@@ -74,7 +75,7 @@ pub fn revive(packet: &Packet, flow: Flow, now: Stamp) -> Slow {
     if !maps::eip(flow.new_src()).is_some_and(|e| is_active(&e)) {
         return expired();
     }
-    let Some(pair) = maps::flow(&flow.pair_key(&packet.tuple)) else { return expired() };
+    let Some(pair) = table::find(&flow.pair_key(&packet.tuple)) else { return expired() };
     let (seen, pair_seen) = (flow.seen(), pair.seen());
     // The outbound half's stamp decides between this and the reaper.
     if !flow.restamp(last, now) {
@@ -114,20 +115,21 @@ pub fn bear(packet: &Packet, reverse: &Tuple, hop: &Hop, now: Stamp) -> Slow {
     let becomes = Tuple { src: reverse.dst, dst: key.dst, sport: reverse.dport, dport: key.dport, ..*key };
     let Some(entry) = scratch::entry() else { return stats::drop(Reason::TableFull) };
     *entry = FlowEntry::new(key, &becomes, FlowEntry::OUTBOUND, now);
-    hop.put(entry);
+    entry.hop = hop.stamp;
     let Some(proto) = Proto::from_number(key.proto) else { return stats::drop(Reason::UnsupportedProto) };
-    match maps::insert_flow(key, entry) {
+    match table::insert_patiently(key) {
         Ok(()) => {
             stats::count(|s| s.births[proto.index()] += 1);
             HIT
         }
         Err(InsertError::Exists) => {
-            maps::remove_flow(reverse);
+            table::remove(reverse);
             stats::count(|s| s.lost_races += 1);
+            table::settle(key);
             HIT
         }
-        Err(InsertError::Full) => {
-            maps::remove_flow(reverse);
+        Err(InsertError::Full | InsertError::Disturbed) => {
+            table::remove(reverse);
             crate::budget::refuse_table_full(packet)
         }
     }

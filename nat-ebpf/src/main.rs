@@ -21,6 +21,7 @@ mod flow;
 mod guard;
 mod handover;
 mod hop;
+mod hops;
 mod host;
 mod ingress;
 mod life;
@@ -30,6 +31,7 @@ mod packet;
 mod reap;
 mod scratch;
 mod stats;
+mod table;
 mod tcp;
 
 use aya_ebpf::{

@@ -2,17 +2,18 @@
 
 use aya_ebpf::{
     Global,
-    bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST},
+    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
     btf_maps::{Array, DevMap, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, lpm_trie::Key},
     macros::btf_map,
 };
 use nat_common::{
-    Addr, Eip, FlowEntry, HopStamp, LpmAddr, PoolRef, Tuple, abi,
+    Addr, Eip, FlowEntry, LpmAddr, PoolRef, abi,
     eip::{MAX_EIPS, MAX_PREFIXES},
     event::Event,
-    hop::{HOP_SLOTS, Iface, MAX_INTERFACES, NextHop},
+    hop::{HOP_SLOTS, HopSlot, Iface, MAX_INTERFACES, NextHop},
     settings::Settings,
     stats::{EipStats, Stats},
+    table,
 };
 
 use crate::{
@@ -23,7 +24,10 @@ use crate::{
 };
 
 #[btf_map]
-static FLOWS: HashMap<Tuple, FlowEntry, { 2 * abi::MAX_FLOWS as usize }> = HashMap::new();
+static FLOWS: Array<FlowEntry, { table::places(abi::MAX_FLOWS) as usize }, { BPF_F_MMAPABLE as usize }> =
+    Array::new();
+#[btf_map]
+static TAKEN: Array<u64, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
 #[btf_map]
 static EIPS: HashMap<Addr, Eip, { MAX_EIPS as usize }> = HashMap::new();
 #[btf_map]
@@ -35,7 +39,7 @@ static MEMBERS: Array<Addr, { MAX_EIPS as usize }> = Array::new();
 static EXEMPT: LpmTrie<LpmAddr, u32, { MAX_PREFIXES as usize }, { BPF_F_NO_PREALLOC as usize }> =
     LpmTrie::new();
 #[btf_map]
-static HOPGEN: Array<HopStamp, { HOP_SLOTS as usize }> = Array::new();
+static HOPS: Array<HopSlot, { HOP_SLOTS as usize }, { BPF_F_MMAPABLE as usize }> = Array::new();
 #[btf_map]
 static IFACES: HashMap<u32, Iface, { MAX_INTERFACES as usize }> = HashMap::new();
 #[btf_map]
@@ -79,39 +83,17 @@ pub fn redirects_frags() -> bool {
     REDIRECT_FRAGS.load() != 0
 }
 
-/// The kernel's errno for an insert that found no free element (E2BIG) or the key present (EEXIST).
-const EEXIST: i32 = -17;
-
-/// Why a flow entry was not inserted.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum InsertError {
-    /// The key exists: another CPU was first.
-    Exists,
-    /// No free element.
-    Full,
+/// What stands at a place of the flow table. `None` only for places that no home reaches.
+#[inline(always)]
+pub fn place(index: u32) -> Option<Flow> {
+    FLOWS.get_ptr_mut(index).and_then(Flow::new)
 }
 
-/// The entry of a tuple.
+/// How many places of the flow table are taken.
 #[inline(always)]
-pub fn flow(key: &Tuple) -> Option<Flow> {
-    FLOWS.get_ptr_mut(key).map(Flow::new)
-}
-
-/// Inserts an entry under a key that must not exist.
-#[inline(always)]
-pub fn insert_flow(key: &Tuple, entry: &FlowEntry) -> Result<(), InsertError> {
-    match FLOWS.insert(key, entry, u64::from(BPF_NOEXIST)) {
-        Ok(()) => Ok(()),
-        Err(EEXIST) => Err(InsertError::Exists),
-        Err(_) => Err(InsertError::Full),
-    }
-}
-
-/// Deletes an entry. Only for the reaper, and for undoing a birth.
-#[inline(always)]
-pub fn remove_flow(key: &Tuple) {
-    // An entry that is gone already is what was asked for.
-    let _ = FLOWS.remove(key);
+pub fn taken() -> Option<*mut u32> {
+    // A word of eight bytes, so that it can be mapped; half of it is plenty, and what atomics work on.
+    TAKEN.get_ptr_mut(0).map(|word| word.cast())
 }
 
 /// The EIP at `addr`, if it is one.
@@ -141,14 +123,10 @@ pub fn is_exempt(destination: Addr) -> bool {
     EXEMPT.get(&Key::new(32, destination)).is_some()
 }
 
-/// The current stamp of a hop slot.
+/// A slot of the hop table.
 #[inline(always)]
-pub fn hop_stamp(slot: u32) -> HopStamp {
-    match HOPGEN.get_ptr(slot) {
-        // SAFETY: a valid element. Volatile: the daemon bumps it while programs run.
-        Some(p) => unsafe { core::ptr::read_volatile(p) },
-        None => HopStamp::UNRESOLVED,
-    }
+pub fn hop(slot: u32) -> Option<*mut HopSlot> {
+    HOPS.get_ptr_mut(slot)
 }
 
 /// The managed interface with this ifindex.

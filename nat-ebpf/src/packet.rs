@@ -143,7 +143,7 @@ pub fn parse(ctx: &XdpContext, side: u8, packet: &mut Packet) -> Parsed {
         return Parsed::BadHeader;
     }
     *packet = Packet {
-        tuple: Tuple { src, dst, sport: Port { be: 0 }, dport: Port { be: 0 }, proto, side, spare: [0; 2] },
+        tuple: Tuple { src, dst, sport: Port { be: 0 }, dport: Port { be: 0 }, proto, side, place: 0 },
         l4: (ETHERNET + header) as u32,
         flags: tcp::ANY,
         len: len as u32,
@@ -280,15 +280,7 @@ pub fn embedded_reverse(ctx: &XdpContext, packet: &Packet) -> Option<Tuple> {
             Proto::Tcp | Proto::Udp => (load::<Port>(transport, 0), load::<Port>(transport, 2)),
         }
     };
-    Some(Tuple {
-        src: dst,
-        dst: src,
-        sport: dport,
-        dport: sport,
-        proto,
-        side: packet.tuple.side,
-        spare: [0; 2],
-    })
+    Some(Tuple { src: dst, dst: src, sport: dport, dport: sport, proto, side: packet.tuple.side, place: 0 })
 }
 
 /// Whether the frame's TTL goes down here, or later in the kernel.

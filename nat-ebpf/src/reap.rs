@@ -14,9 +14,10 @@ use nat_common::{
     FlowEntry, Proto, Stamp,
     reap::{REAP_BATCH, ReapAction, ReapRecord, ReapResult, ended_idle},
     stamp::DELETE_AFTER_MS,
+    table::Crowd,
 };
 
-use crate::{clock, flow::Flow, life, maps, stats};
+use crate::{clock, flow::Flow, life, maps, stats, table};
 
 /// Works through the records that the "packet" holds.
 #[inline(always)]
@@ -49,8 +50,8 @@ unsafe extern "C" fn record(index: u32, context: *mut *mut xdp_md) -> i64 {
 #[inline(never)]
 fn reap(record: &mut ReapRecord) -> ReapResult {
     let now = clock::now();
-    let Some(flow) = maps::flow(&record.key) else { return ReapResult::Gone };
-    let pair = maps::flow(&flow.pair_key(&record.key));
+    let Some(flow) = table::find(&record.key) else { return ReapResult::Gone };
+    let pair = table::find(&flow.pair_key(&record.key));
     if record.action == ReapAction::Delete as u32 {
         return delete(record, flow, pair, now);
     }
@@ -139,17 +140,17 @@ fn delete(record: &mut ReapRecord, flow: Flow, pair: Option<Flow>, now: Stamp) -
     let entry = flow.entry();
     record.packets = entry.packets;
     record.bytes = entry.bytes;
-    record.seen = entry.seen;
+    record.seen = entry.seen & !Crowd::MASK;
     let Some(pair) = pair else {
-        maps::remove_flow(&record.key);
+        table::remove(&record.key);
         return ReapResult::Deleted;
     };
     let other = pair.entry();
     record.pair_packets = other.packets;
     record.pair_bytes = other.bytes;
-    record.pair_seen = other.seen;
-    maps::remove_flow(&entry.pair_key(&record.key));
-    maps::remove_flow(&record.key);
+    record.pair_seen = other.seen & !Crowd::MASK;
+    table::remove(&entry.pair_key(&record.key));
+    table::remove(&record.key);
     let (out, back) = if entry.seen & FlowEntry::OUTBOUND != 0 {
         (entry.seen, other.seen)
     } else {

@@ -5,7 +5,7 @@ use nat_common::{
     tcp::{self, ANY, RST, State},
 };
 
-use crate::{flow::Flow, maps, packet::Packet, stats};
+use crate::{flow::Flow, packet::Packet, stats, table};
 
 /// Records the packet's flags. Out of line: a handful of packets per connection come here.
 #[inline(never)]
@@ -22,7 +22,7 @@ pub fn observe(packet: &Packet, flow: Flow, now: Stamp) {
 
 #[inline(always)]
 fn observe_segment(packet: &Packet, flow: Flow, now: Stamp) {
-    let pair = maps::flow(&flow.pair_key(&packet.tuple));
+    let pair = table::find(&flow.pair_key(&packet.tuple));
     let outbound = flow.is_outbound();
     let states = |own: u32, other: u32| if outbound { (own, other) } else { (other, own) };
     let pair_seen = pair.map_or(0, Flow::seen);

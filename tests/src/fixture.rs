@@ -4,22 +4,26 @@
 //! router behind it, in a namespace of its own, so that the FIB answers; every neighbour is static.
 
 mod lane;
+mod table;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
-use aya::maps::{Array, DevMap, HashMap, PerCpuArray, lpm_trie::Key, lpm_trie::LpmTrie};
+use aya::maps::{Array, DevMap, HashMap, Map, PerCpuArray, lpm_trie::Key, lpm_trie::LpmTrie};
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use nat_common::abi::{self, map};
-use nat_common::hop::{HOP_SLOTS, Iface};
+use nat_common::hop::Iface;
 use nat_common::ports::PortSet;
 use nat_common::settings::{PROBE_BUDGET, Settings};
 use nat_common::stats::{Meter, Stats};
+use nat_common::table::HashKey;
 use nat_common::timeouts::Timeouts;
-use nat_common::{Addr, Eip, FlowEntry, HopStamp, PoolRef, Reason, Side, Tuple};
+use nat_common::{Addr, Eip, FlowEntry, PoolRef, Reason, Side, Tuple};
+use nat_userspace::datapath::hops::Hops;
+use nat_userspace::datapath::memory::Access;
 
 use crate::lab::session::Session;
 use crate::lab::{GW_OUTSIDE, Netns, WAN, client_addr};
@@ -27,6 +31,7 @@ use crate::packet::{Packet, diff};
 use crate::stack::{self, Stack};
 
 pub use lane::{Lane, Ran};
+pub use table::Table;
 
 /// `in0` (or `net0`, one-armed).
 pub const IN_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -265,20 +270,20 @@ route add default via {WAN}",
 
     /// Everything in the flow table.
     pub fn flows(&self) -> Result<Vec<(Tuple, FlowEntry)>> {
-        let flows: HashMap<_, Tuple, FlowEntry> =
-            HashMap::try_from(self.ebpf.map(map::FLOWS).context("FLOWS")?)?;
-        Ok(flows.iter().collect::<Result<_, _>>()?)
+        Ok(self.table()?.entries())
     }
 
     /// Starts a new generation of every hop, as the daemon does on a route or neighbour event.
-    pub fn bump_hops(&mut self) -> Result<()> {
-        let mut stamps: Array<_, HopStamp> =
-            Array::try_from(self.ebpf.map_mut(map::HOPGEN).context("HOPGEN")?)?;
-        for slot in 0..HOP_SLOTS {
-            let now = stamps.get(&slot, 0)?;
-            stamps.set(slot, now.bump(), 0)?;
-        }
+    pub fn bump_hops(&self) -> Result<()> {
+        hops(&self.ebpf)?.bump_all();
         Ok(())
+    }
+
+    /// Settings as the programs have them.
+    pub fn settings(&self) -> Result<Settings> {
+        let settings: Array<_, Settings> =
+            Array::try_from(self.ebpf.map(map::SETTINGS).context("SETTINGS")?)?;
+        Ok(settings.get(&0, 0)?)
     }
 
     /// What it was built from.
@@ -319,7 +324,7 @@ fn load(setup: &Setup, in_index: u32, out_index: u32) -> Result<Ebpf> {
         .with_context(|| format!("read {}; `cargo xtask build` makes it", path.display()))?;
     let one_armed = u8::from(setup.one_armed);
     let mut ebpf = EbpfLoader::new()
-        .map_max_entries(map::FLOWS, setup.entries)
+        .map_max_entries(map::FLOWS, nat_common::table::places(setup.entries / 2))
         .override_global(abi::RODATA_ONE_ARMED, &one_armed, true)
         // As the daemon loads it unless asked for diagnostics: the verifier prunes their calls.
         .override_global("AYA_LOG_LEVEL", &0_u8, true)
@@ -337,10 +342,19 @@ fn load(setup: &Setup, in_index: u32, out_index: u32) -> Result<Ebpf> {
     Ok(ebpf)
 }
 
+fn hops(ebpf: &Ebpf) -> Result<Hops> {
+    let Some(Map::Array(data)) = ebpf.map(map::HOPS) else { anyhow::bail!("HOPS is no array") };
+    Ok(Hops::of(data, Access::Write)?)
+}
+
 fn fill(ebpf: &mut Ebpf, setup: &Setup, in_index: u32, out_index: u32) -> Result<()> {
     let mut settings: Array<_, Settings> = Array::try_from(ebpf.map_mut(map::SETTINGS).context("SETTINGS")?)?;
     let mut values: Settings = bytemuck::Zeroable::zeroed();
     (values.secret.k0, values.secret.k1) = (1, 2);
+    let places = nat_common::table::places(setup.entries / 2);
+    values.hash = HashKey { words: [11, 12, 13, 14], multiplier: 0x9e37_79b9_7f4a_7c15 };
+    values.homes = nat_common::table::homes(places);
+    values.capacity = setup.entries;
     (values.timeouts, values.probe_budget, values.event_budget) = (setup.timeouts, setup.probe_budget, 10);
     settings.set(0, values, 0)?;
 
@@ -363,10 +377,7 @@ fn fill(ebpf: &mut Ebpf, setup: &Setup, in_index: u32, out_index: u32) -> Result
     for (addr, length) in &setup.exempt {
         exempt.insert(&Key::new(*length, Addr::from(*addr)), 1, 0)?;
     }
-    let mut stamps: Array<_, HopStamp> = Array::try_from(ebpf.map_mut(map::HOPGEN).context("HOPGEN")?)?;
-    for slot in 0..HOP_SLOTS {
-        stamps.set(slot, HopStamp::initial(slot), 0)?;
-    }
+    hops(ebpf)?.reset();
     let sides = if setup.one_armed {
         vec![(in_index, Side::ONEARM, IN_MAC)]
     } else {

@@ -1,21 +1,27 @@
-//! Names of the interfaces that flows leave by.
+//! Where flows leave: interfaces and next hops by name.
 
 use std::collections::HashMap;
 
+use nat_common::HopStamp;
+
 use super::args::Instance;
+use crate::datapath::hops::Hops;
 use crate::datapath::maps;
+use crate::datapath::memory::Access;
+use crate::export::view::HopView;
 use crate::net::state::RunState;
 
-/// Devmap index to interface name, as of when it was read.
-#[derive(Clone, Debug, Default)]
+/// Devmap index to interface name, as of when it was read, and the next hops.
 pub struct Devices {
     names: HashMap<u16, String>,
+    hops: Hops,
 }
 
 impl Devices {
     /// Reads the managed interfaces. One that is gone has no name.
     pub fn read(instance: &Instance) -> anyhow::Result<Self> {
-        let indices = maps::ifindex(&super::pins(instance)?)?;
+        let pins = super::pins(instance)?;
+        let indices = maps::ifindex(&pins)?;
         let state = super::status::recorded(&instance.state_dir)?;
         let mut names = HashMap::new();
         for (devmap, ifindex) in (0u16..).zip(indices.iter()) {
@@ -26,12 +32,14 @@ impl Devices {
                 names.insert(devmap, name);
             }
         }
-        Ok(Self { names })
+        Ok(Self { names, hops: Hops::open(&pins, Access::Read)? })
     }
 
-    /// The interface with a devmap index.
-    pub fn name(&self, devmap: u16) -> Option<String> {
-        self.names.get(&devmap).cloned()
+    /// Where flows with this stamp go; `None` when that is to be resolved anew, and when the kernel forwards them.
+    pub fn hop(&self, stamp: HopStamp) -> Option<HopView> {
+        let hop = self.hops.get(stamp)?;
+        let dev = self.names.get(&hop.egress)?.clone();
+        Some(HopView { dev, mac: hop.dmac.map(|b| format!("{b:02x}")).join(":") })
     }
 }
 

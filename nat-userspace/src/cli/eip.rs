@@ -8,7 +8,6 @@ use nat_common::{Addr, Eip, EipState, Proto};
 use serde::Serialize;
 
 use super::args::{EipVerb, FlowFilter, Instance, Output};
-use super::devices::Devices;
 use super::flows::for_each_match;
 use super::table::{Align, Paint, percent, table};
 use crate::export::usage::PortUsage;
@@ -76,7 +75,7 @@ pub fn run(instance: &Instance, verb: &EipVerb, out: &mut dyn Write) -> anyhow::
     let EipVerb::List(Output { json }) = verb;
     let inspect = super::open(instance)?;
     let mut usage = PortUsage::default();
-    for_each_match(&inspect, &FlowFilter::default(), &Devices::default(), |flow, _| {
+    for_each_match(&inspect, &FlowFilter::default(), &|_| None, |flow, _| {
         usage.add(*flow.eip.ip(), flow.proto, flow.eip.port());
     })?;
     let eips: Vec<EipView> = inspect

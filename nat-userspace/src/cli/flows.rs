@@ -31,14 +31,14 @@ pub fn run(instance: &Instance, args: &FlowsArgs, out: &mut dyn Write) -> anyhow
 pub fn for_each_match(
     inspect: &Inspect,
     filter: &FlowFilter,
-    devices: &Devices,
+    hop: &dyn Fn(nat_common::HopStamp) -> Option<HopView>,
     mut each: impl FnMut(FlowView, &nat_common::Tuple),
 ) -> anyhow::Result<()> {
     let timeouts = inspect.settings()?.timeouts;
     inspect.flows(&mut |flow| {
         let pair = Pair { key: &flow.key, out: &flow.out, back: flow.back.as_ref() };
         if !pair.is_dead(&timeouts, flow.now)
-            && let Some(view) = FlowView::new(pair, &timeouts, flow.now, &|index| devices.name(index))
+            && let Some(view) = FlowView::new(pair, &timeouts, flow.now, hop)
             && view.matches(filter)
         {
             each(view, &flow.key);
@@ -51,7 +51,7 @@ pub fn for_each_match(
 fn collect(inspect: &Inspect, args: &FlowsArgs, devices: &Devices) -> anyhow::Result<FlowList> {
     let limit = if args.count { 0 } else { args.limit.unwrap_or(usize::MAX) };
     let mut list = FlowList { flows: Vec::new(), total: 0 };
-    for_each_match(inspect, &args.filter, devices, |view, _| {
+    for_each_match(inspect, &args.filter, &|stamp| devices.hop(stamp), |view, _| {
         list.total += 1;
         // Unsorted, the first N are as good as any.
         if list.flows.len() < limit || (args.sort.is_some() && !args.count) {

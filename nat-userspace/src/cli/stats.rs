@@ -33,7 +33,7 @@ pub async fn run(instance: &Instance, args: &StatsArgs, out: &mut dyn Write) -> 
 }
 
 fn read(inspect: &Inspect) -> anyhow::Result<StatsView> {
-    Ok(StatsView::new(&inspect.stats()?, inspect.capacity()?))
+    Ok(StatsView::new(&inspect.stats()?, inspect.capacity()))
 }
 
 fn print(

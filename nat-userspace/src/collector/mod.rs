@@ -16,10 +16,10 @@ use nat_common::{FlowEntry, Proto, Stamp, Tuple};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::datapath::Error;
 use crate::datapath::inspect::{self, Inspect};
 use crate::datapath::pins::Pins;
 use crate::datapath::reap::{self, Reaper};
-use crate::datapath::{Error, batch};
 use crate::export::metrics::DestinationUsage;
 use crate::export::usage::PortUsage;
 use heavy::Heavy;
@@ -27,6 +27,9 @@ use pace::{Pace, Pressure};
 
 /// After condemning; a little more than the reaper insists on, so that it is asked once.
 const DELETE_AFTER: Duration = Duration::from_millis(DELETE_AFTER_MS as u64 + 50);
+
+/// Flows that are deleted without a pause.
+const DELETIONS: usize = 4096;
 
 /// Destinations that are reported.
 const TOP: usize = 10;
@@ -88,7 +91,7 @@ impl Collector {
             if Instant::now() >= next_pass {
                 let started = Instant::now();
                 let timeouts = self.inspect.settings()?.timeouts;
-                let pace = self.pressure.assess(&self.inspect.stats()?, self.inspect.capacity()?);
+                let pace = self.pressure.assess(&self.inspect.stats()?, self.inspect.capacity());
                 let tally = self.pass(&timeouts, pace).await?;
                 tracing::debug!(?tally, took = ?started.elapsed(), ?pace, "collected");
                 // A pass over a large table at an easy pace takes a while: no pile-up.
@@ -104,12 +107,11 @@ impl Collector {
         let mut found = Vec::new();
         let eips = self.inspect.eips()?;
         let known: HashSet<u32> = eips.iter().map(|(addr, _)| addr.be).collect();
-        let mut reader = self.inspect.entries()?;
-        loop {
+        for window in self.inspect.table().windows() {
             let busy = Instant::now();
             let now = inspect::now();
-            let Some(entries) = reader.next_batch()? else { break };
-            for (key, entry) in entries {
+            for entry in window?.entries() {
+                let (key, entry) = (&entry.tuple(), &entry);
                 tally.entries += 1;
                 if let Some(proto) = Proto::from_number(key.proto).filter(|_| entry.is_outbound()) {
                     tally.flows += 1;
@@ -128,7 +130,6 @@ impl Collector {
             tally.condemned += condemn(&self.reaper, &mut found, &mut self.condemned, &mut self.listed)?;
             tokio::time::sleep(pace.pause(busy.elapsed())).await;
         }
-        drop(reader);
         let ports = |addr| eips.iter().find(|(a, _)| *a == addr).map_or(0, |(_, e)| e.ports.count);
         let destinations = heavy.top(TOP, ports);
         self.usage.send_replace(Rc::new(Usage { ports: usage, destinations }));
@@ -138,7 +139,7 @@ impl Collector {
     async fn delete_due(&mut self) -> Result<(), Error> {
         loop {
             let busy = Instant::now();
-            let ripe = self.condemned.iter().take(batch::SIZE).take_while(|(at, _)| *at <= busy).count();
+            let ripe = self.condemned.iter().take(DELETIONS).take_while(|(at, _)| *at <= busy).count();
             if ripe == 0 {
                 return Ok(());
             }
@@ -169,7 +170,7 @@ fn needs_reaper(
     // A birth inserts the inbound half first, so only an old one can be an orphan.
     let longest = timeouts.named().iter().map(|(_, ms)| *ms).max().unwrap_or(0).max(2 * DELETE_AFTER_MS);
     let is_old = age >= longest || entry.last.is_dead() && age >= 2 * DELETE_AFTER_MS;
-    Ok(is_old && inspect.entry(&entry.pair_key(key))?.is_none())
+    Ok(is_old && inspect.table().entry(&entry.pair_key(key))?.is_none())
 }
 
 /// Condemns what was `found`; returns how many flows are now to be deleted.

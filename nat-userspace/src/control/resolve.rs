@@ -9,6 +9,7 @@ use nat_common::abi::MAX_FLOWS;
 use nat_common::eip::{MAX_EIPS, MAX_PREFIXES};
 use nat_common::hop::MAX_INTERFACES;
 use nat_common::ports::PortSet;
+use nat_common::{FlowEntry, table};
 
 use super::config::{Config, PoolConfig};
 use super::desired::{DesiredEip, Gateway, Pool, SizedBy};
@@ -18,13 +19,13 @@ use super::sources::{self, Sides};
 use crate::net::facts::HostFacts;
 
 /// Bytes of kernel memory that a flow's two entries take, locked at start.
-const BYTES_PER_FLOW: u64 = 288;
+const BYTES_PER_FLOW: u64 = (size_of::<FlowEntry>() as u64) * table::PLACES_PER_FLOW as u64;
 
 /// The least that a table is sized to when nobody asks for less.
 const MIN_DEFAULT_FLOWS: u64 = 1024;
 
 /// Two entries a flow, counted in 32 bits.
-const MOST_FLOWS: u64 = (u32::MAX / 2) as u64;
+const MOST_FLOWS: u64 = table::MOST_FLOWS as u64;
 
 impl Config {
     /// What this configuration means on a host with these `facts`.
@@ -280,5 +281,5 @@ fn flows(configured: Option<&Sourced<u64>>, memory: u64) -> Result<u32, Error> {
         }
         Some(Sourced { value, .. }) => *value,
     };
-    Ok(u32::try_from(flows).unwrap_or(u32::MAX / 2))
+    Ok(u32::try_from(flows).unwrap_or(table::MOST_FLOWS))
 }

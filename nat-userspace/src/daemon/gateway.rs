@@ -78,7 +78,7 @@ impl Running {
         }
         self.plane.retire_leftovers()?;
         self.add_eips(links).await?;
-        self.plane.bump_all()?;
+        self.plane.bump_all();
         self.record_interfaces()
     }
 
@@ -133,7 +133,7 @@ impl Running {
         self.show_tags(&present)?;
         self.attach_xdp(link).await?;
         self.add_eips(&present).await?;
-        self.plane.bump_all()?;
+        self.plane.bump_all();
         self.record_interfaces()
     }
 
@@ -143,7 +143,7 @@ impl Running {
             interface.missing = true;
         }
         self.plane.detach(name, index)?;
-        self.plane.bump_all()?;
+        self.plane.bump_all();
         self.record_interfaces()
     }
 
@@ -161,7 +161,8 @@ impl Running {
     /// The interface's address changed.
     pub(super) fn readdress(&mut self, link: &Link) -> Result<(), Error> {
         self.plane.register(link, side_of(&self.gateway, &link.name))?;
-        Ok(self.plane.bump_all()?)
+        self.plane.bump_all();
+        Ok(())
     }
 
     /// Announces natgw's EIPs on an interface that came up again.

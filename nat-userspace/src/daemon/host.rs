@@ -5,7 +5,6 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use nat_common::Addr;
-use nat_common::hop::slot_of;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
 use super::Error;
@@ -94,7 +93,8 @@ impl Host {
             Wake::Bump => {
                 self.bump_at = None;
                 self.last_bump = Instant::now();
-                Ok(self.running.plane.bump_all()?)
+                self.running.plane.bump_all();
+                Ok(())
             }
             Wake::Refresh => {
                 self.refresh().await;
@@ -152,7 +152,8 @@ impl Host {
             self.neighbours.lost(ifindex, addr.into());
             self.refresh_at.get_or_insert_with(|| Instant::now() + SOON);
         }
-        Ok(self.running.plane.bump_slot(slot_of(ifindex, Addr::from(addr)))?)
+        self.running.plane.bump(ifindex, Addr::from(addr));
+        Ok(())
     }
 
     /// A link appeared or changed: one of ours is attached if it is not, and followed if it has a new address.

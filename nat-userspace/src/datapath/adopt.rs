@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use aya::maps::MapInfo;
 use nat_common::abi::map;
+use nat_common::table;
 
 use super::object::{self, MapShape};
 use super::pins::{self, Keep, Pins};
@@ -30,13 +31,7 @@ pub(super) fn table_size(pins: &Pins, gateway: &Gateway) -> Result<u32, Error> {
         return Ok(gateway.max_flows);
     }
     let info = MapInfo::from_pin(pins.map(map::FLOWS)).map_err(Error::map("inspect", map::FLOWS))?;
-    Ok(kept_size(info.max_entries()).unwrap_or(gateway.max_flows))
-}
-
-/// The flows that a table of this many entries was made for; `None` when natgw makes none of that size.
-fn kept_size(entries: u32) -> Option<u32> {
-    let flows = entries / 2;
-    (flows > 0 && object::flow_entries(flows) == entries).then_some(flows)
+    Ok(table::max_flows(info.max_entries()).unwrap_or(gateway.max_flows))
 }
 
 /// Looks at the pins and clears away what cannot be adopted. Also returns directories whose guards are to be
@@ -96,11 +91,10 @@ fn obstacle(pins: &Pins, max_flows: u32) -> Result<Option<String>, Error> {
 /// Why a map of the earlier run cannot be used, in words of the configuration where that decides.
 fn difference(have: &MapShape, want: &MapShape) -> String {
     let resized = MapShape { max_entries: want.max_entries, ..*have };
-    if have.name == map::FLOWS && resized == *want {
+    let flows = |shape: &MapShape| table::max_flows(shape.max_entries);
+    if let (map::FLOWS, true, Some(was), Some(is)) = (have.name, resized == *want, flows(have), flows(want)) {
         return format!(
-            "max_flows was {} and is {} now, and a flow table keeps the size that it was made with",
-            have.max_entries / 2,
-            want.max_entries / 2
+            "max_flows was {was} and is {is} now, and a flow table keeps the size that it was made with"
         );
     }
     let describe = |s: &MapShape| {
@@ -120,17 +114,17 @@ mod tests {
 
     #[test]
     fn a_difference_is_told_in_words_of_the_configuration() {
-        let want = MapShape { name: map::FLOWS, kind: 1, key_size: 16, value_size: 64, max_entries: 2000 };
-        let text = difference(&MapShape { max_entries: 1000, ..want }, &want);
+        let want = MapShape {
+            name: map::FLOWS,
+            kind: 2,
+            key_size: 4,
+            value_size: 64,
+            max_entries: table::places(1000),
+        };
+        let text = difference(&MapShape { max_entries: table::places(500), ..want }, &want);
         assert!(text.contains("max_flows was 500 and is 1000 now") && !text.contains("entries"), "{text}");
         let text = difference(&MapShape { value_size: 32, ..want }, &want);
         assert!(text.contains("another version") && text.contains("value 32 B"), "{text}");
-    }
-
-    #[test]
-    fn a_table_is_kept_when_natgw_can_have_made_it() {
-        assert_eq!((kept_size(2000), kept_size(2)), (Some(1000), Some(1)));
-        assert_eq!((kept_size(2001), kept_size(0)), (None, None));
     }
 
     #[test]

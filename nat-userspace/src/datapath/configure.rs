@@ -8,14 +8,17 @@ use ipnet::Ipv4Net;
 use nat_common::abi::map;
 use nat_common::eip::{MAX_EIPS, MAX_PREFIXES};
 use nat_common::hash::Secret;
-use nat_common::hop::{HOP_SLOTS, Iface};
+use nat_common::hop::Iface;
 use nat_common::ports::PortSet;
 use nat_common::settings::{PROBE_BUDGET, Settings};
 use nat_common::stats::EipStats;
-use nat_common::{Addr, Eip, EipState, HopStamp, LpmAddr, PoolRef};
+use nat_common::table::{self, HashKey};
+use nat_common::{Addr, Eip, EipState, LpmAddr, PoolRef};
 
+use super::hops::Hops;
+use super::memory::Access;
 use super::pins::Pins;
-use super::{Error, batch, maps};
+use super::{Error, maps};
 use crate::control::desired::{Gateway, Pool};
 
 /// Events per CPU and second: enough to notice, too few to hurt.
@@ -27,7 +30,8 @@ pub(super) struct Tables {
     pools: LpmTrie<MapData, LpmAddr, PoolRef>,
     members: Array<MapData, Addr>,
     exempt: LpmTrie<MapData, LpmAddr, u32>,
-    hopgen: MapData,
+    flows: MapData,
+    pub(super) hops: Hops,
     settings: Array<MapData, Settings>,
     eip_stats: PerCpuArray<MapData, EipStats>,
     pub(super) ifaces: HashMap<MapData, u32, Iface>,
@@ -35,8 +39,8 @@ pub(super) struct Tables {
     pub(super) devices_raw: MapData,
     pub(super) ifaces_raw: MapData,
     pub(super) ifindex: Array<MapData, u32>,
-    stamps: Vec<HopStamp>,
     secret: Secret,
+    hash: HashKey,
 }
 
 impl Tables {
@@ -47,7 +51,8 @@ impl Tables {
             pools: maps::pools(pins)?,
             members: maps::members(pins)?,
             exempt: maps::exempt(pins)?,
-            hopgen: data(map::HOPGEN)?,
+            flows: data(map::FLOWS)?,
+            hops: Hops::open(pins, Access::Write)?,
             settings: maps::settings(pins)?,
             eip_stats: maps::eip_stats(pins)?,
             ifaces: maps::ifaces(pins)?,
@@ -55,54 +60,35 @@ impl Tables {
             devices_raw: data(map::DEVICES)?,
             ifaces_raw: data(map::IFACES)?,
             ifindex: maps::ifindex(pins)?,
-            stamps: Vec::new(),
             secret: Secret::default(),
+            hash: HashKey::default(),
         })
     }
 
-    /// Generations and the secret: kept when `adopted`, and everything re-resolves once, since nobody watched
-    /// the neighbours meanwhile.
+    /// Generations and secrets: kept when `adopted`, and every hop re-resolves once, since nobody watched the
+    /// neighbours meanwhile.
     pub(super) fn start(&mut self, adopted: bool) -> Result<(), Error> {
-        let mut stamps = vec![HopStamp::initial(0); HOP_SLOTS as usize];
-        let mut reader = batch::Reader::<u32, HopStamp>::new(&self.hopgen, map::HOPGEN)?;
-        while let Some(elements) = reader.next_batch()? {
-            for (&slot, &stamp) in elements {
-                if let Some(s) = stamps.get_mut(slot as usize) {
-                    *s = stamp;
-                }
-            }
+        let old = self.settings.get(&0, 0).map_err(Error::map("read", map::SETTINGS))?;
+        if adopted && old.hash != HashKey::default() {
+            self.hops.bump_all();
+            (self.secret, self.hash) = (old.secret, old.hash);
+        } else {
+            self.hops.reset();
+            self.secret = draw()?;
+            self.hash = draw()?;
+            self.hash.multiplier |= 1;
         }
-        for (slot, stamp) in (0u32..).zip(&mut stamps) {
-            *stamp = if adopted && stamp.slot() == slot { stamp.bump() } else { HopStamp::initial(slot) };
-        }
-        self.stamps = stamps;
-        self.write_stamps()?;
-        let old = self.settings.get(&0, 0).map_err(Error::map("read", map::SETTINGS))?.secret;
-        self.secret = if adopted && old != Secret::default() { old } else { draw_secret()? };
         Ok(())
-    }
-
-    pub(super) fn bump_slot(&mut self, slot: u32) -> Result<(), Error> {
-        let Some(stamp) = self.stamps.get_mut(slot as usize) else { return Ok(()) };
-        *stamp = stamp.bump();
-        batch::write_element(&self.hopgen, map::HOPGEN, slot, stamp)
-    }
-
-    pub(super) fn bump_all(&mut self) -> Result<(), Error> {
-        for stamp in &mut self.stamps {
-            *stamp = stamp.bump();
-        }
-        self.write_stamps()
-    }
-
-    fn write_stamps(&self) -> Result<(), Error> {
-        batch::write_array(&self.hopgen, map::HOPGEN, &self.stamps)
     }
 
     /// Additions before removals, and what is referred to before what refers to it.
     pub(super) fn configure(&mut self, gateway: &Gateway) -> Result<(), Error> {
+        let places = self.flows.info().map_err(Error::map("inspect", map::FLOWS))?.max_entries();
         let settings = Settings {
             secret: self.secret,
+            hash: self.hash,
+            homes: table::homes(places),
+            capacity: table::capacity(places),
             timeouts: gateway.timeouts.with_shortest(),
             probe_budget: PROBE_BUDGET,
             event_budget: EVENT_BUDGET,
@@ -275,13 +261,14 @@ fn within(count: usize, limit: u32, what: &'static str) -> Result<(), Error> {
     if count > limit as usize { Err(Error::TooMany { what, count, limit }) } else { Ok(()) }
 }
 
-fn draw_secret() -> Result<Secret, Error> {
-    let mut secret = Secret::default();
-    let bytes = bytemuck::bytes_of_mut(&mut secret);
+/// Random bytes.
+fn draw<T: bytemuck::Pod>() -> Result<T, Error> {
+    let mut drawn = T::zeroed();
+    let bytes = bytemuck::bytes_of_mut(&mut drawn);
     // SAFETY: the buffer is writable for its whole length.
     let got = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
     if usize::try_from(got).ok() == Some(bytes.len()) {
-        Ok(secret)
+        Ok(drawn)
     } else {
         Err(Error::Random(std::io::Error::last_os_error()))
     }

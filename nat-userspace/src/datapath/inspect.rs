@@ -2,7 +2,6 @@
 
 use std::ops::ControlFlow;
 
-use aya::maps::{HashMap, MapData, MapError};
 use nat_common::abi::map;
 use nat_common::reap::ReapRecord;
 use nat_common::settings::Settings;
@@ -12,7 +11,8 @@ use nat_common::{Addr, Eip, FlowEntry, Proto, Stamp, Tuple};
 
 use super::pins::Pins;
 use super::reap::Reaper;
-use super::{Error, batch, maps};
+use super::table::Table;
+use super::{Error, maps};
 
 /// One conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,53 +34,38 @@ pub struct Flow {
 /// A read-only view of a gateway.
 pub struct Inspect {
     pins: Pins,
-    flows: MapData,
-    lookup: HashMap<MapData, Tuple, FlowEntry>,
+    table: Table,
 }
 
 impl Inspect {
     /// Opens the pins; [`Error::NotUp`] when there are none.
     pub fn open(pins: &Pins) -> Result<Self, Error> {
-        let flows = maps::flows(pins)?;
-        let lookup =
-            aya::maps::Map::HashMap(maps::flows(pins)?).try_into().map_err(Error::map("use", map::FLOWS))?;
-        Ok(Self { pins: pins.clone(), flows, lookup })
+        Ok(Self { pins: pins.clone(), table: Table::open(pins)? })
     }
 
     /// Calls `visit` with every flow until it breaks. Memory use does not depend on the number of flows.
     pub fn flows(&self, visit: &mut dyn FnMut(Flow) -> ControlFlow<()>) -> Result<(), Error> {
-        let mut reader = batch::Reader::<Tuple, FlowEntry>::new(&self.flows, map::FLOWS)?;
-        while let Some(entries) = reader.next_batch()? {
-            let now = now();
-            for (key, out) in entries.filter(|(_, e)| e.is_outbound()) {
-                let Some(proto) = Proto::from_number(key.proto) else { continue };
-                let back = self.entry(&out.pair_key(key))?;
-                let state = State::of(key.proto, out.seen, back.map_or(0, |b| b.seen));
-                if visit(Flow { proto, state, key: *key, out: *out, back, now }).is_break() {
-                    return Ok(());
-                }
+        let whole = self.table.view()?;
+        for out in whole.entries().filter(FlowEntry::is_outbound) {
+            let key = out.tuple();
+            let Some(proto) = Proto::from_number(key.proto) else { continue };
+            let back = self.table.entry_in(&whole, &out.pair_key(&key));
+            let state = State::of(key.proto, out.seen, back.map_or(0, |b| b.seen));
+            if visit(Flow { proto, state, key, out, back, now: now() }).is_break() {
+                break;
             }
         }
         Ok(())
     }
 
-    /// The entry of one tuple as it arrives on the wire.
-    pub fn entry(&self, key: &Tuple) -> Result<Option<FlowEntry>, Error> {
-        match self.lookup.get(key, 0) {
-            Ok(entry) => Ok(Some(entry)),
-            Err(MapError::KeyNotFound) => Ok(None),
-            Err(e) => Err(Error::map("read", map::FLOWS)(e)),
-        }
-    }
-
-    /// A walk over single entries, batch by batch.
-    pub fn entries(&self) -> Result<batch::Reader<'_, Tuple, FlowEntry>, Error> {
-        batch::Reader::new(&self.flows, map::FLOWS)
+    /// The flow table.
+    pub fn table(&self) -> &Table {
+        &self.table
     }
 
     /// Flows that the table holds.
-    pub fn capacity(&self) -> Result<u32, Error> {
-        Ok(self.flows.info().map_err(Error::map("inspect", map::FLOWS))?.max_entries() / 2)
+    pub fn capacity(&self) -> u32 {
+        self.table.capacity()
     }
 
     /// Counters, summed over CPUs.

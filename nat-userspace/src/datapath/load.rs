@@ -41,20 +41,20 @@ pub fn load(pins: &Pins, options: LoadOptions) -> Result<Ebpf, Error> {
         LogLevel::Debug => aya_log::Level::Debug as u8,
     };
     let redirects_frags: u8 = KernelVersion::current().is_ok_and(|v| v >= KernelVersion::new(6, 3, 0)).into();
-    let entries = object::flow_entries(options.max_flows);
+    let places = nat_common::table::places(options.max_flows);
     let mut loader = EbpfLoader::new();
     for name in abi::map::ALL {
         loader.map_pin_path(name, pins.map(name));
     }
     loader
-        .map_max_entries(abi::map::FLOWS, entries)
+        .map_max_entries(abi::map::FLOWS, places)
         .override_global(abi::RODATA_ONE_ARMED, &options.one_armed, true)
         .override_global(abi::RODATA_REDIRECT_FRAGS, &redirects_frags, true)
         // An object without log calls has no such variable.
         .override_global(aya_log::LEVEL, &log_level, false);
     let mut ebpf = loader.load(bytes).map_err(|source| Error::Maps {
         max_flows: options.max_flows,
-        mib: (u64::from(entries) * BYTES_PER_ENTRY) >> 20,
+        mib: (u64::from(places) * size_of::<nat_common::FlowEntry>() as u64) >> 20,
         source: Box::new(source),
     })?;
     for name in abi::program::ALL {
@@ -70,9 +70,6 @@ pub fn load(pins: &Pins, options: LoadOptions) -> Result<Ebpf, Error> {
     }
     Ok(ebpf)
 }
-
-/// One element of `FLOWS`: kernel overhead, key, value.
-const BYTES_PER_ENTRY: u64 = 144;
 
 fn refused(program: &'static str, error: ProgramError) -> Error {
     match error {

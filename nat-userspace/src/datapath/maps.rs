@@ -9,7 +9,7 @@ use nat_common::abi::map;
 use nat_common::hop::{Iface, NextHop};
 use nat_common::settings::Settings;
 use nat_common::stats::{EipStats, Stats};
-use nat_common::{Addr, Eip, HopStamp, LpmAddr, PoolRef};
+use nat_common::{Addr, Eip, LpmAddr, PoolRef};
 
 use super::Error;
 use super::attach::errno;
@@ -34,8 +34,6 @@ openers! {
     members: Array<MapData, Addr> = Array(map::MEMBERS);
     /// Destinations that are routed.
     exempt: LpmTrie<MapData, LpmAddr, u32> = LpmTrie(map::EXEMPT);
-    /// Hop generations.
-    hopgen: Array<MapData, HopStamp> = Array(map::HOPGEN);
     /// Managed interfaces.
     ifaces: HashMap<MapData, u32, Iface> = HashMap(map::IFACES);
     /// Redirect targets.
@@ -54,9 +52,14 @@ openers! {
     events: RingBuf<MapData> = RingBuf(map::EVENTS);
 }
 
-/// The flow table. Untyped: it is read by [`super::batch`], and only BPF programs write it.
+/// The flow table, for [`super::table`]. Only BPF programs write it.
 pub fn flows(pins: &Pins) -> Result<MapData, Error> {
     open(pins, map::FLOWS)
+}
+
+/// The next hops, for [`super::hops`].
+pub fn hops(pins: &Pins) -> Result<MapData, Error> {
+    open(pins, map::HOPS)
 }
 
 fn open(pins: &Pins, name: &'static str) -> Result<MapData, Error> {

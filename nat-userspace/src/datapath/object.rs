@@ -32,11 +32,6 @@ pub struct MapShape {
     pub max_entries: u32,
 }
 
-/// Size of the flow table's map: two entries a flow.
-pub fn flow_entries(max_flows: u32) -> u32 {
-    max_flows.saturating_mul(2)
-}
-
 /// The shapes of every pinned map, as loading the object for `max_flows` creates them.
 pub fn shapes(max_flows: u32) -> Result<Vec<MapShape>, Error> {
     let object = Object::parse(bytes()?).map_err(|e| Error::BadObject { what: e.to_string() })?;
@@ -55,7 +50,7 @@ pub fn shapes(max_flows: u32) -> Result<Vec<MapShape>, Error> {
                 max_entries: map.max_entries(),
             };
             if name == abi::map::FLOWS {
-                shape.max_entries = flow_entries(max_flows);
+                shape.max_entries = nat_common::table::places(max_flows);
             }
             // The kernel fixes these two whatever the object says (include/uapi/linux/bpf.h: struct
             // bpf_devmap_val; ringbuf_map_alloc refuses sizes).

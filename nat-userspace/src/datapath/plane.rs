@@ -85,14 +85,14 @@ impl Datapath {
         self.tables.configure(gateway)
     }
 
-    /// Makes every flow that uses hop slot `slot` resolve its hop again.
-    pub fn bump_slot(&mut self, slot: u32) -> Result<(), Error> {
-        self.tables.bump_slot(slot)
+    /// Makes every flow that is sent to this neighbour resolve its hop again.
+    pub fn bump(&self, ifindex: u32, addr: nat_common::Addr) {
+        self.tables.hops.bump(ifindex, addr);
     }
 
     /// Makes every flow resolve its hop again.
-    pub fn bump_all(&mut self) -> Result<(), Error> {
-        self.tables.bump_all()
+    pub fn bump_all(&self) {
+        self.tables.hops.bump_all();
     }
 
     /// After every guard is attached: removes what an earlier data plane left because it guarded.

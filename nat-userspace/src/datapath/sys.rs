@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 const BPF_MAP_DELETE_ELEM: libc::c_int = 3;
 const BPF_OBJ_GET: libc::c_int = 7;
@@ -205,6 +206,53 @@ pub(super) fn update_batch<K: bytemuck::Pod, V: bytemuck::Pod>(
         ..BatchAttr::default()
     };
     bpf(BPF_MAP_UPDATE_BATCH, &mut attr).map(|_| ())
+}
+
+/// Bytes of a page.
+pub(super) fn page_size() -> usize {
+    // SAFETY: no pointers. This name has a value on every Linux.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}
+
+/// Part of a map, mapped into this process.
+pub(super) struct Memory {
+    base: std::ptr::NonNull<libc::c_void>,
+    bytes: usize,
+}
+
+impl Memory {
+    /// Maps `bytes` from `offset` on, both multiples of the page size.
+    pub(super) fn map(map: impl AsFd, offset: usize, bytes: usize, writable: bool) -> io::Result<Self> {
+        let protection = if writable { libc::PROT_READ | libc::PROT_WRITE } else { libc::PROT_READ };
+        let offset = libc::off_t::try_from(offset).map_err(io::Error::other)?;
+        let fd = map.as_fd().as_raw_fd();
+        // SAFETY: a new mapping, at an address of the kernel's choice.
+        let base =
+            unsafe { libc::mmap(std::ptr::null_mut(), bytes, protection, libc::MAP_SHARED, fd, offset) };
+        match std::ptr::NonNull::new(base) {
+            Some(base) if base.as_ptr() != libc::MAP_FAILED => Ok(Self { base, bytes }),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    /// All of it. Only a writable mapping may be stored to.
+    pub(super) fn words(&self) -> &[AtomicU64] {
+        // SAFETY: mapped for as long as `self`, page-aligned, and shared with writers that know only whole words.
+        unsafe { std::slice::from_raw_parts(self.base.as_ptr().cast(), self.bytes / size_of::<u64>()) }
+    }
+
+    /// The same in smaller words.
+    pub(super) fn half_words(&self) -> &[AtomicU32] {
+        // SAFETY: as in `words`.
+        unsafe { std::slice::from_raw_parts(self.base.as_ptr().cast(), self.bytes / size_of::<u32>()) }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `map`, and no reference outlives `self`.
+        unsafe { libc::munmap(self.base.as_ptr(), self.bytes) };
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use nat_common::tcp::State;
 use nat_common::timeouts::Timeouts;
-use nat_common::{EGRESS_KERNEL, FlowEntry, Proto, Stamp, Tuple};
+use nat_common::{FlowEntry, HopStamp, Proto, Stamp, Tuple};
 use serde::{Serialize, Serializer};
 
 use crate::cli::args::{FlowFilter, SortBy};
@@ -105,12 +105,12 @@ impl Pair<'_> {
 impl FlowView {
     /// The view of `pair` at `now`. `None` when its protocol is none of natgw's.
     ///
-    /// `device` names the interface with a devmap index.
+    /// `hop` tells where flows with a stamp go.
     pub fn new(
         pair: Pair<'_>,
         timeouts: &Timeouts,
         now: Stamp,
-        device: &dyn Fn(u16) -> Option<String>,
+        hop: &dyn Fn(HopStamp) -> Option<HopView>,
     ) -> Option<Self> {
         let Pair { key, out, back } = pair;
         let proto = Proto::from_number(key.proto)?;
@@ -132,8 +132,8 @@ impl FlowView {
             age_s: seconds(out.created.age_ms(now)),
             idle_s: seconds(idle),
             expires_in_s: seconds(timeouts.of(key.proto, state).saturating_sub(idle)),
-            hop_out: hop(out, device),
-            hop_in: back.and_then(|b| hop(b, device)),
+            hop_out: hop(out.hop),
+            hop_in: back.and_then(|b| hop(b.hop)),
         })
     }
 
@@ -162,14 +162,6 @@ pub fn sort(flows: &mut [FlowView], by: SortBy) {
 
 fn seconds(ms: u32) -> f64 {
     f64::from(ms) / 1000.0
-}
-
-fn hop(entry: &FlowEntry, device: &dyn Fn(u16) -> Option<String>) -> Option<HopView> {
-    if entry.egress == EGRESS_KERNEL || entry.dmac == [0; 6] {
-        return None;
-    }
-    let mac = entry.dmac.map(|b| format!("{b:02x}")).join(":");
-    Some(HopView { dev: device(entry.egress)?, mac })
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
@@ -203,7 +195,7 @@ mod tests {
             dport: Port::new(dport),
             proto: proto as u8,
             side,
-            spare: [0; 2],
+            place: 0,
         }
     }
 
@@ -218,14 +210,17 @@ mod tests {
         let mut back = FlowEntry::new(&back_key, &becomes, seen, T0);
         (out.last, back.last) = (at(3900), at(3700));
         (out.packets, out.bytes, back.packets, back.bytes) = (12, 1830, 9, 5120);
-        (out.egress, out.dmac) = (1, [2, 0, 0, 0, 0, 0xfe]);
+        out.hop = HopStamp::initial(1);
         (key, out, back)
     }
 
     fn view((key, out, back): &(Tuple, FlowEntry, FlowEntry)) -> FlowView {
-        let device = |index: u16| (index == 1).then(|| "eth0".to_owned());
+        let hop = |stamp: HopStamp| {
+            (stamp == HopStamp::initial(1))
+                .then(|| HopView { dev: "eth0".to_owned(), mac: "02:00:00:00:00:fe".to_owned() })
+        };
         let pair = Pair { key, out, back: Some(back) };
-        FlowView::new(pair, &Timeouts::RFC, at(4200), &device).expect("a known protocol")
+        FlowView::new(pair, &Timeouts::RFC, at(4200), &hop).expect("a known protocol")
     }
 
     #[test]

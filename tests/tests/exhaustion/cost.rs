@@ -51,7 +51,7 @@ fn a_claim_is_cheap_however_full_its_destination() {
 
 /// Takes `percent` of the ports towards the one destination, evenly spread.
 fn fill(world: &World, percent: u32) {
-    let mut table = world.table().unwrap();
+    let table = world.table().unwrap();
     let now = Stamp::from_ns(1);
     for port in (PORTS.0..=PORTS.1).filter(|p| u32::from(*p) * 7919 % 100 < percent) {
         let key = Tuple {
@@ -61,10 +61,10 @@ fn fill(world: &World, percent: u32) {
             dport: Port::new(port),
             proto: 17,
             side: Side::OUTSIDE,
-            spare: [0; 2],
+            place: 0,
         };
         let becomes = Tuple { dst: Addr::from(client_addr(1)), ..key };
-        table.insert(key, FlowEntry::new(&key, &becomes, 0, now), 0).unwrap();
+        table.insert(&key, &FlowEntry::new(&key, &becomes, 0, now)).unwrap();
     }
 }
 

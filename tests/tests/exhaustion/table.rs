@@ -18,7 +18,7 @@ fn a_full_table_refuses_new_flows_and_keeps_the_old_ones() {
     let _server = Server::udp_echo(lab.node("srv-a"), any(53)).unwrap();
     let address = SocketAddrV4::new(SRV_A, 53);
     let maps = inspect(&gateway);
-    let capacity = maps.capacity().unwrap();
+    let capacity = maps.capacity();
     assert_eq!(capacity as usize, FLOWS);
 
     let sockets = sockets(lab.client(0), FLOWS + 50);
@@ -26,8 +26,8 @@ fn a_full_table_refuses_new_flows_and_keeps_the_old_ones() {
     let stats = maps.stats().unwrap();
     let births = stats.births[1];
     println!("{births} flows in a table for {FLOWS}; {} answered", count(&first));
-    // Free elements are kept by CPU, and a CPU may find the last ones in another's list.
-    assert!(births as usize <= FLOWS && births as usize >= FLOWS - 4, "{births}");
+    // Two CPUs that ask for the last two entries at once may turn each other down.
+    assert!(births as usize <= FLOWS && births as usize >= FLOWS - 2, "{births}");
     assert_eq!(count(&first) as u64, births, "who was born was answered");
 
     let json = gateway.stats().unwrap();
@@ -56,9 +56,8 @@ trait Pairs {
 impl Pairs for nat_userspace::datapath::inspect::Inspect {
     fn entries_are_pairs(&self) -> Result<(), String> {
         let mut all = std::collections::HashMap::new();
-        let mut reader = self.entries().map_err(|e| e.to_string())?;
-        while let Some(batch) = reader.next_batch().map_err(|e| e.to_string())? {
-            all.extend(batch.map(|(k, e)| (*k, *e)));
+        for window in self.table().windows() {
+            all.extend(window.map_err(|e| e.to_string())?.entries().map(|entry| (entry.tuple(), entry)));
         }
         match all.iter().find(|(key, entry)| !all.contains_key(&entry.pair_key(key))) {
             Some(orphan) => Err(format!("half a flow: {orphan:?}")),

@@ -1,0 +1,222 @@
+//! The flow table: one ARRAY of cache lines, each a place for a [`FlowEntry`](crate::FlowEntry).
+//!
+//! A key's hash names its *home*, and its entry stands there or at one of the [`REACH`] - 1 places after it. Twice as
+//! many places as entries keep nearly all of them at home, so a lookup reads one line: the kernel's hash map reads
+//! three, two of them through the TLB entries of other pages. Entries never move, so a lookup takes no lock.
+//!
+//! Each place also keeps, in the upper half of its entry's `seen`, a [`Crowd`]: how far from this home its entries
+//! stand, which is where a search may stop, and a version that orders whoever changes that. Writers:
+//!
+//! - An insertion notes the home's crowd, searches for the key, takes a free place ([`place::PENDING`]), fills it, and
+//!   then swaps the crowd for its successor. If somebody else was there in between, it starts over: two insertions of
+//!   one key have one home, so only one of them wins. Then the entry is [`place::LIVE`].
+//! - A removal frees the place and, if the entry stood farthest out, shrinks the crowd; it leaves it if that changed.
+//!
+//! The hash is keyed: NH (Black et al., UMAC, 1999; RFC 4418) over the key's four words, then a multiplication, so
+//! that nobody who cannot read the key can crowd one home.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::tuple::Tuple;
+
+/// Places at which an entry may stand, counted from its home. Half full, the longest run of taken places among
+/// millions is about 80.
+pub const REACH: u32 = 128;
+
+/// Places per flow: two entries, twice the room.
+pub const PLACES_PER_FLOW: u32 = 4;
+
+/// Flows for which the number of places still fits.
+pub const MOST_FLOWS: u32 = (u32::MAX - REACH) / PLACES_PER_FLOW;
+
+/// Elements of a table for this many flows: the last homes need places after them.
+pub const fn places(max_flows: u32) -> u32 {
+    max_flows.saturating_mul(PLACES_PER_FLOW).saturating_add(REACH - 1)
+}
+
+/// Flows that a table of this many elements was made for; `None` when natgw makes none of that size.
+pub const fn max_flows(places: u32) -> Option<u32> {
+    match places.checked_sub(REACH - 1) {
+        Some(homes) if homes > 0 && homes.is_multiple_of(PLACES_PER_FLOW) => Some(homes / PLACES_PER_FLOW),
+        _ => None,
+    }
+}
+
+/// Places at which an entry may have its home.
+pub const fn homes(places: u32) -> u32 {
+    places.saturating_sub(REACH - 1)
+}
+
+/// Entries that a table of this many elements takes: two a flow.
+pub const fn capacity(places: u32) -> u32 {
+    homes(places) / PLACES_PER_FLOW * 2
+}
+
+/// What stands at a place: [`Tuple::place`] of the entry's key.
+pub mod place {
+    /// Nothing.
+    pub const FREE: u16 = 0;
+    /// An entry that is being written, or was just taken by somebody who will.
+    pub const PENDING: u16 = 1;
+    /// A flow's entry.
+    pub const LIVE: u16 = 2;
+}
+
+/// Key of the hash, drawn when the table is created.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct HashKey {
+    /// One for each word of a tuple.
+    pub words: [u32; 4],
+    /// Odd.
+    pub multiplier: u64,
+}
+
+impl HashKey {
+    /// The home of a key, below `homes`.
+    #[inline(always)]
+    pub fn home(&self, key: &Tuple, homes: u32) -> u32 {
+        self.home_of(key.addresses(), key.rest_at(0), homes)
+    }
+
+    /// The same for the two words of a key, [`Tuple::addresses`] and [`Tuple::rest_at`] 0.
+    #[inline(always)]
+    pub const fn home_of(&self, addresses: u64, rest: u64, homes: u32) -> u32 {
+        let [a, b, c, d] = self.words;
+        let nh = product((addresses as u32).wrapping_add(a), ((addresses >> 32) as u32).wrapping_add(b))
+            .wrapping_add(product((rest as u32).wrapping_add(c), ((rest >> 32) as u32).wrapping_add(d)));
+        let mixed = (nh ^ nh >> 32).wrapping_mul(self.multiplier);
+        (((mixed >> 32) * homes as u64) >> 32) as u32
+    }
+}
+
+#[inline(always)]
+const fn product(a: u32, b: u32) -> u64 {
+    a as u64 * b as u64
+}
+
+const DISTANCE_BITS: u32 = 7;
+const DISTANCE_MASK: u32 = (1 << DISTANCE_BITS) - 1;
+
+/// How far from a home its entries stand (7 bits), and a version (9 bits); the upper half of `seen`, whose lower half
+/// is the flow's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crowd {
+    /// The whole word.
+    pub seen: u32,
+}
+
+impl Crowd {
+    /// Bits of `seen` that belong to the place.
+    pub const MASK: u32 = 0xffff_0000;
+
+    /// Distance from the home to its farthest entry, below [`REACH`].
+    #[inline(always)]
+    pub const fn farthest(self) -> u32 {
+        self.seen >> 16 & DISTANCE_MASK
+    }
+
+    /// After an insertion at this distance.
+    #[must_use]
+    #[inline(always)]
+    pub const fn joined(self, distance: u32) -> Self {
+        if distance > self.farthest() { self.at(distance) } else { self.at(self.farthest()) }
+    }
+
+    /// After a removal, the next version: the farthest that is left stands at this distance.
+    #[must_use]
+    #[inline(always)]
+    pub const fn at(self, distance: u32) -> Self {
+        let version = (self.seen >> (16 + DISTANCE_BITS)).wrapping_add(1);
+        let upper = version << DISTANCE_BITS | distance & DISTANCE_MASK;
+        Self { seen: upper << 16 | self.seen & !Self::MASK }
+    }
+}
+
+crate::map_value!(HashKey);
+const _: () = assert!(REACH - 1 <= DISTANCE_MASK);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tuple::{Addr, Port};
+
+    const KEY: HashKey = HashKey {
+        words: [0x0123_4567, 0x89ab_cdef, 0xdead_beef, 0x1234_5678],
+        multiplier: 0x9e37_79b9_7f4a_7c15,
+    };
+
+    fn tuple(host: u32, sport: u16, dst: u32) -> Tuple {
+        Tuple {
+            src: Addr { be: (0x0a00_0000 + host).to_be() },
+            dst: Addr { be: (0xc633_6400 + dst).to_be() },
+            sport: Port::new(sport),
+            dport: Port::new(443),
+            proto: 6,
+            ..Tuple::default()
+        }
+    }
+
+    /// Neighbouring hosts and ports in sequence, as real clients use them, do not crowd: at capacity everything fits,
+    /// and most entries are at home.
+    #[test]
+    fn a_full_table_has_room_for_everybody() {
+        const FLOWS: u32 = 200_000;
+        let homes = FLOWS * PLACES_PER_FLOW;
+        let mut taken = vec![false; places(FLOWS) as usize];
+        let mut at_home = 0;
+        for n in 0..2 * FLOWS {
+            let home = KEY.home(&tuple(n >> 10, 32_768 + (n & 1023) as u16, n & 3), homes);
+            let distance = (0..REACH).find(|d| !taken[(home + d) as usize]).expect("no place within reach");
+            taken[(home + distance) as usize] = true;
+            at_home += u32::from(distance == 0);
+        }
+        assert!(at_home > FLOWS * 2 * 7 / 10, "{at_home} of {}", 2 * FLOWS);
+    }
+
+    #[test]
+    fn every_field_of_the_key_and_the_secret_matter() {
+        let home = |t: &Tuple| KEY.home(t, 1 << 31);
+        let t = tuple(1, 1000, 1);
+        for other in [
+            tuple(2, 1000, 1),
+            tuple(1, 1001, 1),
+            tuple(1, 1000, 2),
+            Tuple { dport: Port::new(80), ..t },
+            Tuple { proto: 17, ..t },
+            Tuple { side: 1, ..t },
+        ] {
+            assert_ne!(home(&t), home(&other), "{other:?}");
+        }
+        assert_eq!(home(&t), home(&Tuple { place: place::LIVE, ..t }), "the place is no part of the key");
+        let other = HashKey { words: [1, 2, 3, 4], ..KEY };
+        assert_ne!(home(&t), other.home(&t, 1 << 31));
+    }
+
+    #[test]
+    fn sizes_go_both_ways() {
+        assert_eq!(max_flows(places(1_000_000)), Some(1_000_000));
+        assert_eq!(max_flows(places(1)), Some(1));
+        assert_eq!((max_flows(2000), max_flows(0), max_flows(REACH - 1)), (None, None, None));
+        assert_eq!(max_flows(places(MOST_FLOWS)), Some(MOST_FLOWS));
+    }
+
+    #[test]
+    fn a_crowd_grows_shrinks_and_never_looks_unchanged() {
+        let flags = 0x8112;
+        let empty = Crowd { seen: flags };
+        let one = empty.joined(5);
+        assert_eq!((one.farthest(), one.seen & !Crowd::MASK), (5, flags));
+        let two = one.joined(3);
+        assert_eq!(two.farthest(), 5, "the farthest is still there");
+        assert_ne!(two, one, "a newcomer closer by is noticed too");
+        let left = two.at(REACH - 1);
+        assert_eq!(left.farthest(), REACH - 1);
+        let mut crowd = left;
+        for _ in 0..511 {
+            crowd = crowd.at(0);
+            assert_ne!(crowd, left.at(0).at(REACH - 1));
+        }
+        assert_eq!(crowd.seen & !Crowd::MASK, flags);
+    }
+}

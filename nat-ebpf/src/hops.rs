@@ -1,0 +1,171 @@
+//! The table of next hops: what flows with the same next hop share. `nat_common::hop` tells the rules.
+//!
+//! Global functions for the verifier's sake, as in `table.rs`.
+
+use nat_common::{
+    Addr, HopStamp,
+    hop::{HOP_WAYS, HopSlot, NextHop, slot_of},
+};
+
+use crate::{atomics, hop::Hop, maps, scratch};
+
+/// How often a stamp is bumped anew because the daemon bumped it at the same moment.
+const ATTEMPTS: u32 = 4;
+
+/// Reads a field of a slot that other CPUs may be writing.
+macro_rules! read {
+    ($slot:expr, $name:ident) => {{
+        // SAFETY: a valid element. Volatile: read when it says so.
+        unsafe { core::ptr::read_volatile(&raw const (*$slot).$name) }
+    }};
+}
+
+macro_rules! write {
+    ($slot:expr, $name:ident, $value:expr) => {{
+        // SAFETY: a valid element, held by us.
+        unsafe { core::ptr::write_volatile(&raw mut (*$slot).$name, $value) }
+    }};
+}
+
+/// What a flow with this stamp uses; `None` when it must resolve its hop.
+#[inline(always)]
+pub fn current(stamp: HopStamp) -> Option<Hop> {
+    let slot = maps::hop(stamp.slot())?;
+    let hop = Hop {
+        macs: read!(slot.cast::<Words>(), macs),
+        egress: read!(slot, egress),
+        mtu: read!(slot, mtu),
+        stamp,
+    };
+    atomics::barrier();
+    (read!(slot, stamp) == stamp).then_some(hop)
+}
+
+/// [`HopSlot`] with both addresses as three words.
+#[repr(C)]
+struct Words {
+    stamp: u32,
+    egress: u32,
+    macs: [u32; 3],
+}
+
+const _: () = assert!(
+    core::mem::offset_of!(HopSlot, dmac) == core::mem::offset_of!(Words, macs)
+        && core::mem::offset_of!(HopSlot, smac) == core::mem::offset_of!(HopSlot, dmac) + 6
+);
+
+/// The slot of a next hop with this MTU; when it has none, the one that it may have.
+#[inline(always)]
+pub fn slot(next: &NextHop, mtu: u16) -> u32 {
+    hops_slot(next.ifindex, next.addr.be, u32::from(mtu))
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn hops_slot(ifindex: u32, addr: u32, mtu: u32) -> u32 {
+    let next = NextHop { ifindex, addr: Addr { be: addr } };
+    for way in 0..HOP_WAYS {
+        let candidate = slot_of(ifindex, next.addr, way);
+        let Some(slot) = maps::hop(candidate) else { break };
+        if is_of(slot, &next) && u32::from(read!(slot, mtu)) == mtu {
+            return candidate;
+        }
+    }
+    for way in 0..HOP_WAYS {
+        let candidate = slot_of(ifindex, next.addr, way);
+        let Some(slot) = maps::hop(candidate) else { break };
+        if read!(slot, next).ifindex == 0 {
+            return candidate;
+        }
+    }
+    slot_of(ifindex, next.addr, 0)
+}
+
+#[inline(always)]
+fn is_of(slot: *mut HopSlot, next: &NextHop) -> bool {
+    let theirs = read!(slot, next);
+    theirs.ifindex == next.ifindex && theirs.addr == next.addr
+}
+
+/// The slot's stamp, if the slot says what the hop in the scratch space says.
+#[inline(always)]
+pub fn agrees(slot: u32, next: &NextHop) -> Option<HopStamp> {
+    resolved(hops_agrees(slot, next.ifindex, next.addr.be))
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn hops_agrees(slot: u32, ifindex: u32, addr: u32) -> u32 {
+    let (Some(slot), Some(hop)) = (maps::hop(slot), scratch::hop()) else { return HopStamp::UNRESOLVED.word };
+    let stamp = read!(slot, stamp);
+    atomics::barrier();
+    let theirs = read!(slot.cast::<Words>(), macs);
+    let same = read!(slot, filled) == stamp
+        && is_of(slot, &NextHop { ifindex, addr: Addr { be: addr } })
+        && read!(slot, mtu) == hop.mtu
+        && read!(slot, egress) == hop.egress
+        && theirs[0] == hop.macs[0]
+        && theirs[1] == hop.macs[1]
+        && theirs[2] == hop.macs[2];
+    atomics::barrier();
+    if same && read!(slot, stamp) == stamp { stamp.word } else { HopStamp::UNRESOLVED.word }
+}
+
+/// Holds a slot for `next` and starts a new generation, whose stamp this is: whoever uses the slot resolves anew. `None`
+/// when another CPU holds it.
+#[inline(always)]
+pub fn hold(slot: u32, next: &NextHop) -> Option<HopStamp> {
+    resolved(hops_hold(slot, next.ifindex, next.addr.be))
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn hops_hold(slot: u32, ifindex: u32, addr: u32) -> u32 {
+    let Some(slot) = maps::hop(slot) else { return HopStamp::UNRESOLVED.word };
+    let filled = read!(slot, filled);
+    // SAFETY: a valid, 4-aligned field.
+    let swapped = unsafe {
+        atomics::compare_exchange((&raw mut (*slot).filled).cast(), filled.word, HopStamp::UNRESOLVED.word)
+    };
+    if filled == HopStamp::UNRESOLVED || !swapped {
+        return HopStamp::UNRESOLVED.word;
+    }
+    for _ in 0..ATTEMPTS {
+        let stamp = read!(slot, stamp);
+        let bumped = stamp.bump();
+        // SAFETY: a valid, 4-aligned field.
+        if unsafe { atomics::compare_exchange((&raw mut (*slot).stamp).cast(), stamp.word, bumped.word) } {
+            write!(slot, next, NextHop { ifindex, addr: Addr { be: addr } });
+            atomics::barrier();
+            return bumped.word;
+        }
+    }
+    write!(slot, filled, filled);
+    HopStamp::UNRESOLVED.word
+}
+
+/// Fills a slot that is held with the hop in the scratch space, and lets go of it.
+#[inline(always)]
+pub fn fill(slot: u32, held: HopStamp) {
+    let (Some(slot), Some(hop)) = (maps::hop(slot), scratch::hop()) else { return };
+    write!(slot, egress, hop.egress);
+    write!(slot, mtu, hop.mtu);
+    write!(slot.cast::<Words>(), macs, hop.macs);
+    atomics::barrier();
+    write!(slot, filled, held);
+}
+
+/// Lets go of a slot that is held, with nothing to put into it.
+#[inline(always)]
+pub fn abandon(slot: u32, held: HopStamp, mtu: u16) {
+    let Some(slot) = maps::hop(slot) else { return };
+    write!(slot, mtu, mtu);
+    atomics::barrier();
+    write!(slot, filled, held.of_another_slot());
+}
+
+#[inline(always)]
+fn resolved(word: u32) -> Option<HopStamp> {
+    let stamp = HopStamp { word };
+    if stamp == HopStamp::UNRESOLVED { None } else { Some(stamp) }
+}
