@@ -319,7 +319,7 @@ fn the_table_is_sized_from_memory() {
         gateway.max_flows
     };
     assert_eq!(with_memory(64 << 30), 1_000_000);
-    assert_eq!(with_memory(288 << 20), 262_144);
+    assert_eq!(with_memory(256 << 20), 262_144);
     assert_eq!(with_memory(0), 1024);
 }
 
