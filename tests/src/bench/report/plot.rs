@@ -24,16 +24,16 @@ const LETTER: f64 = 6.9;
 /// More bars than this in a group are hard to tell apart by colour.
 const COLOURS: usize = 8;
 
-/// Light and dark mode, and colours that stay apart for the colour-blind (after Okabe and Ito). natgw has one of its
-/// own, which no other bar gets.
+/// Light and dark mode. natgw has a strong colour of its own; the others' are softened ones of Okabe and Ito, which
+/// the colour-blind can tell apart.
 const STYLE: &str = "\
 text{font:12px system-ui,-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif;fill:#1f2328}\
 .title{font-size:14px;font-weight:600}.soft{fill:#59636e}.page{fill:#fff;stroke:#d1d9e0}\
 .grid{stroke:#e4e8ec}.axis{stroke:#818b98}.spread{stroke:#1f2328}\
-.own{fill:#0969da}.c0{fill:#e69f00}.c1{fill:#009e73}.c2{fill:#8c6bb1}.c3{fill:#d55e00}.c4{fill:#8c959f}\
-.c5{fill:#cc79a7}.c6{fill:#b8a100}.c7{fill:#56b4e9}\
+.own{fill:#0969da}.c0{fill:#e0b040}.c1{fill:#5fb794}.c2{fill:#a892cc}.c3{fill:#df8a62}.c4{fill:#aab2bb}\
+.c5{fill:#d79fbf}.c6{fill:#c2b95e}.c7{fill:#8cc8e8}.strong{font-weight:600}\
 @media(prefers-color-scheme:dark){text{fill:#f0f6fc}.soft{fill:#9198a1}.page{fill:#0d1117;stroke:#3d444d}\
-.grid{stroke:#262c36}.axis{stroke:#656c76}.spread{stroke:#f0f6fc}.own{fill:#4493f8}.c4{fill:#6e7681}}";
+.grid{stroke:#262c36}.axis{stroke:#656c76}.spread{stroke:#f0f6fc}.own{fill:#4493f8}.c4{fill:#7d8590}}";
 
 /// One bar.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -209,7 +209,8 @@ fn draw_bar(body: &mut String, bar: Bar, y: f64, class: &str, x: &impl Fn(f64) -
     }
     let (text, base) = (end.max(high) + 6.0, middle + 4.0);
     let value = escape(&number(bar.value));
-    _ = writeln!(body, r#"<text class="soft" x="{text:.1}" y="{base:.1}">{value}</text>"#);
+    let weight = if class == "own" { "strong" } else { "soft" };
+    _ = writeln!(body, r#"<text class="{weight}" x="{text:.1}" y="{base:.1}">{value}</text>"#);
 }
 
 /// natgw in its own colour; the others in the order of the legend. A single series is told apart by `group`.
