@@ -32,3 +32,33 @@ fn inherit_owner(path: &Path) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn makes_the_directory_and_leaves_alone_what_is_the_same() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("plots/a.svg");
+        write(&path, "one").expect("writes");
+        assert_eq!(fs::read_to_string(&path).expect("is there"), "one");
+
+        let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1);
+        let touch =
+            || fs::File::options().write(true).open(&path).and_then(|file| file.set_modified(long_ago));
+        touch().expect("may be dated back");
+        let modified = || fs::metadata(&path).and_then(|data| data.modified()).expect("is there");
+        write(&path, "one").expect("writes");
+        assert_eq!(modified(), long_ago);
+        write(&path, "two").expect("writes");
+        assert_ne!(modified(), long_ago);
+        assert_eq!(fs::read_to_string(&path).expect("is there"), "two");
+    }
+
+    #[test]
+    fn says_what_it_cannot_write() {
+        let error = write(Path::new("/proc/nothing/x"), "").expect_err("cannot be");
+        assert!(error.to_string().contains("/proc/nothing/x"), "{error:#}");
+    }
+}

@@ -188,6 +188,23 @@ mod tests {
     }
 
     #[test]
+    fn closes_with_targets_failures_and_time() {
+        let mut report = super::super::document::tests::fake();
+        report.seconds = 61.0;
+        report.failures.push(Failure { part: "scale".to_owned(), error: "no memory".to_owned() });
+        let text = closing(&report);
+        let lines = [
+            "Targets: 0 of 1 met",
+            "  MISSED by 4.5 %       1.05  at least 1.1     natgw over FIB forwarding",
+            "FAILED: scale: no memory",
+            "1 min 1 s in all",
+        ];
+        for line in lines {
+            assert!(text.lines().any(|found| found == line), "{line:?} is not in {text}");
+        }
+    }
+
+    #[test]
     fn wraps_between_words() {
         let text = wrap(&"word ".repeat(30));
         assert!(text.lines().all(|line| line.chars().count() <= WIDTH && !line.ends_with(' ')), "{text}");
