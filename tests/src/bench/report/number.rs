@@ -28,7 +28,7 @@ pub fn sample(sample: &Sample) -> String {
     let whole = [sample.median, sample.low, sample.high].iter().all(|value| value.fract() == 0.0);
     let digits = if whole { 0 } else { decimals(sample.median) };
     let [median, low, high] = [sample.median, sample.low, sample.high].map(|value| fixed(value, digits));
-    if low == median && high == median { median } else { format!("{median} ({low}..{high})") }
+    if low == high { median } else { format!("{median} ({low}..{high})") }
 }
 
 /// A place in a table as text.

@@ -195,7 +195,7 @@ mod tests {
         let text = closing(&report);
         let lines = [
             "Targets: 0 of 1 met",
-            "  MISSED by 4.5 %       1.05  at least 1.1     natgw over FIB forwarding",
+            "  MISSED by 4.5 %      1.05  at least 1.1     natgw over FIB forwarding",
             "FAILED: scale: no memory",
             "1 min 1 s in all",
         ];
