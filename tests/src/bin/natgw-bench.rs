@@ -129,20 +129,18 @@ fn measure_and_print(context: &Context, parts: &[Part], args: &Args) -> Result<R
         print!("{}", terminal::section(section));
         args.json.as_ref().map_or(Ok(()), |file| report.save(file))
     })?;
-    if let Some(plan) = projection::section(&report) {
-        print!("{}", terminal::section(&plan));
-        report.sections.push(plan);
+    if !args.check {
+        projection::renew(&mut report);
+        if let Some(plan) = report.sections.last().filter(|last| last.id == projection::PART) {
+            print!("{}", terminal::section(plan));
+        }
     }
     Ok(report)
 }
 
-/// The projection is computed anew: it is not measured, and its text may have changed since.
 fn read(file: &std::path::Path) -> Result<Report> {
     let mut report = Report::load(file)?;
-    if let Some(plan) = projection::section(&report) {
-        report.sections.retain(|section| section.id != plan.id);
-        report.sections.push(plan);
-    }
+    projection::renew(&mut report);
     print!("{}", terminal::machine(&report.machine));
     for section in &report.sections {
         print!("{}", terminal::section(section));

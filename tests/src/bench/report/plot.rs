@@ -216,7 +216,8 @@ fn draw_bar(body: &mut String, bar: Bar, y: f64, class: &str, x: &impl Fn(f64) -
 /// natgw in its own colour; the others in the order of the legend. A single series is told apart by `group`.
 fn colour(series: &[String], index: usize, group: Option<&str>) -> &'static str {
     const CLASSES: [&str; COLOURS] = ["c0", "c1", "c2", "c3", "c4", "c5", "c6", "c7"];
-    let is_own = |name: &str| name == "natgw" || name.starts_with("natgw ") || name.starts_with("natgw,");
+    let is_own =
+        |name: &str| name.strip_prefix("natgw").is_some_and(|rest| !rest.starts_with(char::is_alphanumeric));
     match group {
         Some(group) if is_own(group) => "own",
         Some(_) => {

@@ -1,13 +1,16 @@
 //! "Plan past this machine": what the measured cost per packet would mean on real NICs. A projection, from published
 //! figures of drivers; nothing here is measured but natgw's own share.
 
-use super::document::Report;
+use super::document::{Failure, Report};
 use super::number::number;
 use super::{Cell, Row, Section, Table};
 
-/// The findings it is computed from: how many nanoseconds a UDP hit takes more than an empty program, with one flow
-/// and with a million flows visited at random.
-pub const INPUTS: [&str; 2] = ["program/hit_over_empty_ns/1", "program/hit_over_empty_ns/1000000"];
+/// The table it is computed from, in nanoseconds: the rows of a hit and of an empty program, with one flow and with a
+/// million flows visited at random.
+const SOURCE: &str = "program";
+const HIT: &str = "natgw: hit, UDP, out";
+const EMPTY: &str = "empty program";
+const FLOWS: [&str; 2] = ["1 flow", "1,000,000 flows"];
 
 /// What a driver was seen to do with a program that swaps the MAC addresses and redirects: one core, one queue, 64 B.
 struct Driver {
@@ -52,10 +55,36 @@ const LOADS: [Load; 2] = [
 /// What a frame takes on the wire beyond itself, in bytes: preamble and the gap to the next.
 const WIRE: f64 = 20.0;
 
+/// What the section is called.
+pub const PART: &str = "plan";
+
+/// Puts the projection at the end of `report`, in the place of an older one: it is not measured, and its text may
+/// have changed since. Without the part that it is computed from there is none.
+pub fn renew(report: &mut Report) {
+    report.sections.retain(|section| section.id != PART);
+    report.failures.retain(|failure| failure.part != PART);
+    match section(report) {
+        Some(plan) => report.sections.push(plan),
+        None if report.sections.iter().any(|section| section.id == SOURCE) => {
+            let error = format!(
+                "table `{SOURCE}` has no times of {HIT:?} and {EMPTY:?} for {} and {}",
+                FLOWS[0], FLOWS[1]
+            );
+            report.failures.push(Failure { part: PART.to_owned(), error });
+        }
+        None => {}
+    }
+}
+
 /// The section, when what it is computed from was measured.
-pub fn section(report: &Report) -> Option<Section> {
-    let [hot, million] = INPUTS.map(|id| report.finding(id).map(|finding| finding.value));
-    let (hot, million) = (hot.filter(|ns| *ns > 0.0)?, million.filter(|ns| *ns > 0.0)?);
+fn section(report: &Report) -> Option<Section> {
+    let source =
+        report.sections.iter().flat_map(|section| &section.tables).find(|table| table.id == SOURCE)?;
+    let [hot, million] = FLOWS.map(|flows| {
+        let extra = median(source, HIT, flows)? - median(source, EMPTY, flows)?;
+        (extra > 0.0).then_some(extra)
+    });
+    let (hot, million) = (hot?, million?);
     let notes = vec![
         "A projection, not a measurement. Time per packet on a NIC = what the driver was seen to need for a program \
          that only redirects (published, other machines) + what natgw needs more than an empty program (measured \
@@ -71,12 +100,22 @@ pub fn section(report: &Report) -> Option<Section> {
         arithmetic(&PORTS[2], &LOADS[0], million),
     ];
     Some(Section {
-        id: "plan".to_owned(),
+        id: PART.to_owned(),
         title: "Plan past this machine".to_owned(),
         notes,
         tables: vec![per_core(hot, million), cores(hot, million)],
         findings: Vec::new(),
     })
+}
+
+/// What stands in a row, in the column whose head begins with `column`.
+fn median(table: &Table, row: &str, column: &str) -> Option<f64> {
+    let place = table.columns.iter().position(|head| head.starts_with(column))?;
+    match table.rows.iter().find(|candidate| candidate.name == row)?.cells.get(place)? {
+        Cell::Sample(sample) => Some(sample.median),
+        Cell::Number(value) => Some(*value),
+        Cell::Text(_) | Cell::Missing => None,
+    }
 }
 
 /// Millions of packets per second on one core of a driver that has `extra` nanoseconds more to do for each.
@@ -154,22 +193,22 @@ fn arithmetic(port: &Port, load: &Load, extra: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Sample;
     use super::super::document::tests::fake;
-    use super::super::{Compare, Finding};
     use super::*;
 
     fn report(hot: f64, million: f64) -> Report {
         let mut report = fake();
-        for (id, value) in INPUTS.into_iter().zip([hot, million]) {
-            let what = String::new();
-            report.sections[1].findings.push(Finding {
-                id: id.to_owned(),
-                what,
-                value,
-                target: None,
-                compare: Compare::Never,
-            });
-        }
+        let row = |name: &str, cells: [f64; 2]| Row {
+            name: name.to_owned(),
+            cells: vec![Cell::Sample(Sample::of(&cells[..1])), Cell::Missing, Cell::Number(cells[1])],
+        };
+        report.sections[1].tables.push(Table {
+            id: SOURCE.to_owned(),
+            columns: ["1 flow (hot)", "50,000 flows", "1,000,000 flows"].map(str::to_owned).into(),
+            rows: vec![row(EMPTY, [7.0, 8.0]), row(HIT, [7.0 + hot, 8.0 + million])],
+            ..Table::default()
+        });
         report
     }
 
@@ -199,6 +238,26 @@ mod tests {
         // 14.88 Mpps at 1,000 / (1,000 / 6.854 + 10) = 6.41 and 1,000 / (145.9 + 100) = 4.07 Mpps per core.
         assert_eq!(rows[0].cells[1..], [Cell::Number(3.0), Cell::Number(4.0)]);
         assert!(plan.notes[2].contains("149 Mpps"), "{}", plan.notes[2]);
+    }
+
+    #[test]
+    fn is_there_once_or_the_reason_why_not() {
+        let mut with = report(10.0, 100.0);
+        renew(&mut with);
+        renew(&mut with);
+        assert_eq!(with.sections.iter().filter(|section| section.id == PART).count(), 1);
+        assert!(with.failures.is_empty());
+
+        let mut without = fake();
+        renew(&mut without);
+        renew(&mut without);
+        assert_eq!(without.failures.len(), 1);
+        assert!(without.failures[0].error.contains(HIT), "{:?}", without.failures);
+
+        let mut other_parts = fake();
+        other_parts.sections.retain(|section| section.id != SOURCE);
+        renew(&mut other_parts);
+        assert!(other_parts.failures.is_empty());
     }
 
     #[test]
