@@ -37,6 +37,18 @@ pub(crate) enum Kind {
     Debian,
 }
 
+impl Toolchain {
+    /// What the code that it makes depends on, in one line without paths: `rustc 1.95.0, LLVM 22.1.2, bpf-linker
+    /// 0.10.3`.
+    pub(crate) fn identity(&self) -> String {
+        let verbose = output(Command::new(&self.rustc).arg("-vV")).unwrap_or_default();
+        let value =
+            |name: &str| verbose.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("unknown");
+        let (rustc, llvm) = (value("release: "), value("LLVM version: "));
+        format!("rustc {rustc}, LLVM {llvm}, bpf-linker {}", linker::VERSION)
+    }
+}
+
 /// A compiler that has the sources of `core`, and the libLLVM that goes with it.
 struct Compiler {
     kind: Kind,

@@ -20,6 +20,8 @@ use report::Section;
 /// How long to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effort {
+    /// Seconds: what `--check` runs, in CI too. Instruction counts and ratios that are stable on a busy machine.
+    Check,
     /// A minute in all: fewer rounds and sizes, the same code.
     Quick,
     /// Several minutes: what docs/benchmarks.md shows.
@@ -40,10 +42,10 @@ pub struct Context {
 }
 
 impl Context {
-    /// `quick` or `full`, whichever the effort asks for.
+    /// `quick` or `full`, whichever the effort asks for; a check is quick.
     pub fn pick<T>(&self, quick: T, full: T) -> T {
         match self.effort {
-            Effort::Quick => quick,
+            Effort::Check | Effort::Quick => quick,
             Effort::Full => full,
         }
     }

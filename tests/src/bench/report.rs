@@ -1,8 +1,22 @@
 //! What a part of the benchmark found, in one form for the terminal, JSON, Markdown, plots and the comparison with
 //! what was committed.
 
+pub mod baseline;
+pub mod check;
+pub mod document;
+pub mod files;
+pub mod machine;
+pub mod markdown;
+pub mod number;
+pub mod plot;
+pub mod projection;
+pub mod run;
+pub mod terminal;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
 /// What one part found.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Section {
     /// As in `--only`.
     pub id: String,
@@ -17,7 +31,7 @@ pub struct Section {
 }
 
 /// Rows of measurements.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Table {
     /// Unique among all sections: names the plot's file.
     pub id: String,
@@ -36,7 +50,8 @@ pub struct Table {
 }
 
 /// How a table is drawn.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Plot {
     /// Not at all.
     #[default]
@@ -48,7 +63,7 @@ pub enum Plot {
 }
 
 /// One line of a table.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// First column.
     pub name: String,
@@ -57,7 +72,8 @@ pub struct Row {
 }
 
 /// One place in a table.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
 pub enum Cell {
     /// Repeated measurements.
     Sample(Sample),
@@ -70,13 +86,16 @@ pub enum Cell {
 }
 
 /// Repeated measurements of one thing.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
     /// Middle value.
+    #[serde(deserialize_with = "number_or_null")]
     pub median: f64,
     /// Smallest.
+    #[serde(deserialize_with = "number_or_null")]
     pub low: f64,
     /// Largest.
+    #[serde(deserialize_with = "number_or_null")]
     pub high: f64,
     /// How many.
     pub count: usize,
@@ -99,13 +118,14 @@ impl Sample {
 }
 
 /// A number with a name that stays the same from run to run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     /// E.g. `rig/64/1/natgw_over_fib`.
     pub id: String,
     /// What it is, in words.
     pub what: String,
     /// The number.
+    #[serde(deserialize_with = "number_or_null")]
     pub value: f64,
     /// What it is held to, if anything.
     pub target: Option<Target>,
@@ -114,7 +134,8 @@ pub struct Finding {
 }
 
 /// A wish that came with a number.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Target {
     /// This much or more.
     AtLeast(f64),
@@ -133,7 +154,8 @@ impl Target {
 }
 
 /// How `--check` compares a number with the committed one.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Compare {
     /// Not at all: absolute times of this machine.
     Never,
@@ -143,4 +165,9 @@ pub enum Compare {
     NotBelow(f64),
     /// A ratio where smaller is better, that may rise by this share from noise.
     NotAbove(f64),
+}
+
+/// JSON knows no infinity and no "not a number": serde writes null for them, and this reads it back.
+fn number_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
