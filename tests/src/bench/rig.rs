@@ -6,5 +6,9 @@ use super::{Context, report::Section};
 
 /// Measures.
 pub fn run(_context: &Context) -> Result<Section> {
-    Ok(Section { id: "rig".to_owned(), title: "Packets per second through real interfaces".to_owned(), ..Section::default() })
+    Ok(Section {
+        id: "rig".to_owned(),
+        title: "Packets per second through real interfaces".to_owned(),
+        ..Section::default()
+    })
 }
