@@ -2,30 +2,24 @@
 
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::path::Path;
-use std::ptr::NonNull;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use aya::maps::{Array, Map, ProgramArray};
-use aya::programs::{ProgramFd, TestRun as _, TestRunOptions, Xdp};
+use aya::programs::{ProgramFd, Xdp};
 use aya::{Ebpf, EbpfLoader};
-use nix::time::{ClockId, clock_gettime};
 
+use super::clock::{self, Clock, Timed};
 use super::traffic::Traffic;
-
-#[path = "../../../../nat-ebpf/bench/visit.rs"]
-mod visit;
-
-pub use visit::{HEAD, Job, Visit};
-
-// SAFETY: bytemuck::Pod, which `Job` derives, is the stronger promise.
-unsafe impl aya::Pod for Job {}
+use super::visits::{Job, List, Visit, Visits};
 
 const VISITS: &str = "DRIVER_VISITS";
 const JOB: &str = "DRIVER_JOB";
 const TARGET: &str = "DRIVER_TARGET";
 const BARE: &str = "BARE";
 const FAILURES: &str = "BARE_FAILURES";
+
+/// What the driver returns when it could not hand the packet on.
+const XDP_ABORTED: u32 = 0;
 
 /// Programs of the benchmark's object that this part runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,32 +63,13 @@ pub struct Room {
     pub bare_entries: u32,
 }
 
-/// A stretch of the visits: one list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct List {
-    /// Index of the first.
-    pub first: u32,
-    /// How many.
-    pub count: u32,
-}
-
-/// What came of a run.
-#[derive(Clone, Copy, Debug)]
-pub struct Timed {
-    /// The XDP action of the last packet.
-    pub action: u32,
-    /// Nanoseconds of CPU time per packet.
-    pub nanoseconds: f64,
-}
-
 /// The benchmark's object, loaded.
 #[derive(Debug)]
 pub struct Driver {
     ebpf: Ebpf,
     visits: Visits,
     used: u32,
-    /// CPU time of a test run that hardly runs anything.
-    overhead: Duration,
+    clock: Clock,
 }
 
 impl Driver {
@@ -115,7 +90,7 @@ impl Driver {
             anyhow::bail!("{VISITS} is no array");
         };
         let visits = Visits::map(data.fd().as_fd().as_raw_fd(), room.visits as usize)?;
-        Ok(Self { ebpf, visits, used: 0, overhead: Duration::ZERO })
+        Ok(Self { ebpf, visits, used: 0, clock: Clock::default() })
     }
 
     /// Forgets all lists.
@@ -141,7 +116,7 @@ impl Driver {
 
     /// What stands in a list.
     pub fn visits(&mut self, list: List) -> Result<&[Visit]> {
-        Ok(self.visits.of(list)?)
+        Ok(&*self.visits.of(list)?)
     }
 
     /// A program of this object, to be a target.
@@ -159,28 +134,43 @@ impl Driver {
         Ok(failures.get(&0, 0)?)
     }
 
-    /// Measures what a test run costs besides its packets. Again from time to time: it depends on the machine's mood.
+    /// Measures what a test run costs besides its packets; for every round.
     pub fn calibrate(&mut self, traffic: &Traffic) -> Result<()> {
-        self.overhead = Duration::ZERO;
-        let mut times = Vec::new();
-        for _ in 0..5 {
-            let (_, time) = test_run(self.own(Own::Empty)?, traffic, 2)?;
-            times.push(time);
-        }
-        times.sort_unstable();
-        self.overhead = times[times.len() / 2];
-        Ok(())
+        let program: &Xdp = self.ebpf.program(Own::Empty.name()).context("no empty program")?.try_into()?;
+        self.clock.calibrate(program, &traffic.frame, traffic.ifindex)
     }
 
     /// Runs a program of this object alone, without the driver, on the same frame again and again.
     pub fn run_alone(&self, own: Own, traffic: &Traffic, repeat: u32) -> Result<Timed> {
-        let (action, time) = test_run(self.own(own)?, traffic, repeat)?;
-        Ok(self.timed(action, time, repeat))
+        self.clock.time(self.own(own)?, &traffic.frame, traffic.ifindex, repeat)
     }
 
     /// Runs `target` on `repeat` packets of the traffic, going on where the last run stopped.
     pub fn run(&mut self, target: &ProgramFd, traffic: &mut Traffic, repeat: u32) -> Result<Timed> {
         self.drive(Own::Driver, target, traffic, repeat, 0)
+    }
+
+    /// Runs `target` on the next `count` packets, each in a test run of its own.
+    pub fn run_singly(
+        &mut self,
+        target: &ProgramFd,
+        traffic: &mut Traffic,
+        count: u32,
+    ) -> Result<Vec<Timed>> {
+        self.give(target, traffic, 0)?;
+        let program = self.own(Own::Driver)?;
+        let one = |_| self.clock.time(program, &traffic.frame, traffic.ifindex, 1);
+        let times = (0..count).map(one).collect::<Result<_>>()?;
+        self.take_back(traffic)?;
+        Ok(times)
+    }
+
+    /// Runs `target` on the next packet of the traffic: the XDP action, and the frame afterwards.
+    pub fn look(&mut self, target: &ProgramFd, traffic: &mut Traffic) -> Result<(u32, Vec<u8>)> {
+        self.give(target, traffic, 0)?;
+        let result = clock::look(self.own(Own::Driver)?, &traffic.frame, traffic.ifindex)?;
+        self.take_back(traffic)?;
+        Ok(result)
     }
 
     /// Runs `target` once on each packet of the traffic, from the first on, and notes in `into` what became of
@@ -200,83 +190,25 @@ impl Driver {
         repeat: u32,
         harvest: u32,
     ) -> Result<Timed> {
+        self.give(target, traffic, harvest)?;
+        let timed = self.clock.time(self.own(own)?, &traffic.frame, traffic.ifindex, repeat)?;
+        self.take_back(traffic)?;
+        ensure!(timed.action != XDP_ABORTED, "the driver, or the program under test, gave up (XDP_ABORTED)");
+        Ok(timed)
+    }
+
+    /// Tells the driver what to do.
+    fn give(&mut self, target: &ProgramFd, traffic: &Traffic, harvest: u32) -> Result<()> {
         let mut targets = ProgramArray::try_from(self.ebpf.map_mut(TARGET).context(TARGET)?)?;
         targets.set(0, target, 0).context("make the program a tail call's target")?;
         let mut jobs: Array<_, Job> = Array::try_from(self.ebpf.map_mut(JOB).context(JOB)?)?;
-        jobs.set(0, traffic.job(harvest), 0)?;
-        let (action, time) = test_run(self.own(own)?, traffic, repeat)?;
+        Ok(jobs.set(0, traffic.job(harvest), 0)?)
+    }
+
+    /// Notes how far it has come.
+    fn take_back(&self, traffic: &mut Traffic) -> Result<()> {
         let jobs: Array<_, Job> = Array::try_from(self.ebpf.map(JOB).context(JOB)?)?;
         traffic.next = jobs.get(&0, 0)?.next;
-        ensure!(action != 0, "the driver, or the program under test, gave up (XDP_ABORTED)");
-        Ok(self.timed(action, time, repeat))
-    }
-
-    fn timed(&self, action: u32, time: Duration, repeat: u32) -> Timed {
-        let nanoseconds = time.saturating_sub(self.overhead).as_secs_f64() * 1e9 / f64::from(repeat);
-        Timed { action, nanoseconds }
-    }
-}
-
-/// The XDP action of the last packet, and the CPU time of the call. The kernel's own figure is whole nanoseconds:
-/// too coarse for programs that take four.
-fn test_run(program: &Xdp, traffic: &Traffic, repeat: u32) -> Result<(u32, Duration)> {
-    // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
-    let context = [0, u32::try_from(traffic.frame.len())?, 0, traffic.ifindex, 0, 0];
-    let options = TestRunOptions {
-        data_in: Some(&traffic.frame),
-        ctx_in: Some(bytemuck::cast_slice(&context)),
-        repeat,
-        ..TestRunOptions::new()
-    };
-    let before = cpu_time()?;
-    let result = program.test_run(options)?;
-    Ok((result.return_value, cpu_time()?.saturating_sub(before)))
-}
-
-/// CPU time of this thread: what others do meanwhile does not count.
-fn cpu_time() -> Result<Duration> {
-    Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into())
-}
-
-/// The visits, mapped into this process: a million by system calls would take a second.
-#[derive(Debug)]
-struct Visits {
-    start: NonNull<Visit>,
-    count: usize,
-}
-
-impl Visits {
-    fn map(fd: i32, count: usize) -> Result<Self> {
-        // SAFETY: a new mapping at an address of the kernel's choice.
-        let start = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                count * size_of::<Visit>(),
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED,
-                fd,
-                0,
-            )
-        };
-        if start == libc::MAP_FAILED {
-            return Err(std::io::Error::last_os_error()).context("map the visits into memory");
-        }
-        let start = NonNull::new(start.cast()).context("visits at address 0")?;
-        Ok(Self { start, count })
-    }
-
-    fn of(&mut self, list: List) -> Result<&mut [Visit]> {
-        let (first, count) = (list.first as usize, list.count as usize);
-        ensure!(first + count <= self.count, "no room for {count} visits after {first} of {}", self.count);
-        // SAFETY: within the mapping, which lives as long as `self`; any bytes are a `Visit`; programs that use the
-        // map run only while this thread waits for them.
-        Ok(unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr().add(first), count) })
-    }
-}
-
-impl Drop for Visits {
-    fn drop(&mut self) {
-        // SAFETY: mapped by `map` with this size; slices borrow `self`.
-        unsafe { libc::munmap(self.start.as_ptr().cast(), self.count * size_of::<Visit>()) };
+        Ok(())
     }
 }

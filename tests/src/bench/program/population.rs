@@ -2,11 +2,11 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use aya::programs::ProgramFd;
-use nat_common::stats::{Meter, Stats};
 
 use super::driver::{Driver, Own};
+use super::tally::{Fate, Tally};
 use super::traffic::{Pair, Template, Traffic};
 use crate::fixture::{Arrives, CLIENT_MAC, IN_MAC, OUT_MAC, ROUTER_MAC, Setup, World};
 use crate::lab::{client_addr, eip};
@@ -30,6 +30,15 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// For people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Udp => "UDP",
+            Self::Tcp => "TCP",
+            Self::OneArmed => "UDP, one-armed",
+        }
+    }
+
     /// What the world around the programs looks like.
     pub fn setup(self, entries: u32) -> Setup {
         let one_armed = self == Self::OneArmed;
@@ -86,6 +95,14 @@ pub fn route_to_clients(world: &World) -> Result<()> {
     world.gw().ip(&format!("route add 10.64.0.0/10 via {} dev in0", client_addr(0)))
 }
 
+/// The `n`-th tuple that has never been seen, to one of `remotes` destinations in turn.
+pub fn newcomer(n: u32, remotes: u32) -> Pair {
+    let client = Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 96, 1, 0)) + n % CLIENTS);
+    let remote = Ipv4Addr::from(u32::from(Ipv4Addr::new(198, 19, 0, 1)) + n % remotes);
+    let sport = 10_000 + (n / CLIENTS) as u16;
+    Pair { from: SocketAddrV4::new(client, sport), to: SocketAddrV4::new(remote, 443) }
+}
+
 /// Flows that exist, with the tuples of both directions.
 #[derive(Debug)]
 pub struct Population {
@@ -94,12 +111,19 @@ pub struct Population {
     pub out: Vec<Pair>,
     /// What arrives from outside, in the same order.
     pub back: Vec<Pair>,
+    /// How many newcomers have come so far.
+    pub newcomers: u32,
 }
 
 impl Population {
     /// Nobody yet.
     pub fn new(kind: Kind) -> Self {
-        Self { kind, out: Vec::new(), back: Vec::new() }
+        Self { kind, out: Vec::new(), back: Vec::new(), newcomers: 0 }
+    }
+
+    /// What kind of flows.
+    pub fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// Creates flows until there are `count`, answered and, TCP, established; the bare table gets the same tuples.
@@ -111,82 +135,57 @@ impl Population {
             return Ok(());
         }
         driver.forget_lists();
-        let (inside, in_index) = target(world, self.kind.outbound())?;
-        let (outside, out_index) = target(world, self.kind.inbound())?;
         let opening = Template::plain(&self.kind.packet_out(flags::SYN));
         let list = driver.list(&opening.visits(fresh)?)?;
         let into = driver.room_for(fresh.len())?;
-        let mut traffic = Traffic::new(&opening, in_index, list)?;
+        let (program, index) = target(world, self.kind.outbound())?;
+        let mut traffic = Traffic::new(&opening, index, list)?;
         let before = world.stats()?;
-        driver.harvest(&inside, &mut traffic, into)?;
+        driver.harvest(&program, &mut traffic, into)?;
+        let births = fresh.len() as u64;
+        // The first came twice.
+        let expected = Tally { sent_out: births + 1, births, ..Tally::default() };
+        Tally::since(&before, world)?.expect(&expected).context("create flows")?;
         let harvested: Vec<Pair> = driver.visits(into)?.iter().map(|v| Pair::from(*v).reversed()).collect();
         ensure!(harvested.iter().all(|pair| *pair.to.ip() == eip(0)), "a packet left untranslated");
-        forwarded(&before, &world.stats()?, Meter::SourceIn, fresh.len() as u64 + 1, fresh.len() as u64)?;
-        self.back.extend(&harvested);
 
-        driver.forget_lists();
         let answer = Template::plain(&self.kind.packet_in(flags::SYN | flags::ACK));
-        let list = driver.list(&answer.visits(&harvested)?)?;
-        let before = world.stats()?;
-        let mut traffic = Traffic::new(&answer, out_index, list)?;
-        driver.run(&outside, &mut traffic, list.count)?;
-        forwarded(&before, &world.stats()?, Meter::DestinationIn, fresh.len() as u64, 0)?;
-        insert(driver, &mut traffic)?;
-
-        driver.forget_lists();
+        self.once_each(world, driver, self.kind.inbound(), &answer, &harvested).context("answer flows")?;
         let more = Template::plain(&self.kind.packet_out(flags::ACK));
-        let list = driver.list(&more.visits(fresh)?)?;
-        let before = world.stats()?;
-        let mut traffic = Traffic::new(&more, in_index, list)?;
-        driver.run(&inside, &mut traffic, list.count)?;
-        forwarded(&before, &world.stats()?, Meter::SourceIn, fresh.len() as u64, 0)?;
-        insert(driver, &mut traffic)
+        self.once_each(world, driver, self.kind.outbound(), &more, fresh).context("go on with flows")?;
+        self.back.extend(harvested);
+        Ok(())
     }
-}
 
-/// Inserts all tuples of the traffic into the bare table.
-fn insert(driver: &mut Driver, traffic: &mut Traffic) -> Result<()> {
-    let before = driver.failures()?;
-    let program = driver.target(Own::Insert)?;
-    driver.run(&program, traffic, traffic.list.count)?;
-    let failures = driver.failures()? - before;
-    ensure!(failures == 0, "{failures} insertions into the bare table failed");
-    Ok(())
+    /// One packet of each flow through natgw, and its tuple into the bare table.
+    fn once_each(
+        &self,
+        world: &World,
+        driver: &mut Driver,
+        arrives: Arrives,
+        template: &Template,
+        pairs: &[Pair],
+    ) -> Result<()> {
+        driver.forget_lists();
+        let list = driver.list(&template.visits(pairs)?)?;
+        let (program, index) = target(world, arrives)?;
+        let mut traffic = Traffic::new(template, index, list)?;
+        let (before, packets) = (world.stats()?, u64::from(list.count));
+        driver.run(&program, &mut traffic, list.count)?;
+        let fate = Tally::since(&before, world)?.fate(packets)?;
+        ensure!(matches!(fate, Fate::SentOut | Fate::SentIn), "all {packets} packets were {fate}");
+
+        let failures = driver.failures()?;
+        let insert = driver.target(Own::Insert)?;
+        driver.run(&insert, &mut traffic, list.count)?;
+        let failed = driver.failures()? - failures;
+        ensure!(failed == 0, "{failed} insertions into the bare table failed");
+        Ok(())
+    }
 }
 
 /// One of natgw's programs as a tail call's target, and the interface that its packets arrive on.
 pub fn target(world: &World, arrives: Arrives) -> Result<(ProgramFd, u32)> {
     let (program, index) = world.program(arrives)?;
     Ok((program.fd()?.try_clone()?, index))
-}
-
-/// Exactly so many packets were received and translated, and so many flows born; and nothing else happened.
-pub fn forwarded(before: &Stats, after: &Stats, received: Meter, packets: u64, births: u64) -> Result<()> {
-    let moved = difference(before, after);
-    let sent = match received {
-        Meter::SourceIn | Meter::DestinationOut => Meter::DestinationOut,
-        Meter::DestinationIn | Meter::SourceOut => Meter::SourceOut,
-    };
-    let (came, went) = (moved.packets[received as usize], moved.packets[sent as usize]);
-    let born = moved.births.iter().sum::<u64>();
-    let drops = moved.drops.iter().sum::<u64>();
-    ensure!(
-        (came, went, born) == (packets, packets, births) && drops + moved.passed + moved.handovers == 0,
-        "of {packets} packets {came} were received and {went} translated, {drops} dropped, {} left to the kernel \
-         untranslated and {} translated; {born} flows were born, {births} expected",
-        moved.passed,
-        moved.handovers,
-    );
-    Ok(())
-}
-
-/// By how much each counter moved.
-pub fn difference(before: &Stats, after: &Stats) -> Stats {
-    let mut moved = *after;
-    let words: &mut [u64] = bytemuck::cast_slice_mut(std::slice::from_mut(&mut moved));
-    let earlier: &[u64] = bytemuck::cast_slice(std::slice::from_ref(before));
-    for (word, earlier) in words.iter_mut().zip(earlier) {
-        *word -= earlier;
-    }
-    moved
 }

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use anyhow::{Context as _, Result, ensure};
 use nat_common::checksum::{self, Delta};
 
-use super::driver::{HEAD, Job, List, Visit};
+use super::visits::{HEAD, Job, List, Visit};
 use crate::packet::{ETH, Packet};
 
 /// A frame, and where in it a visit's fields go.
@@ -15,17 +15,20 @@ pub struct Template {
     addresses_at: usize,
     ports_at: usize,
     l4_checksum_at: usize,
+    /// Applies a change to the transport checksum.
+    update: fn(u16, u16) -> u16,
 }
 
 impl Template {
-    /// A UDP or TCP packet without IPv4 options.
+    /// A UDP or TCP packet, or the first fragment of one, without IPv4 options.
     pub fn plain(packet: &Packet) -> Self {
-        let checksum = if packet.proto() == 6 { 16 } else { 6 };
+        let is_tcp = packet.proto() == 6;
         Self {
             frame: packet.build(),
             addresses_at: ETH + 12,
             ports_at: ETH + 20,
-            l4_checksum_at: ETH + 20 + checksum,
+            l4_checksum_at: ETH + 20 + if is_tcp { 16 } else { 6 },
+            update: if is_tcp { checksum::apply } else { checksum::apply_udp },
         }
     }
 
@@ -37,6 +40,7 @@ impl Template {
             addresses_at: inner + 12,
             ports_at: inner + 20,
             l4_checksum_at: ETH + 20 + 2,
+            update: checksum::apply,
         }
     }
 
@@ -71,7 +75,7 @@ impl Template {
                 dst,
                 ports,
                 ip_checksum: checksum::apply(own.ip_checksum, ip),
-                l4_checksum: checksum::apply_udp(own.l4_checksum, l4),
+                l4_checksum: (self.update)(own.l4_checksum, l4),
             }
         };
         Ok(tuples.iter().map(visit).collect())
