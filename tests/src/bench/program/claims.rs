@@ -165,13 +165,14 @@ impl Claimants<'_> {
             refusals += refused;
         }
         let packets = f64::from(count * rounds);
-        let probes = (self.world.stats()?.probes - probes) as f64 / packets;
+        let probes = float(self.world.stats()?.probes - probes)? / packets;
         let (singles, _) =
             self.claim(SINGLE, |driver, program, traffic| driver.run_singly(program, traffic, SINGLE))?;
         let mut single: Vec<f64> = singles.iter().map(|t| t.nanoseconds).collect();
         single.sort_by(f64::total_cmp);
-        let refused = refusals as f64 / packets;
-        ensure!((refused == 1.0) == (percent == 100), "{:.0} % refused at {percent} %", refused * 100.0);
+        let refused = float(refusals)? / packets;
+        let are_all = refusals == u64::from(count) * u64::from(rounds);
+        ensure!(are_all == (percent == 100), "{refusals} claims refused at {percent} %");
         Ok(Level { percent, rounds: times, single, probes, refused })
     }
 
@@ -185,4 +186,9 @@ impl Claimants<'_> {
         }
         Ok(measure::median(&times))
     }
+}
+
+/// Counts of a measurement fit 32 bits.
+fn float(count: u64) -> Result<f64> {
+    Ok(f64::from(u32::try_from(count)?))
 }

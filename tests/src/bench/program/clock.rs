@@ -37,11 +37,13 @@ impl Clock {
     /// Measures the cost of setting up with a program that does nothing. It depends on the machine's mood, so this is
     /// for every round.
     pub fn calibrate(&mut self, empty: &Xdp, frame: &[u8], ifindex: u32) -> Result<()> {
-        // Two packets, not one: only from two on does the kernel set up a direct call.
-        let (_, call) = run(empty, frame, ifindex, 2)?;
-        self.setups.push_back(call);
-        if self.setups.len() > CALIBRATIONS {
+        if self.setups.len() == CALIBRATIONS {
             self.setups.pop_front();
+        }
+        while self.setups.len() < CALIBRATIONS {
+            // Two packets, not one: only from two on does the kernel set up a direct call.
+            let (_, call) = run(empty, frame, ifindex, 2)?;
+            self.setups.push_back(call);
         }
         Ok(())
     }

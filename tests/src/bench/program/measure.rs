@@ -12,8 +12,8 @@ use crate::fixture::World;
 /// Entries of natgw's table and of the bare one: a gateway for a million flows, as is the default, and newcomers.
 pub const ENTRIES: u32 = 1 << 21;
 
-/// Visits of all lists of the largest population together.
-const VISITS: u32 = 5_400_000;
+/// Lists that hold a visit for every flow: see [`cases::of`].
+const LISTS: u32 = 5;
 
 /// A population that is measured at several sizes.
 #[derive(Clone, Copy, Debug)]
@@ -48,8 +48,8 @@ pub struct Measured {
     pub fate: Option<Fate>,
     /// Nanoseconds per packet, round by round, the driver's included.
     pub raw: Vec<f64>,
-    /// The same without the driver's: minus the driver with an empty program, plus an empty program alone, in the
-    /// same round.
+    /// The same without the driver's: minus the driver with an empty program, plus an empty program alone (the medians
+    /// of both).
     pub net: Vec<f64>,
 }
 
@@ -76,10 +76,14 @@ pub fn cpu() -> usize {
 }
 
 fn stages(context: &Context, plan: Plan) -> Result<Vec<Stage>> {
-    let world = World::new(plan.kind.setup(ENTRIES))?;
+    // One flow costs the same in a table of any size, and a small one is there at once.
+    let largest = plan.sizes.last().copied().unwrap_or(1);
+    let entries = if largest == 1 { 1 << 16 } else { ENTRIES };
+    let world = World::new(plan.kind.setup(entries))?;
     population::route_to_clients(&world)?;
     let _lane = world.lane(cpu())?;
-    let mut driver = Driver::load(&context.bench_object, Room { visits: VISITS, bare_entries: ENTRIES })?;
+    let visits = largest * LISTS + (plan.series.rounds + 1) * plan.series.births + 1;
+    let mut driver = Driver::load(&context.bench_object, Room { visits, bare_entries: entries })?;
     let mut people = Population::new(plan.kind);
     let mut stage = |flows: &u32| {
         context.progress(&format!("program: {}, {flows} live flows", plan.kind.name()));
@@ -106,8 +110,9 @@ fn stage(world: &World, driver: &mut Driver, people: &mut Population, series: Se
             case.measure(world, driver)?;
         }
     }
-    let base = cases.iter().find(|c| c.id == DRIVER).context("no driver")?.rounds.clone();
-    let net = |raw: &[f64]| raw.iter().zip(&base).zip(&plain).map(|((x, d), p)| x - d + p).collect();
+    let driver = &cases.iter().find(|c| c.id == DRIVER).context("no driver")?.rounds;
+    let excess = median(driver) - median(&plain);
+    let net = |raw: &[f64]| raw.iter().map(|n| n - excess).collect();
     let cases = cases
         .into_iter()
         .map(|c| Measured { id: c.id, fate: c.fate(), net: net(&c.rounds), name: c.name, raw: c.rounds })

@@ -150,38 +150,37 @@ impl Population {
         ensure!(harvested.iter().all(|pair| *pair.to.ip() == eip(0)), "a packet left untranslated");
 
         let answer = Template::plain(&self.kind.packet_in(flags::SYN | flags::ACK));
-        self.once_each(world, driver, self.kind.inbound(), &answer, &harvested).context("answer flows")?;
+        once_each(world, driver, self.kind.inbound(), &answer, &harvested).context("answer flows")?;
         let more = Template::plain(&self.kind.packet_out(flags::ACK));
-        self.once_each(world, driver, self.kind.outbound(), &more, fresh).context("go on with flows")?;
+        once_each(world, driver, self.kind.outbound(), &more, fresh).context("go on with flows")?;
         self.back.extend(harvested);
         Ok(())
     }
+}
 
-    /// One packet of each flow through natgw, and its tuple into the bare table.
-    fn once_each(
-        &self,
-        world: &World,
-        driver: &mut Driver,
-        arrives: Arrives,
-        template: &Template,
-        pairs: &[Pair],
-    ) -> Result<()> {
-        driver.forget_lists();
-        let list = driver.list(&template.visits(pairs)?)?;
-        let (program, index) = target(world, arrives)?;
-        let mut traffic = Traffic::new(template, index, list)?;
-        let (before, packets) = (world.stats()?, u64::from(list.count));
-        driver.run(&program, &mut traffic, list.count)?;
-        let fate = Tally::since(&before, world)?.fate(packets)?;
-        ensure!(matches!(fate, Fate::SentOut | Fate::SentIn), "all {packets} packets were {fate}");
+/// One packet of each flow through natgw, and its tuple into the bare table.
+fn once_each(
+    world: &World,
+    driver: &mut Driver,
+    arrives: Arrives,
+    template: &Template,
+    pairs: &[Pair],
+) -> Result<()> {
+    driver.forget_lists();
+    let list = driver.list(&template.visits(pairs)?)?;
+    let (program, index) = target(world, arrives)?;
+    let mut traffic = Traffic::new(template, index, list)?;
+    let (before, packets) = (world.stats()?, u64::from(list.count));
+    driver.run(&program, &mut traffic, list.count)?;
+    let fate = Tally::since(&before, world)?.fate(packets)?;
+    ensure!(matches!(fate, Fate::SentOut | Fate::SentIn), "all {packets} packets were {fate}");
 
-        let failures = driver.failures()?;
-        let insert = driver.target(Own::Insert)?;
-        driver.run(&insert, &mut traffic, list.count)?;
-        let failed = driver.failures()? - failures;
-        ensure!(failed == 0, "{failed} insertions into the bare table failed");
-        Ok(())
-    }
+    let failures = driver.failures()?;
+    let insert = driver.target(Own::Insert)?;
+    driver.run(&insert, &mut traffic, list.count)?;
+    let failed = driver.failures()? - failures;
+    ensure!(failed == 0, "{failed} insertions into the bare table failed");
+    Ok(())
 }
 
 /// One of natgw's programs as a tail call's target, and the interface that its packets arrive on.

@@ -167,7 +167,7 @@ pub fn shuffle<T>(items: &mut [T], seed: u64) {
     }
 }
 
-/// SplitMix64: small, and good enough to have no pattern that a prefetcher could learn.
+/// `SplitMix64`: small, and good enough to have no pattern that a prefetcher could learn.
 #[derive(Clone, Debug)]
 pub struct Random(pub u64);
 
@@ -183,7 +183,7 @@ impl Random {
 
     /// A number below `bound`. The bias is far below what a shuffle could show.
     pub fn below(&mut self, bound: u64) -> u64 {
-        (u128::from(self.next()) * u128::from(bound) >> 64) as u64
+        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
     }
 }
 
