@@ -44,7 +44,7 @@ pub fn bench_parse(ctx: XdpContext) -> u32 {
 #[xdp(frags)]
 pub fn bench_lookup(ctx: XdpContext) -> u32 {
     let Some(tuple) = parse(&ctx) else { return fail() };
-    match BARE.get_ptr(&tuple) {
+    match BARE.get_ptr(tuple) {
         // What was found decides, as a gateway's next hop would: the value is really read.
         // SAFETY: a live element of a table that nobody deletes from.
         Some(value) => unsafe { (*value)[0] as u32 },
@@ -56,7 +56,7 @@ pub fn bench_lookup(ctx: XdpContext) -> u32 {
 #[xdp(frags)]
 pub fn bench_insert(ctx: XdpContext) -> u32 {
     let Some(tuple) = parse(&ctx) else { return fail() };
-    match BARE.insert(&tuple, &[u64::from(XDP_DROP); 8], u64::from(BPF_NOEXIST)) {
+    match BARE.insert(tuple, [u64::from(XDP_DROP); 8], u64::from(BPF_NOEXIST)) {
         Ok(()) => XDP_DROP,
         Err(_) => fail(),
     }
