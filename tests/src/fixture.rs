@@ -239,7 +239,7 @@ route add default via {WAN}",
     }
 
     /// The program of a side, and the interface that its packets arrive on.
-    fn program(&self, arrives: Arrives) -> Result<(&Xdp, u32)> {
+    pub fn program(&self, arrives: Arrives) -> Result<(&Xdp, u32)> {
         let (name, index) = match arrives {
             Arrives::Inside => (abi::program::INSIDE, self.in_index),
             Arrives::Outside => (abi::program::OUTSIDE, self.out_index),

@@ -1,11 +1,10 @@
 //! What a claim costs as a destination fills up.
 
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use nat_common::timeouts::Timeouts;
-use nat_common::{Addr, FlowEntry, Port, Side, Stamp, Tuple};
-use nat_tests::fixture::{Arrives, CLIENT_MAC, IN_MAC, Setup, Verdict, World};
-use nat_tests::lab::{SRV_A, client_addr, eip};
+use nat_tests::fixture::{Arrives, CLIENT_MAC, IN_MAC, Lane, Ran, Setup, Verdict, World};
+use nat_tests::lab::{SRV_A, client_addr};
 use nat_tests::packet::Packet;
 
 const PORTS: (u16, u16) = (1024, 65_535);
@@ -29,12 +28,18 @@ fn a_claim_is_cheap_however_full_its_destination() {
             ..Setup::default()
         };
         let world = World::new(setup).unwrap();
-        fill(&world, percent);
-        let before = world.stats().unwrap().probes;
-        let (mut times, refused) = std::thread::scope(|s| s.spawn(|| claims(&world)).join().unwrap());
+        let (mut times, refused, probes) = std::thread::scope(|s| {
+            let measure = || {
+                let mut lane = world.lane(0).unwrap();
+                fill(&world, &mut lane, percent);
+                let before = world.stats().unwrap().probes;
+                let (times, refused) = claims(&mut lane);
+                (times, refused, (world.stats().unwrap().probes - before) / u64::from(CLAIMS))
+            };
+            s.spawn(measure).join().unwrap()
+        });
         times.sort_unstable();
         let at = |share: usize| times[(times.len() - 1) * share / 100];
-        let probes = (world.stats().unwrap().probes - before) / u64::from(CLAIMS);
         println!(
             "{percent:>4} % {:>7} ns {:>7} ns {:>7} ns {probes:>8} {refused:>9}",
             at(50),
@@ -49,37 +54,41 @@ fn a_claim_is_cheap_however_full_its_destination() {
     }
 }
 
-/// Takes `percent` of the ports towards the one destination, evenly spread.
-fn fill(world: &World, percent: u32) {
-    let table = world.table().unwrap();
-    let now = Stamp::from_ns(1);
-    for port in (PORTS.0..=PORTS.1).filter(|p| u32::from(*p) * 7919 % 100 < percent) {
-        let key = Tuple {
-            src: Addr::from(SRV_A),
-            dst: Addr::from(eip(0)),
-            sport: Port::new(53),
-            dport: Port::new(port),
-            proto: 17,
-            side: Side::OUTSIDE,
-            place: 0,
-        };
-        let becomes = Tuple { dst: Addr::from(client_addr(1)), ..key };
-        table.insert(&key, &FlowEntry::new(&key, &becomes, 0, now)).unwrap();
+/// Takes `percent` of the ports towards the one destination, the way clients do.
+fn fill(world: &World, lane: &mut Lane<'_>, percent: u32) {
+    let wanted = u64::from(u32::from(PORTS.1 - PORTS.0) + 1) * u64::from(percent) / 100;
+    let births = || world.stats().unwrap().births[1];
+    let tuples = (1..=255).flat_map(|client| (1024..=u16::MAX).map(move |sport| (client, sport)));
+    let mut missing = wanted;
+    for (client, sport) in tuples {
+        // Not every one gets a port, so what is still missing is counted now and then.
+        if missing == 0 {
+            missing = wanted - births();
+        }
+        if missing == 0 {
+            return;
+        }
+        missing -= 1;
+        ask(lane, client_addr(client), sport);
     }
+    panic!("{} of {wanted} ports taken, and no end of it", births());
 }
 
 /// New flows one after the other: nanoseconds of each, and how many were refused.
-fn claims(world: &World) -> (Vec<u32>, u16) {
-    let mut lane = world.lane(0).unwrap();
+fn claims(lane: &mut Lane<'_>) -> (Vec<u32>, u16) {
     let mut refused = 0;
     let times = (0..CLAIMS)
         .map(|n| {
-            let inside = SocketAddrV4::new(client_addr(0), 1024 + n);
-            let packet = Packet::udp(inside, SocketAddrV4::new(SRV_A, 53)).macs(CLIENT_MAC, IN_MAC);
-            let ran = lane.run(Arrives::Inside, &packet.build(), 1).unwrap();
+            let ran = ask(lane, client_addr(0), 1024 + n);
             refused += u16::from(ran.verdict == Verdict::Drop);
             ran.nanoseconds
         })
         .collect();
     (times, refused)
+}
+
+/// The first packet of a flow.
+fn ask<'lane>(lane: &'lane mut Lane<'_>, client: Ipv4Addr, sport: u16) -> Ran<'lane> {
+    let packet = Packet::udp(SocketAddrV4::new(client, sport), SocketAddrV4::new(SRV_A, 53));
+    lane.run(Arrives::Inside, &packet.macs(CLIENT_MAC, IN_MAC).build(), 1).unwrap()
 }
