@@ -34,7 +34,7 @@ pub fn run(context: &Context) -> Result<Section> {
             let plan = |kind| Plan { kind, sizes: SIZES, series: FULL };
             section(context, &[Kind::Udp, Kind::Tcp, Kind::OneArmed].map(plan), Some(FULL.rounds))
         }
-        Effort::Quick => check_subset(context),
+        Effort::Check | Effort::Quick => check_subset(context),
     }
 }
 
