@@ -10,13 +10,12 @@ use aya_ebpf::{bindings::xdp_md, helpers::generated::bpf_loop, programs::XdpCont
 use bytemuck::{Pod, Zeroable};
 use nat_common::{
     Addr, FlowEntry, PoolRef, Port, Proto, Side, Stamp, Tuple,
-    hash::siphash13,
     ports::{PortSet, Walk},
     settings::{DEEP_PROBES, QUICK_EIPS, QUICK_PROBES},
 };
 
 use crate::{
-    budget, clock, host, life, maps, scratch, stats,
+    budget, clock, host, life, maps, scratch, secret, stats,
     table::{self, InsertError},
 };
 
@@ -278,10 +277,7 @@ impl Search {
 }
 
 /// Where a walk starts and how it strides: a keyed function of the tuple and the EIP (RFC 6056 section 3.3.3).
-///
-/// Out of line: a hash needs many registers, and its frame is gone again before the walk begins.
-#[inline(never)]
+#[inline(always)]
 fn walk_key(addresses: u64, ports_and_proto: u64, eip: Addr) -> u64 {
-    let Some(settings) = maps::settings() else { return 0 };
-    siphash13(settings.secret, addresses, ports_and_proto ^ u64::from(eip.be) << 32)
+    secret::keyed(addresses, ports_and_proto ^ u64::from(eip.be) << 32)
 }

@@ -1,7 +1,7 @@
 //! A packet from inside that no live flow claims: policy, and the birth of a flow.
 
 use aya_ebpf::programs::XdpContext;
-use nat_common::{Addr, Proto, Reason, Stamp, Tuple, event::EventKind, hash::siphash13, stats::Meter};
+use nat_common::{Addr, Proto, Reason, Stamp, Tuple, event::EventKind, stats::Meter};
 
 use crate::{
     budget,
@@ -11,7 +11,7 @@ use crate::{
     hop::{self, Hop, Reach},
     life, log, maps,
     packet::{self, Kind, Packet},
-    scratch, stats, table,
+    scratch, secret, stats, table,
 };
 
 /// Decides about the packet.
@@ -27,9 +27,8 @@ pub fn miss(ctx: &XdpContext, packet: &Packet, now: Stamp) -> Slow {
         return if eip.shared != 0 { stats::pass() } else { refuse(ctx, packet, Reason::UnsolicitedInbound) };
     }
     let Some(pool) = maps::pool(src) else { return unserved(ctx, packet, hop) };
-    let Some(secret) = maps::settings().map(|s| s.secret) else { return stats::pass() };
     // One inside host keeps one EIP (RFC 4787 REQ-2).
-    let own = siphash13(secret, u64::from(src.be), u64::from(pool.pool)) as u32 % pool.count.max(1);
+    let own = secret::keyed(u64::from(src.be), u64::from(pool.pool)) as u32 % pool.count.max(1);
     let Some(eip) = maps::member(pool.first + own) else { return refuse(ctx, packet, Reason::Policy) };
     let translated = Tuple { src: eip, ..packet.tuple };
     // For this host, for another inside network, or nowhere: the kernel delivers, routes or answers. The route

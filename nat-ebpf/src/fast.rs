@@ -15,9 +15,9 @@ use nat_common::{EGRESS_KERNEL, Reason, Side, Stamp, stamp::TOUCH_MS, stats::Met
 use crate::{
     clock, egress,
     flow::Flow,
-    handover,
-    hop::{self, Hop},
-    hops, ingress, life, maps,
+    handover, hop,
+    hops::{self, Current},
+    ingress, life, maps,
     packet::{self, Headers, Kind, Packet, Parsed, TtlStep},
     scratch, stats, table, tcp,
 };
@@ -61,7 +61,7 @@ pub fn translate<const SIDE: u8>(ctx: &XdpContext) -> u32 {
         {
             flow
         }
-        _ => match miss::<SIDE>(ctx) {
+        _ => match miss::<SIDE>(ctx, packet) {
             HIT => match table::find(&packet.tuple) {
                 Some(flow) => flow,
                 None => return stats::drop(Reason::NoFlow),
@@ -74,11 +74,12 @@ pub fn translate<const SIDE: u8>(ctx: &XdpContext) -> u32 {
 
 /// No live entry: decide by the side, or by the source where one wire is both.
 #[inline(always)]
-fn miss<const SIDE: u8>(ctx: &XdpContext) -> Slow {
+fn miss<const SIDE: u8>(ctx: &XdpContext, packet: &Packet) -> Slow {
     match SIDE {
         Side::INSIDE => miss_inside(ctx.ctx),
         Side::OUTSIDE => miss_outside(ctx.ctx),
-        _ => miss_onearm(ctx.ctx),
+        _ if maps::pool(packet.tuple.src).is_some() => miss_inside(ctx.ctx),
+        _ => miss_outside(ctx.ctx),
     }
 }
 
@@ -99,24 +100,17 @@ extern "C" fn miss_outside(ctx: *mut xdp_md) -> Slow {
     ingress::miss(&XdpContext::new(ctx), packet)
 }
 
-#[inline(never)]
-#[unsafe(no_mangle)]
-extern "C" fn miss_onearm(ctx: *mut xdp_md) -> Slow {
-    let Some(packet) = scratch::packet() else { return XDP_DROP };
-    if maps::pool(packet.tuple.src).is_some() { miss_inside(ctx) } else { miss_outside(ctx) }
-}
-
 /// A live entry: translate and send.
 #[inline(always)]
 fn hit<const SIDE: u8>(ctx: &XdpContext, packet: &Packet, headers: &Headers, flow: Flow, now: Stamp) -> u32 {
+    let Some(own) = scratch::hop() else { return stats::drop(Reason::NoRoute) };
     let (way, hop) = match hops::current(flow.hop()) {
-        Some(hop) if packet.len <= u32::from(hop.mtu) && packet.ttl > 1 && hop.egress != EGRESS_KERNEL => {
+        Some(hop)
+            if packet.len <= u32::from(hop.mtu()) && packet.ttl > 1 && hop.egress() != EGRESS_KERNEL =>
+        {
             (Way::Forward, hop)
         }
-        _ => {
-            let way = hop::way(ctx, packet, flow);
-            (way, scratch::hop().map_or(Hop::UNRESOLVED, |hop| *hop))
-        }
+        _ => (hop::way(ctx, packet, flow), Current::own(own)),
     };
     let way = match way {
         Way::Forward if !maps::redirects_frags() && packet::has_frags(ctx, packet) => Way::Handover,
@@ -151,12 +145,17 @@ fn hit<const SIDE: u8>(ctx: &XdpContext, packet: &Packet, headers: &Headers, flo
     if matches!(way, Way::Handover) {
         return handover::to_kernel(ctx, outbound);
     }
-    packet::set_macs(headers, hop.macs);
+    let egress = hop.egress();
+    packet::set_macs(headers, hop.macs());
+    if !hop.is_still(flow.hop()) {
+        // Another CPU resolved it anew, or gave its slot away.
+        return stats::drop(Reason::NoRoute);
+    }
     // Only one-armed can a hop be the interface that the packet came from.
-    if SIDE == Side::ONEARM && maps::ifindex(hop.egress) == ctx.ingress_ifindex() as u32 {
+    if SIDE == Side::ONEARM && maps::ifindex(egress) == ctx.ingress_ifindex() as u32 {
         return XDP_TX;
     }
-    match maps::redirect(hop.egress) {
+    match maps::redirect(egress) {
         Ok(action) => action,
         Err(_) => stats::drop(Reason::RedirectError),
     }

@@ -1,5 +1,7 @@
 //! Where a translated packet goes next: the FIB, asked once per flow and direction.
 
+use core::mem::offset_of;
+
 use aya_ebpf::{
     bindings::{
         BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup,
@@ -7,24 +9,36 @@ use aya_ebpf::{
     helpers::generated::bpf_fib_lookup as fib_lookup,
     programs::XdpContext,
 };
-use nat_common::{Addr, EGRESS_KERNEL, HopStamp, Reason, Side, Tuple, hop::NextHop};
+use nat_common::{
+    Addr, EGRESS_KERNEL, HopStamp, Reason, Side, Tuple,
+    hop::{HopSlot, NextHop},
+};
 
 use crate::{fast::Way, flow::Flow, hops, maps, packet::Packet, scratch, stats};
 
 const AF_INET: u8 = 2;
 
-/// A resolved (or unresolved) hop.
+/// A resolved (or unresolved) hop: the beginning of a [`HopSlot`].
+#[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Hop {
-    /// Next hop's and egress interface's address, as the first three words of an Ethernet header.
-    pub macs: [u32; 3],
+    /// Slot and generation; [`HopStamp::UNRESOLVED`] when the next packet must ask again.
+    pub stamp: HopStamp,
     /// Devmap index, or [`EGRESS_KERNEL`].
     pub egress: u16,
     /// Largest packet; 0 when not known.
     pub mtu: u16,
-    /// Slot and generation; [`HopStamp::UNRESOLVED`] when the next packet must ask again.
-    pub stamp: HopStamp,
+    /// Next hop's and egress interface's address, as the first three words of an Ethernet header.
+    pub macs: [u32; 3],
 }
+
+const _: () = assert!(
+    offset_of!(HopSlot, stamp) == offset_of!(Hop, stamp)
+        && offset_of!(HopSlot, egress) == offset_of!(Hop, egress)
+        && offset_of!(HopSlot, mtu) == offset_of!(Hop, mtu)
+        && offset_of!(HopSlot, dmac) == offset_of!(Hop, macs)
+        && offset_of!(HopSlot, smac) == offset_of!(HopSlot, dmac) + 6
+);
 
 impl Hop {
     /// Not asked yet.
@@ -147,8 +161,10 @@ pub fn way(ctx: &XdpContext, packet: &Packet, flow: Flow) -> Way {
     let Some(hop) = scratch::hop() else { return Way::Not(stats::drop(Reason::NoRoute)) };
     let outbound = flow.is_outbound();
     if let Some(current) = hops::current(flow.hop()) {
-        *hop = current;
-    } else {
+        *hop = current.read();
+    }
+    // It may have changed while it was read.
+    if hops::current(flow.hop()).is_none() {
         let translated = flow.entry().translated(&packet.tuple);
         // When an inside network's route is gone, the default route leads outside: what is for an inside host
         // must not go there.

@@ -2,6 +2,8 @@
 //!
 //! Global functions for the verifier's sake, as in `table.rs`.
 
+use core::ptr::NonNull;
+
 use nat_common::{
     Addr, HopStamp,
     hop::{HOP_WAYS, HopSlot, NextHop, slot_of},
@@ -27,32 +29,57 @@ macro_rules! write {
     }};
 }
 
+/// A hop that may change while it is looked at.
+#[derive(Clone, Copy)]
+pub struct Current(NonNull<Hop>);
+
 /// What a flow with this stamp uses; `None` when it must resolve its hop.
 #[inline(always)]
-pub fn current(stamp: HopStamp) -> Option<Hop> {
+pub fn current(stamp: HopStamp) -> Option<Current> {
     let slot = maps::hop(stamp.slot())?;
-    let hop = Hop {
-        macs: read!(slot.cast::<Words>(), macs),
-        egress: read!(slot, egress),
-        mtu: read!(slot, mtu),
-        stamp,
-    };
-    atomics::barrier();
-    (read!(slot, stamp) == stamp).then_some(hop)
+    if read!(slot, stamp) == stamp { NonNull::new(slot.cast()).map(Current) } else { None }
 }
 
-/// [`HopSlot`] with both addresses as three words.
-#[repr(C)]
-struct Words {
-    stamp: u32,
-    egress: u32,
-    macs: [u32; 3],
-}
+impl Current {
+    /// The hop in the scratch space, which only this CPU changes.
+    #[inline(always)]
+    pub fn own(hop: &mut Hop) -> Self {
+        Self(NonNull::from(hop))
+    }
 
-const _: () = assert!(
-    core::mem::offset_of!(HopSlot, dmac) == core::mem::offset_of!(Words, macs)
-        && core::mem::offset_of!(HopSlot, smac) == core::mem::offset_of!(HopSlot, dmac) + 6
-);
+    /// Largest packet.
+    #[inline(always)]
+    pub fn mtu(self) -> u16 {
+        read!(self.0.as_ptr(), mtu)
+    }
+
+    /// Devmap index, or `EGRESS_KERNEL`.
+    #[inline(always)]
+    pub fn egress(self) -> u16 {
+        read!(self.0.as_ptr(), egress)
+    }
+
+    /// Next hop's and egress interface's address.
+    #[inline(always)]
+    pub fn macs(self) -> [u32; 3] {
+        read!(self.0.as_ptr(), macs)
+    }
+
+    /// All of it.
+    #[inline(always)]
+    pub fn read(self) -> Hop {
+        // SAFETY: a valid hop.
+        unsafe { core::ptr::read_volatile(self.0.as_ptr()) }
+    }
+
+    /// Whether it is still what a flow with this stamp uses. Ask after the last look at it: a new stamp comes before
+    /// any change.
+    #[inline(always)]
+    pub fn is_still(self, stamp: HopStamp) -> bool {
+        atomics::barrier();
+        read!(self.0.as_ptr(), stamp) == stamp
+    }
+}
 
 /// The slot of a next hop with this MTU; when it has none, the one that it may have.
 #[inline(always)]
@@ -99,7 +126,7 @@ extern "C" fn hops_agrees(slot: u32, ifindex: u32, addr: u32) -> u32 {
     let (Some(slot), Some(hop)) = (maps::hop(slot), scratch::hop()) else { return HopStamp::UNRESOLVED.word };
     let stamp = read!(slot, stamp);
     atomics::barrier();
-    let theirs = read!(slot.cast::<Words>(), macs);
+    let theirs = read!(slot.cast::<Hop>(), macs);
     let same = read!(slot, filled) == stamp
         && is_of(slot, &NextHop { ifindex, addr: Addr { be: addr } })
         && read!(slot, mtu) == hop.mtu
@@ -150,7 +177,7 @@ pub fn fill(slot: u32, held: HopStamp) {
     let (Some(slot), Some(hop)) = (maps::hop(slot), scratch::hop()) else { return };
     write!(slot, egress, hop.egress);
     write!(slot, mtu, hop.mtu);
-    write!(slot.cast::<Words>(), macs, hop.macs);
+    write!(slot.cast::<Hop>(), macs, hop.macs);
     atomics::barrier();
     write!(slot, filled, held);
 }

@@ -30,6 +30,7 @@ mod maps;
 mod packet;
 mod reap;
 mod scratch;
+mod secret;
 mod stats;
 mod table;
 mod tcp;
