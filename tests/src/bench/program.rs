@@ -79,7 +79,8 @@ fn notes() -> Vec<String> {
          flows were created. The driver's cost, measured with an empty program in the same rounds, is taken off, and \
          an empty program alone is put in its place; the last table has the figures as measured.",
         "Flows were created by their first packets through natgw itself, answered, and (TCP) established. natgw's \
-         table has room for a million flows at every size. The kernel hash has the same keys, two for each flow, \
+         table has room for a million flows at every size (where only one flow is measured, for fewer). A new flow \
+         writes where nobody has been for long, so it is never hot. The kernel hash has the same keys, two for each flow, \
          values of 64 bytes, and the same room; its program reads the headers, looks up, and reads the value. At a \
          million flows each flow is idle for longer than 250 ms between two packets, so each packet also renews its \
          flow's time stamp.",
