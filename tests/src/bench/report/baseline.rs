@@ -71,9 +71,20 @@ impl Baseline {
 
     /// Writes the file.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let mut text = serde_json::to_string_pretty(self).context("cannot encode the baseline")?;
-        text.push('\n');
-        files::write(path, &text)
+        files::write(path, &self.encode().context("cannot encode the baseline")?)
+    }
+
+    /// A line per finding, so that a diff says what has changed.
+    fn encode(&self) -> Result<String> {
+        let lines = self.findings.iter().map(|(id, entry)| {
+            Ok(format!("    {}: {}", serde_json::to_string(id)?, serde_json::to_string(entry)?))
+        });
+        Ok(format!(
+            "{{\n  \"schema\": {},\n  \"counted_by\": {},\n  \"findings\": {{\n{}\n  }}\n}}\n",
+            self.schema,
+            serde_json::to_string(&self.counted_by)?,
+            lines.collect::<Result<Vec<_>>>()?.join(",\n")
+        ))
     }
 
     /// Takes over what `report` compares by rule; forgets older figures of the same parts, keeps those of other
@@ -87,7 +98,7 @@ impl Baseline {
             if *compare == Compare::Exact {
                 self.counted_by = Counter::of(&report.machine);
             }
-            self.findings.insert(id.clone(), Entry { value: *value, compare: *compare });
+            self.findings.insert(id.clone(), Entry { value: shortened(*value), compare: *compare });
         }
     }
 }
@@ -95,6 +106,16 @@ impl Baseline {
 /// Whether `--check` looks at it. A number that is none (a division by zero) is no yardstick.
 pub fn is_compared(finding: &Finding) -> bool {
     finding.compare != Compare::Never && finding.value.is_finite()
+}
+
+/// Whole numbers as they are; others to four digits that count: more would be noise in a diff.
+fn shortened(value: f64) -> f64 {
+    if value.fract() == 0.0 {
+        return value;
+    }
+    let digits = 3 - value.abs().log10().floor() as i32;
+    let power = 10_f64.powi(digits);
+    (value * power).round() / power
 }
 
 /// The part that a finding's name begins with.
@@ -119,6 +140,27 @@ mod tests {
         let ids: Vec<_> = baseline.findings.keys().map(String::as_str).collect();
         assert_eq!(ids, ["program/insns", "rig/64/1/natgw_over_fib", "scale/kept"]);
         assert_eq!(baseline.counted_by.kernel, "6.18");
+    }
+
+    #[test]
+    fn reads_back_what_it_wrote() {
+        let mut baseline = Baseline::default();
+        baseline.replace_with(&fake());
+        let text = baseline.encode().expect("encodes");
+        let line = r#"    "program/insns": {"value":812.0,"compare":"exact"},"#;
+        assert!(text.lines().any(|found| found == line), "{text}");
+        assert_eq!(serde_json::from_str::<Baseline>(&text).expect("parses"), baseline);
+        let empty = Baseline::default().encode().expect("encodes");
+        assert_eq!(serde_json::from_str::<Baseline>(&empty).expect("parses"), Baseline::default());
+    }
+
+    #[test]
+    fn keeps_four_digits_of_a_ratio_and_all_of_a_count() {
+        let kept = [1.234_567, 0.012_345_67, 24.789_45, 31_689.0, 123_456.7].map(shortened);
+        let wanted = [1.235, 0.012_35, 24.79, 31_689.0, 123_500.0];
+        for (kept, wanted) in kept.into_iter().zip(wanted) {
+            assert!((kept / wanted - 1.0_f64).abs() < 1e-9, "{kept} {wanted}");
+        }
     }
 
     #[test]

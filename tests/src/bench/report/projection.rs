@@ -5,12 +5,12 @@ use super::document::{Failure, Report};
 use super::number::number;
 use super::{Cell, Row, Section, Table};
 
-/// The table it is computed from, in nanoseconds: the rows of a hit and of an empty program, with one flow and with a
-/// million flows visited at random.
+/// The table it is computed from, in nanoseconds: the rows of a hit and of an empty program, with one flow and with many
+/// visited at random.
 const SOURCE: &str = "program";
 const HIT: &str = "natgw: hit, UDP, out";
 const EMPTY: &str = "empty program";
-const FLOWS: [&str; 2] = ["1 flow", "1,000,000 flows"];
+const FLOWS: [&str; 3] = ["1 flow", "50,000 flows", "1,000,000 flows"];
 
 /// What a driver was seen to do with a program that swaps the MAC addresses and redirects: one core, one queue, 64 B.
 struct Driver {
@@ -55,6 +55,9 @@ const LOADS: [Load; 2] = [
 /// What a frame takes on the wire beyond itself, in bytes: preamble and the gap to the next.
 const WIRE: f64 = 20.0;
 
+/// What natgw needs more than an empty program, in nanoseconds per packet, for each of [`FLOWS`].
+type Extras = [f64; FLOWS.len()];
+
 /// What the section is called.
 pub const PART: &str = "plan";
 
@@ -66,10 +69,8 @@ pub fn renew(report: &mut Report) {
     match section(report) {
         Some(plan) => report.sections.push(plan),
         None if report.sections.iter().any(|section| section.id == SOURCE) => {
-            let error = format!(
-                "table `{SOURCE}` has no times of {HIT:?} and {EMPTY:?} for {} and {}",
-                FLOWS[0], FLOWS[1]
-            );
+            let error =
+                format!("table `{SOURCE}` has no times of {HIT:?} and {EMPTY:?} for {}", FLOWS.join(" and "));
             report.failures.push(Failure { part: PART.to_owned(), error });
         }
         None => {}
@@ -80,11 +81,11 @@ pub fn renew(report: &mut Report) {
 fn section(report: &Report) -> Option<Section> {
     let source =
         report.sections.iter().flat_map(|section| &section.tables).find(|table| table.id == SOURCE)?;
-    let [hot, million] = FLOWS.map(|flows| {
+    let extra = |flows: &str| {
         let extra = median(source, HIT, flows)? - median(source, EMPTY, flows)?;
         (extra > 0.0).then_some(extra)
-    });
-    let (hot, million) = (hot?, million?);
+    };
+    let extras: Extras = [extra(FLOWS[0])?, extra(FLOWS[1])?, extra(FLOWS[2])?];
     let notes = vec![
         "A projection, not a measurement. Time per packet on a NIC = what the driver was seen to need for a program \
          that only redirects (published, other machines) + what natgw needs more than an empty program (measured \
@@ -92,18 +93,19 @@ fn section(report: &Report) -> Option<Section> {
          adjusted."
             .to_owned(),
         format!(
-            "Measured here: a hit takes {} ns more than an empty program with one flow, {} ns with a million flows \
-             visited at random.",
-            number(hot),
-            number(million)
+            "Measured here: a hit takes {} ns more than an empty program with one flow, {} ns with 50,000 and {} ns \
+             with a million flows visited at random.",
+            number(extras[0]),
+            number(extras[1]),
+            number(extras[2])
         ),
-        arithmetic(&PORTS[2], &LOADS[0], million),
+        arithmetic(&PORTS[2], &LOADS[0], extras[1]),
     ];
     Some(Section {
         id: PART.to_owned(),
         title: "Plan past this machine".to_owned(),
         notes,
-        tables: vec![per_core(hot, million), cores(hot, million)],
+        tables: vec![per_core(&extras), cores(&extras)],
         findings: Vec::new(),
     })
 }
@@ -128,33 +130,36 @@ fn line_rate(port: &Port, load: &Load) -> f64 {
     port.gigabits * 1_000.0 / ((load.bytes + WIRE) * 8.0)
 }
 
-fn per_core(hot: f64, million: f64) -> Table {
+fn per_core(extras: &Extras) -> Table {
     let row = |driver: &Driver| Row {
         name: driver.name.to_owned(),
-        cells: [driver.mpps, with_natgw(driver, hot), with_natgw(driver, million)].map(Cell::Number).into(),
+        cells: std::iter::once(driver.mpps)
+            .chain(extras.iter().map(|extra| with_natgw(driver, *extra)))
+            .map(Cell::Number)
+            .collect(),
     };
     Table {
         id: "plan-per-core".to_owned(),
         caption: "Projection: packets per second and core".to_owned(),
         key: "driver".to_owned(),
-        columns: ["redirect only (published)", "natgw, 1 flow", "natgw, 1,000,000 flows"]
-            .map(str::to_owned)
-            .into(),
+        columns: std::iter::once("redirect only (published)".to_owned())
+            .chain(FLOWS.map(|flows| format!("natgw, {flows}")))
+            .collect(),
         unit: "Mpps".to_owned(),
         rows: DRIVERS.iter().map(row).collect(),
         ..Table::default()
     }
 }
 
-fn cores(hot: f64, million: f64) -> Table {
+fn cores(extras: &Extras) -> Table {
     let mut rows = Vec::new();
     for port in &PORTS {
         for load in &LOADS {
             let rate = line_rate(port, load);
-            let needed = |extra| Cell::Number((rate / with_natgw(port.driver, extra)).ceil());
+            let needed = extras.iter().map(|extra| (rate / with_natgw(port.driver, *extra)).ceil());
             rows.push(Row {
                 name: format!("{}, {}", port.name, load.name),
-                cells: vec![Cell::Number(rate), needed(hot), needed(million)],
+                cells: std::iter::once(rate).chain(needed).map(Cell::Number).collect(),
             });
         }
     }
@@ -162,9 +167,9 @@ fn cores(hot: f64, million: f64) -> Table {
         id: "plan-cores".to_owned(),
         caption: "Projection: cores that fill one port in one direction (twice as many for both)".to_owned(),
         key: "port, frames".to_owned(),
-        columns: ["line rate [Mpps]", "cores, 1 flow per core", "cores, 1,000,000 flows"]
-            .map(str::to_owned)
-            .into(),
+        columns: std::iter::once("line rate [Mpps]".to_owned())
+            .chain(FLOWS.map(|flows| format!("cores, {flows}")))
+            .collect(),
         rows,
         ..Table::default()
     }
@@ -175,10 +180,11 @@ fn arithmetic(port: &Port, load: &Load, extra: f64) -> String {
     let rate = line_rate(port, load);
     let each = with_natgw(port.driver, extra);
     format!(
-        "For example {}, {}, a million flows: {} Gbit/s / (({} + {WIRE} B) x 8) = {} Mpps; 1,000 / (1,000 / {} + {}) \
+        "For example {}, {}, {}: {} Gbit/s / (({} + {WIRE} B) x 8) = {} Mpps; 1,000 / (1,000 / {} + {}) \
          = {} Mpps per core; {} / {} = {} cores, if card and bus carry it (see the limits below).",
         port.name,
         load.name,
+        FLOWS[1],
         number(port.gigabits),
         number(load.bytes),
         number(rate),
@@ -197,16 +203,20 @@ mod tests {
     use super::super::document::tests::fake;
     use super::*;
 
-    fn report(hot: f64, million: f64) -> Report {
+    fn report(hot: f64, many: f64, million: f64) -> Report {
         let mut report = fake();
-        let row = |name: &str, cells: [f64; 2]| Row {
+        let row = |name: &str, cells: [f64; 3]| Row {
             name: name.to_owned(),
-            cells: vec![Cell::Sample(Sample::of(&cells[..1])), Cell::Missing, Cell::Number(cells[1])],
+            cells: vec![
+                Cell::Sample(Sample::of(&cells[..1])),
+                Cell::Number(cells[1]),
+                Cell::Number(cells[2]),
+            ],
         };
         report.sections[1].tables.push(Table {
             id: SOURCE.to_owned(),
             columns: ["1 flow (hot)", "50,000 flows", "1,000,000 flows"].map(str::to_owned).into(),
-            rows: vec![row(EMPTY, [7.0, 8.0]), row(HIT, [7.0 + hot, 8.0 + million])],
+            rows: vec![row(EMPTY, [7.0, 8.0, 9.0]), row(HIT, [7.0 + hot, 8.0 + many, 9.0 + million])],
             ..Table::default()
         });
         report
@@ -232,17 +242,17 @@ mod tests {
 
     #[test]
     fn needs_more_cores_for_more_work_and_whole_ones() {
-        let plan = section(&report(10.0, 100.0)).expect("both inputs");
+        let plan = section(&report(10.0, 50.0, 100.0)).expect("both inputs");
         let rows = &plan.tables[1].rows;
         assert_eq!(rows[0].name, "10 GbE, 64 B");
-        // 14.88 Mpps at 1,000 / (1,000 / 6.854 + 10) = 6.41 and 1,000 / (145.9 + 100) = 4.07 Mpps per core.
-        assert_eq!(rows[0].cells[1..], [Cell::Number(3.0), Cell::Number(4.0)]);
+        // 14.88 Mpps at 1,000 / (1,000 / 6.854 + 10) = 6.41, 1,000 / (145.9 + 50) = 5.10, 4.07 Mpps per core.
+        assert_eq!(rows[0].cells[1..], [3.0, 3.0, 4.0].map(Cell::Number));
         assert!(plan.notes[2].contains("149 Mpps"), "{}", plan.notes[2]);
     }
 
     #[test]
     fn is_there_once_or_the_reason_why_not() {
-        let mut with = report(10.0, 100.0);
+        let mut with = report(10.0, 50.0, 100.0);
         renew(&mut with);
         renew(&mut with);
         assert_eq!(with.sections.iter().filter(|section| section.id == PART).count(), 1);
@@ -263,7 +273,7 @@ mod tests {
     #[test]
     fn says_nothing_without_its_inputs() {
         assert!(section(&fake()).is_none());
-        assert!(section(&report(0.0, 100.0)).is_none());
-        assert!(section(&report(10.0, f64::NAN)).is_none());
+        assert!(section(&report(0.0, 50.0, 100.0)).is_none());
+        assert!(section(&report(10.0, 50.0, f64::NAN)).is_none());
     }
 }
