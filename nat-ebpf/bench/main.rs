@@ -3,6 +3,7 @@
 #![no_main]
 #![expect(missing_docs, reason = "the entry macros drop the documentation of the functions they wrap")]
 
+mod births;
 mod driver;
 mod reference;
 mod visit;

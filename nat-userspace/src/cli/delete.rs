@@ -11,7 +11,7 @@ use nat_common::reap::{REAP_BATCH, ReapAction, ReapRecord, ReapResult};
 use nat_common::stamp::DELETE_AFTER_MS;
 
 use super::args::{Cli, FlowFilter, Instance, Output};
-use super::flows::for_each_match;
+use super::matches::for_each_match;
 use crate::datapath::inspect::Inspect;
 
 /// How long to insist on flows that are not deleted yet.
@@ -34,7 +34,10 @@ pub fn run(
     }
     let inspect = super::open(instance)?;
     let mut keys = Vec::new();
-    for_each_match(&inspect, filter, &|_| None, |_, key| keys.push(*key))?;
+    for_each_match(&inspect, filter, &mut |flow, _| {
+        keys.push(flow.key);
+        Ok(())
+    })?;
     let deleted = delete(&inspect, keys)?;
     if output.json {
         serde_json::to_writer(&mut *out, &serde_json::json!({ "deleted": deleted }))?;

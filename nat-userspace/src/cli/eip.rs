@@ -8,7 +8,7 @@ use nat_common::{Addr, Eip, EipState, Proto};
 use serde::Serialize;
 
 use super::args::{EipVerb, FlowFilter, Instance, Output};
-use super::flows::for_each_match;
+use super::matches::for_each_match;
 use super::table::{Align, Paint, percent, table};
 use crate::export::usage::PortUsage;
 
@@ -75,8 +75,9 @@ pub fn run(instance: &Instance, verb: &EipVerb, out: &mut dyn Write) -> anyhow::
     let EipVerb::List(Output { json }) = verb;
     let inspect = super::open(instance)?;
     let mut usage = PortUsage::default();
-    for_each_match(&inspect, &FlowFilter::default(), &|_| None, |flow, _| {
-        usage.add(*flow.eip.ip(), flow.proto, flow.eip.port());
+    for_each_match(&inspect, &FlowFilter::default(), &mut |flow, _| {
+        usage.add(flow.out.new_src.into(), flow.proto, flow.out.new_sport.host());
+        Ok(())
     })?;
     let eips: Vec<EipView> = inspect
         .eip_stats()?

@@ -10,6 +10,7 @@ mod eip;
 mod faults;
 mod flows;
 mod man;
+mod matches;
 mod run;
 mod stats;
 mod status;
@@ -23,9 +24,12 @@ use crate::datapath::inspect::Inspect;
 use crate::datapath::pins::Pins;
 use crate::net::bpffs;
 
+/// Bytes that are written at a time: a million flows are hundreds of megabytes of JSON.
+const BUFFER: usize = 64 * 1024;
+
 /// Does what was typed. Results go to standard output, and nothing else does.
 pub async fn run(cli: Cli) -> anyhow::Result<()> {
-    let mut out = BufWriter::new(std::io::stdout());
+    let mut out = BufWriter::with_capacity(BUFFER, std::io::stdout());
     let Cli { instance, verb } = cli;
     match &verb {
         Verb::Run(args) => run::run(&instance, args).await,

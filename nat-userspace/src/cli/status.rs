@@ -187,7 +187,7 @@ fn rates(first: &Stats, second: &Stats) -> Rates {
 /// How many of the first flows wait for a next hop, and how many were looked at.
 fn unresolved(inspect: &Inspect) -> anyhow::Result<(u64, u64)> {
     let (mut waiting, mut seen) = (0, 0);
-    inspect.flows(&mut |flow| {
+    inspect.flows(&mut |flow, _| {
         seen += 1;
         waiting += u64::from(flow.out.hop == HopStamp::UNRESOLVED);
         if seen < HOPS_LOOKED_AT { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }

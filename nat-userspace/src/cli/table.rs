@@ -1,8 +1,7 @@
 //! How tables, units and colours look. What is in them is each verb's business.
 
-use std::io::IsTerminal as _;
-
-use comfy_table::{CellAlignment, Table};
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _, Write};
 
 /// Colours only on a terminal, and not when `NO_COLOR` says so (<https://no-color.org>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,12 +15,12 @@ pub enum Paint {
 impl Paint {
     /// For standard output.
     pub fn stdout() -> Self {
-        Self::for_stream(std::io::stdout().is_terminal())
+        Self::for_stream(io::stdout().is_terminal())
     }
 
     /// For standard error.
     pub fn stderr() -> Self {
-        Self::for_stream(std::io::stderr().is_terminal())
+        Self::for_stream(io::stderr().is_terminal())
     }
 
     fn for_stream(terminal: bool) -> Self {
@@ -63,22 +62,98 @@ pub enum Align {
 
 /// Columns without lines, as `ip` and `conntrack` print them; ends with a line feed.
 pub fn table(columns: &[(&str, Align)], rows: &[Vec<String>], paint: Paint) -> String {
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(columns.iter().map(|(name, _)| name));
+    let mut text = String::new();
+    let mut layout = Layout::new(columns, paint);
+    layout.widen(rows);
+    layout.head(&mut text);
     for row in rows {
-        table.add_row(row);
+        layout.line(row, &mut text);
     }
-    for (column, (_, align)) in table.column_iter_mut().zip(columns) {
-        column.set_padding((0, 2));
-        column.set_cell_alignment(match align {
-            Align::Left => CellAlignment::Left,
-            Align::Right => CellAlignment::Right,
-        });
+    text
+}
+
+/// Rows that are laid out at a time in a [`Stream`].
+const BLOCK: usize = 1000;
+
+/// A table whose rows are printed as they come, in memory that does not depend on their number. Columns grow when a
+/// block of rows needs it, and never shrink.
+pub struct Stream<'a> {
+    layout: Layout<'a>,
+    block: Vec<Vec<String>>,
+    printed: bool,
+}
+
+impl<'a> Stream<'a> {
+    /// A table without rows: nothing is printed of it, not even the head.
+    pub fn new(columns: &'a [(&'a str, Align)], paint: Paint) -> Self {
+        Self { layout: Layout::new(columns, paint), block: Vec::new(), printed: false }
     }
-    let text = table.to_string();
-    let lines = text.lines().map(str::trim_end).enumerate();
-    lines.map(|(n, line)| if n == 0 { paint.bold(line) } else { line.to_owned() } + "\n").collect()
+
+    /// One more row.
+    pub fn row(&mut self, row: Vec<String>, out: &mut dyn Write) -> io::Result<()> {
+        self.block.push(row);
+        if self.block.len() < BLOCK { Ok(()) } else { self.finish(out) }
+    }
+
+    /// Prints what is left.
+    pub fn finish(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        let mut text = String::new();
+        self.layout.widen(&self.block);
+        if !self.printed && !self.block.is_empty() {
+            self.printed = true;
+            self.layout.head(&mut text);
+        }
+        for row in self.block.drain(..) {
+            self.layout.line(&row, &mut text);
+        }
+        out.write_all(text.as_bytes())
+    }
+}
+
+/// Names, sides and widths of columns.
+struct Layout<'a> {
+    columns: &'a [(&'a str, Align)],
+    widths: Vec<usize>,
+    paint: Paint,
+}
+
+impl<'a> Layout<'a> {
+    fn new(columns: &'a [(&'a str, Align)], paint: Paint) -> Self {
+        Self { columns, widths: columns.iter().map(|(name, _)| name.chars().count()).collect(), paint }
+    }
+
+    fn widen(&mut self, rows: &[Vec<String>]) {
+        for row in rows {
+            for (width, cell) in self.widths.iter_mut().zip(row) {
+                *width = cell.chars().count().max(*width);
+            }
+        }
+    }
+
+    fn head(&self, text: &mut String) {
+        let mut line = String::new();
+        self.cells(self.columns.iter().map(|(name, _)| *name), &mut line);
+        text.push_str(&self.paint.bold(&line));
+        text.push('\n');
+    }
+
+    fn line(&self, row: &[String], text: &mut String) {
+        self.cells(row.iter().map(String::as_str), text);
+        text.push('\n');
+    }
+
+    /// Two blanks between columns, none at the end.
+    fn cells<'c>(&self, cells: impl Iterator<Item = &'c str>, text: &mut String) {
+        let start = text.len();
+        for ((cell, (_, align)), width) in cells.zip(self.columns).zip(&self.widths) {
+            // Writing to a String cannot fail.
+            let _ = match align {
+                Align::Left => write!(text, "{cell:<width$}  "),
+                Align::Right => write!(text, "{cell:>width$}  "),
+            };
+        }
+        text.truncate(start + text[start..].trim_end().len());
+    }
 }
 
 /// Bytes with a binary unit: `5.0 KiB`.
@@ -177,6 +252,24 @@ mod tests {
         let rows = [vec!["tcp".to_owned(), "5".to_owned()], vec!["icmp".to_owned(), "1234".to_owned()]];
         let text = table(&[("PROTO", Align::Left), ("PACKETS", Align::Right)], &rows, Paint::Plain);
         assert_eq!(text, "PROTO  PACKETS\ntcp          5\nicmp      1234\n");
+    }
+
+    #[test]
+    fn a_stream_prints_its_head_once_and_grows() {
+        let columns = [("A", Align::Left), ("B", Align::Right)];
+        let mut stream = Stream::new(&columns, Paint::Plain);
+        let mut out = Vec::new();
+        stream.finish(&mut out).expect("a Vec takes it");
+        assert!(out.is_empty(), "no rows, no head");
+        for n in 0..=BLOCK {
+            let wide = if n == BLOCK { "wide" } else { "x" };
+            stream.row(vec![wide.to_owned(), n.to_string()], &mut out).expect("a Vec takes it");
+        }
+        stream.finish(&mut out).expect("a Vec takes it");
+        let text = String::from_utf8(out).expect("ASCII");
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!((lines.len(), lines[0], lines[1]), (BLOCK + 2, "A    B", "x    0"));
+        assert_eq!(lines[BLOCK + 1], "wide  1000");
     }
 
     #[test]

@@ -6,7 +6,6 @@ use nat_common::abi::map;
 use nat_common::reap::ReapRecord;
 use nat_common::settings::Settings;
 use nat_common::stats::{EipStats, Stats};
-use nat_common::tcp::State;
 use nat_common::{Addr, Eip, FlowEntry, Proto, Stamp, Tuple};
 
 use super::pins::Pins;
@@ -14,22 +13,25 @@ use super::reap::Reaper;
 use super::table::Table;
 use super::{Error, maps};
 
-/// One conversation.
+/// One conversation, as its outbound half shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flow {
     /// Protocol.
     pub proto: Proto,
-    /// State, from what both directions have shown.
-    pub state: State,
     /// The tuple as it arrives from inside.
     pub key: Tuple,
     /// The outbound direction.
     pub out: FlowEntry,
-    /// The inbound direction; `None` only while a flow is being created or deleted.
-    pub back: Option<FlowEntry>,
     /// When the flow was read.
     pub now: Stamp,
 }
+
+/// Reads a flow's inbound half, which is far away in the table: most questions do without. `None` only while the flow
+/// is being created or deleted.
+pub type Back<'a> = &'a dyn Fn() -> Option<FlowEntry>;
+
+/// Flows that are read before the clock is looked at again: less than a tick of it.
+const PER_TICK: usize = 1024;
 
 /// A read-only view of a gateway.
 pub struct Inspect {
@@ -44,14 +46,18 @@ impl Inspect {
     }
 
     /// Calls `visit` with every flow until it breaks. Memory use does not depend on the number of flows.
-    pub fn flows(&self, visit: &mut dyn FnMut(Flow) -> ControlFlow<()>) -> Result<(), Error> {
+    pub fn flows(&self, visit: &mut dyn FnMut(&Flow, Back<'_>) -> ControlFlow<()>) -> Result<(), Error> {
         let whole = self.table.view()?;
-        for out in whole.entries().filter(FlowEntry::is_outbound) {
+        let mut time = now();
+        for (number, out) in whole.entries().filter(FlowEntry::is_outbound).enumerate() {
+            if number.is_multiple_of(PER_TICK) {
+                time = now();
+            }
             let key = out.tuple();
             let Some(proto) = Proto::from_number(key.proto) else { continue };
-            let back = self.table.entry_in(&whole, &out.pair_key(&key));
-            let state = State::of(key.proto, out.seen, back.map_or(0, |b| b.seen));
-            if visit(Flow { proto, state, key, out, back, now: now() }).is_break() {
+            let flow = Flow { proto, key, out, now: time };
+            let back = || self.table.entry_in(&whole, &out.pair_key(&key));
+            if visit(&flow, &back).is_break() {
                 break;
             }
         }

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use nat_common::reap::is_candidate;
 use nat_common::tcp::State;
 use nat_common::timeouts::Timeouts;
 use nat_common::{FlowEntry, HopStamp, Proto, Stamp, Tuple};
@@ -63,15 +64,6 @@ pub struct HopView {
     pub mac: String,
 }
 
-/// What `natgw flows --json` prints.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct FlowList {
-    /// The flows that were asked for, at most `--limit`.
-    pub flows: Vec<FlowView>,
-    /// How many match, printed or not.
-    pub total: u64,
-}
-
 /// The two entries of a flow.
 #[derive(Clone, Copy, Debug)]
 pub struct Pair<'a> {
@@ -100,6 +92,33 @@ impl Pair<'_> {
         let condemned = self.out.last.is_dead() || self.back.is_some_and(|b| b.last.is_dead());
         condemned || self.idle_ms(now) >= timeouts.of(self.key.proto, self.state())
     }
+
+    /// What flows are sorted by: the largest comes first.
+    pub fn rank(&self, by: SortBy, now: Stamp) -> u64 {
+        let both = |field: fn(&FlowEntry) -> u64| field(self.out) + self.back.map_or(0, field);
+        match by {
+            SortBy::Age => self.out.created.age_ms(now).into(),
+            SortBy::Idle => self.idle_ms(now).into(),
+            SortBy::Packets => both(|e| e.packets),
+            SortBy::Bytes => both(|e| e.bytes),
+        }
+    }
+}
+
+/// Whether the outbound half of a flow shows everything that `filter` asks for, but for the state, which takes both.
+pub fn fits(filter: &FlowFilter, key: &Tuple, out: &FlowEntry) -> bool {
+    let FlowFilter { src, dst, proto, eip, sport, dport, state: _ } = filter;
+    src.is_none_or(|net| net.contains(&Ipv4Addr::from(key.src)))
+        && dst.is_none_or(|net| net.contains(&Ipv4Addr::from(out.new_dst)))
+        && proto.is_none_or(|p| p as u8 == key.proto)
+        && eip.is_none_or(|a| a == Ipv4Addr::from(out.new_src))
+        && sport.is_none_or(|p| p == key.sport.host())
+        && dport.is_none_or(|p| p == remote_port(key, out))
+}
+
+/// Whether a flow is alive whatever its inbound half says: the outbound one is fresh enough for every state.
+pub fn is_surely_alive(timeouts: &Timeouts, key: &Tuple, out: &FlowEntry, now: Stamp) -> bool {
+    !is_candidate(timeouts, key, out, out.last.age_ms(now))
 }
 
 impl FlowView {
@@ -116,14 +135,12 @@ impl FlowView {
         let proto = Proto::from_number(key.proto)?;
         let state = pair.state();
         let idle = pair.idle_ms(now);
-        let mine = out.new_sport.host();
-        let remote_port = if proto == Proto::Icmp { mine } else { out.new_dport.host() };
         Some(Self {
             proto,
             state,
             inside: SocketAddrV4::new(Ipv4Addr::from(key.src), key.sport.host()),
-            eip: SocketAddrV4::new(Ipv4Addr::from(out.new_src), mine),
-            remote: SocketAddrV4::new(Ipv4Addr::from(out.new_dst), remote_port),
+            eip: SocketAddrV4::new(Ipv4Addr::from(out.new_src), out.new_sport.host()),
+            remote: SocketAddrV4::new(Ipv4Addr::from(out.new_dst), remote_port(key, out)),
             direction: Direction::Out,
             packets_out: out.packets,
             packets_in: back.map_or(0, |b| b.packets),
@@ -136,28 +153,11 @@ impl FlowView {
             hop_in: back.and_then(|b| hop(b.hop)),
         })
     }
-
-    /// Whether everything that `filter` asks for holds.
-    pub fn matches(&self, filter: &FlowFilter) -> bool {
-        let FlowFilter { src, dst, proto, eip, sport, dport, state } = filter;
-        src.is_none_or(|net| net.contains(self.inside.ip()))
-            && dst.is_none_or(|net| net.contains(self.remote.ip()))
-            && proto.is_none_or(|p| p == self.proto)
-            && eip.is_none_or(|a| a == *self.eip.ip())
-            && sport.is_none_or(|p| p == self.inside.port())
-            && dport.is_none_or(|p| p == self.remote.port())
-            && state.is_none_or(|s| s == self.state)
-    }
 }
 
-/// Sorts, largest first.
-pub fn sort(flows: &mut [FlowView], by: SortBy) {
-    flows.sort_by(|a, b| match by {
-        SortBy::Age => b.age_s.total_cmp(&a.age_s),
-        SortBy::Idle => b.idle_s.total_cmp(&a.idle_s),
-        SortBy::Packets => (b.packets_out + b.packets_in).cmp(&(a.packets_out + a.packets_in)),
-        SortBy::Bytes => (b.bytes_out + b.bytes_in).cmp(&(a.bytes_out + a.bytes_in)),
-    });
+/// The port of the remote end; of ICMP the identifier that it sees.
+fn remote_port(key: &Tuple, out: &FlowEntry) -> u16 {
+    if key.proto == Proto::Icmp as u8 { out.new_sport.host() } else { out.new_dport.host() }
 }
 
 fn seconds(ms: u32) -> f64 {
@@ -225,15 +225,13 @@ mod tests {
 
     #[test]
     fn json_is_what_the_interface_says() {
-        let list = FlowList { flows: vec![view(&pair(Proto::Tcp, 443))], total: 1 };
         assert_eq!(
-            serde_json::to_string(&list).expect("serializes"),
+            serde_json::to_string(&view(&pair(Proto::Tcp, 443))).expect("serializes"),
             concat!(
-                r#"{"flows":[{"proto":"tcp","state":"established","inside":"10.0.0.2:41234","#,
+                r#"{"proto":"tcp","state":"established","inside":"10.0.0.2:41234","#,
                 r#""eip":"203.0.113.10:51002","remote":"198.51.100.7:443","direction":"out","packets_out":12,"#,
                 r#""packets_in":9,"bytes_out":1830,"bytes_in":5120,"age_s":4.2,"idle_s":0.3,"#,
-                r#""expires_in_s":7439.7,"hop_out":{"dev":"eth0","mac":"02:00:00:00:00:fe"},"hop_in":null}],"#,
-                r#""total":1}"#
+                r#""expires_in_s":7439.7,"hop_out":{"dev":"eth0","mac":"02:00:00:00:00:fe"},"hop_in":null}"#
             )
         );
     }
@@ -266,10 +264,11 @@ mod tests {
 
     #[test]
     fn every_filter_selects_by_its_own_field() {
-        let view = view(&pair(Proto::Tcp, 443));
+        let (key, out, _) = pair(Proto::Tcp, 443);
+        let fits = |filter: &FlowFilter| fits(filter, &key, &out);
         let none = FlowFilter::default();
         let net = |text: &str| Some(text.parse().expect("prefix"));
-        assert!(view.matches(&none));
+        assert!(fits(&none));
         for (filter, expected) in [
             (FlowFilter { src: net("10.0.0.0/24"), ..none.clone() }, true),
             (FlowFilter { src: net("198.51.100.7/32"), ..none.clone() }, false),
@@ -283,22 +282,43 @@ mod tests {
             (FlowFilter { sport: Some(51002), ..none.clone() }, false),
             (FlowFilter { dport: Some(443), ..none.clone() }, true),
             (FlowFilter { dport: Some(41234), ..none.clone() }, false),
-            (FlowFilter { state: Some(State::Established), ..none.clone() }, true),
-            (FlowFilter { state: Some(State::New), ..none.clone() }, false),
             (FlowFilter { proto: Some(Proto::Tcp), dport: Some(80), ..none.clone() }, false),
         ] {
-            assert_eq!(view.matches(&filter), expected, "{filter:?}");
+            assert_eq!(fits(&filter), expected, "{filter:?}");
         }
     }
 
     #[test]
-    fn sorting_puts_the_largest_first() {
-        let small = view(&pair(Proto::Tcp, 443));
-        let large = FlowView { bytes_in: 1 << 40, idle_s: 0.1, ..small.clone() };
-        let mut flows = vec![small.clone(), large.clone()];
-        sort(&mut flows, SortBy::Bytes);
-        assert_eq!(flows, [large.clone(), small.clone()]);
-        sort(&mut flows, SortBy::Idle);
-        assert_eq!(flows, [small, large]);
+    fn an_identifier_is_the_port_of_both_ends() {
+        let (key, out, _) = pair(Proto::Icmp, 0);
+        assert!(fits(
+            &FlowFilter { sport: Some(41234), dport: Some(51002), ..FlowFilter::default() },
+            &key,
+            &out
+        ));
+    }
+
+    #[test]
+    fn a_fresh_outbound_half_vouches_for_the_flow() {
+        let (key, mut out, back) = pair(Proto::Udp, 53);
+        let sure = |out: &FlowEntry, ms| is_surely_alive(&Timeouts::RFC, &key, out, at(ms));
+        assert!(sure(&out, 3900 + 119_999));
+        assert!(!sure(&out, 3900 + 120_000), "unanswered, it would be dead");
+        let pair = Pair { key: &key, out: &out, back: Some(&back) };
+        assert!(
+            !pair.is_dead(&Timeouts::RFC, at(3900 + 120_000)),
+            "and the other half tells that it was answered"
+        );
+        out.last = out.last.dead();
+        assert!(!sure(&out, 4200));
+    }
+
+    #[test]
+    fn ranks_add_up_both_directions() {
+        let (key, out, back) = pair(Proto::Tcp, 443);
+        let pair = Pair { key: &key, out: &out, back: Some(&back) };
+        let ranks =
+            [SortBy::Age, SortBy::Idle, SortBy::Packets, SortBy::Bytes].map(|by| pair.rank(by, at(4200)));
+        assert_eq!(ranks, [4200, 300, 21, 6950]);
     }
 }

@@ -3,6 +3,7 @@
 //! Each section measures one thing and returns what it found as a [`report::Section`]; [`report`] prints, saves and
 //! draws all of them alike.
 
+pub mod births;
 pub mod goodput;
 pub mod latency;
 pub mod newflows;

@@ -1,0 +1,108 @@
+//! What the collector takes of a core.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+
+use crate::lab::Gateway;
+
+/// From one pass to the next, when nothing runs short and no timeout is shorter than 40 s.
+const INTERVAL: Duration = Duration::from_secs(20);
+
+/// How long to wait for a pass.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// What was seen of it.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Of a core, from 0 to 1: all that the daemon does, system calls included.
+    pub share: f64,
+    /// From the start of a pass to its end, pauses included.
+    pub pass: Duration,
+    /// What the daemon computed during that.
+    pub cpu: Duration,
+    /// Why it went as fast as it did.
+    pub pace: String,
+}
+
+/// Watches a daemon that has just been started, and so begins its first pass: for a whole interval, or until the pass
+/// is over where `brief`.
+pub fn watch(gateway: &Gateway<'_>, window: Window) -> Result<Seen> {
+    let before = gateway.log().lines().filter(|l| l.contains(PASSED)).count();
+    let (started, cpu) = (Instant::now(), cpu(gateway.pid())?);
+    let line = loop {
+        if let Some(line) = gateway.log().lines().filter(|l| l.contains(PASSED)).nth(before) {
+            break line.to_owned();
+        }
+        anyhow::ensure!(started.elapsed() < PATIENCE, "no pass in {PATIENCE:?}: {}", gateway.log());
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let of_pass = self::cpu(gateway.pid())?.saturating_sub(cpu);
+    let pass = value(&line, "took=").and_then(duration).context("a pass that took no time")?;
+    let pace = value(&line, "pace=").unwrap_or_default().to_owned();
+    let share = match window {
+        Window::Interval => {
+            std::thread::sleep(INTERVAL.saturating_sub(started.elapsed()));
+            let computed = self::cpu(gateway.pid())?.saturating_sub(cpu);
+            computed.as_secs_f64() / started.elapsed().as_secs_f64()
+        }
+        Window::Pass => of_pass.as_secs_f64() / INTERVAL.max(pass).as_secs_f64(),
+    };
+    Ok(Seen { share, pass, cpu: of_pass, pace })
+}
+
+/// How long to watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Window {
+    /// From the start of one pass to the start of the next.
+    Interval,
+    /// Until the end of a pass; the daemon is taken to do nothing for the rest of the interval.
+    Pass,
+}
+
+/// In the line that the daemon logs, at level debug, after each pass.
+const PASSED: &str = "collected";
+
+/// What all threads of a process have computed, user and system.
+fn cpu(pid: u32) -> Result<Duration> {
+    let mut sum = 0;
+    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let text = std::fs::read_to_string(task?.path().join("schedstat"))?;
+        sum += text.split(' ').next().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
+    }
+    Ok(Duration::from_nanos(sum))
+}
+
+/// The word after `key`.
+fn value<'a>(line: &'a str, key: &str) -> Option<&'a str> {
+    line.split_once(key)?.1.split(' ').next()
+}
+
+/// As `Duration`'s `Debug` prints one.
+fn duration(text: &str) -> Option<Duration> {
+    let number = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let seconds = match &text[number.len()..] {
+        "s" => 1.0,
+        "ms" => 1e-3,
+        "µs" => 1e-6,
+        "ns" => 1e-9,
+        _ => return None,
+    };
+    Some(Duration::from_secs_f64(number.parse::<f64>().ok()? * seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_line_is_read() {
+        let line = "DEBUG collected tally=Tally { entries: 2, flows: 1 } took=12.5s pace=Easy";
+        assert_eq!(value(line, "took=").and_then(duration), Some(Duration::from_millis(12_500)));
+        assert_eq!(value(line, "pace="), Some("Easy"));
+        for (text, seconds) in [("1.5ms", 1.5e-3), ("20µs", 2e-5), ("7ns", 7e-9)] {
+            assert_eq!(duration(text), Some(Duration::from_secs_f64(seconds)));
+        }
+        assert_eq!(duration("soon"), None);
+    }
+}
