@@ -3,6 +3,10 @@
 #![no_main]
 #![expect(missing_docs, reason = "the entry macros drop the documentation of the functions they wrap")]
 
+mod forward;
+mod generator;
+mod receiver;
+
 use aya_ebpf::{bindings::xdp_action::XDP_DROP, macros::xdp, programs::XdpContext};
 
 /// The least a program can do.
