@@ -25,8 +25,8 @@ pub fn run(context: &Context) -> Result<Section> {
     let plan = Plan::new(context)?;
     let _limits = nft::Limits::raise()?;
     let session = Session::open()?;
-    let ends = Ends::create(&session)?;
     let mut objects = Objects::load(&context.bench_object, plan.most_flows(), INSIDE_MAC, CLIENT_MAC)?;
+    let ends = Ends::create(&session, &mut objects)?;
     context.progress("rig: setting up the gateways");
     let mut gateways = Vec::new();
     for kind in &plan.gateways {

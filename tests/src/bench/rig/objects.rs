@@ -33,10 +33,14 @@ pub enum Program {
     Fib,
     /// Redirects after a flow table lookup.
     Lookup,
+    /// Makes frames of one length.
+    Generate,
+    /// Makes frames of mixed lengths.
+    GenerateMix,
 }
 
 impl Program {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 9] = [
         Self::Receive,
         Self::ReceiveAnswer,
         Self::Look,
@@ -44,6 +48,8 @@ impl Program {
         Self::Redirect,
         Self::Fib,
         Self::Lookup,
+        Self::Generate,
+        Self::GenerateMix,
     ];
 
     const fn name(self) -> &'static str {
@@ -55,6 +61,8 @@ impl Program {
             Self::Redirect => "rig_redirect",
             Self::Fib => "rig_fib",
             Self::Lookup => "rig_lookup",
+            Self::Generate => "rig_generate",
+            Self::GenerateMix => "rig_generate_mix",
         }
     }
 }
@@ -119,7 +127,7 @@ impl Objects {
             .map_max_entries("RIG_VISITS", traffic::MAX_FLOWS)
             .map_max_entries("RIG_TABLE", 2 * flows)
             .load(&bytes)?;
-        for name in Program::ALL.map(Program::name).into_iter().chain(["rig_generate", "rig_generate_mix"]) {
+        for name in Program::ALL.map(Program::name) {
             xdp_mut(&mut ebpf, name)?.load().with_context(|| format!("load {name}"))?;
         }
         let course = Course {
@@ -217,9 +225,10 @@ impl Objects {
     /// Makes and sends `packets` frames.
     pub fn generate(&self, size: Size, packets: u32) -> Result<()> {
         let name = match size {
-            Size::Fixed(_) => "rig_generate",
-            Size::Imix => "rig_generate_mix",
-        };
+            Size::Fixed(_) => Program::Generate,
+            Size::Imix => Program::GenerateMix,
+        }
+        .name();
         let program: &Xdp = self.ebpf.program(name).context(name)?.try_into()?;
         let frame = vec![0u8; usize::from(size.longest())];
         let batch = std::env::var("RIG_BATCH").ok().and_then(|b| b.parse().ok()).unwrap_or(BATCH);
