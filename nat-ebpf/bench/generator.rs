@@ -5,7 +5,7 @@
 //! sequential read of 16 bytes and the writing of 42, so that the generator is not what the rig measures.
 
 use aya_ebpf::{
-    bindings::{BPF_F_MMAPABLE, xdp_action::XDP_ABORTED},
+    bindings::xdp_action::XDP_ABORTED,
     btf_maps::{Array, DevMap},
     helpers::generated::bpf_xdp_adjust_tail,
     macros::{btf_map, xdp},
@@ -53,7 +53,7 @@ pub struct Course {
 }
 
 #[btf_map]
-static RIG_VISITS: Array<Visit, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
+static RIG_VISITS: Array<Visit, 1> = Array::new();
 #[btf_map]
 static RIG_COURSE: Array<Course, 1> = Array::new();
 #[btf_map]

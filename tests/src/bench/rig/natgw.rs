@@ -1,5 +1,6 @@
 //! natgw as the rig runs it: the real program, with the real daemon beside it.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -79,10 +80,13 @@ impl Natgw {
         text.trim().parse().with_context(|| format!("`natgw flows --count` says: {text}"))
     }
 
-    /// `natgw stats --json`.
-    pub fn stats(&self, ns: &Netns) -> Result<Value> {
+    /// Packets dropped so far, by reason; reasons without any are left out.
+    pub fn drops(&self, ns: &Netns) -> Result<BTreeMap<String, u64>> {
         let text = self.say(ns, &["stats", "--json"])?;
-        serde_json::from_str(&text).with_context(|| format!("not JSON: {text}"))
+        let stats: Value = serde_json::from_str(&text).with_context(|| format!("not JSON: {text}"))?;
+        let drops = stats["drops"].as_object().context("`natgw stats --json` has no drops")?;
+        let counted = drops.iter().filter_map(|(reason, n)| Some((reason.clone(), n.as_u64()?)));
+        Ok(counted.filter(|(_, n)| *n != 0).collect())
     }
 
     fn say(&self, ns: &Netns, args: &[&str]) -> Result<String> {

@@ -37,8 +37,12 @@ impl Ruleset<'_> {
                 }}
             }}"
         );
-        let mut child =
-            ns.command("nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn().context("start nft (package nftables)")?;
+        let mut child = ns
+            .command("nft")
+            .args(["-f", "-"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .context("start nft (package nftables)")?;
         child.stdin.take().context("nft's stdin")?.write_all(rules.as_bytes())?;
         ensure!(child.wait()?.success(), "nft refuses the ruleset:\n{rules}");
         for key in ["udp_timeout", "udp_timeout_stream"] {
@@ -67,7 +71,8 @@ impl Limits {
     /// A shell that waits for the end of its input puts them back, whatever becomes of this process.
     pub fn raise() -> Result<Self> {
         let read = |path: &str| -> Result<u64> {
-            let text = fs::read_to_string(path).with_context(|| format!("read {path} (is nf_conntrack loaded?)"))?;
+            let text =
+                fs::read_to_string(path).with_context(|| format!("read {path} (is nf_conntrack loaded?)"))?;
             text.trim().parse().with_context(|| path.to_owned())
         };
         let (max, buckets) = (read(MAX)?, read(BUCKETS)?);

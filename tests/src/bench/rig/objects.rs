@@ -13,7 +13,8 @@ use nat_common::{Addr, Side, Tuple};
 use super::traffic::{self, CLIENT, Size, Visit};
 use crate::lab::Netns;
 
-/// Frames that the generator makes at a time; a veth's ring holds 256.
+/// Frames that the generator makes at a time: as many as one poll of a device takes, and a quarter of what the ring
+/// of a veth holds.
 const BATCH: u32 = 64;
 
 /// Programs that can be attached.
@@ -76,19 +77,6 @@ pub enum Counter {
     Answered = 1,
 }
 
-/// What arrived, summed over CPUs.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
-pub struct Count {
-    /// Packets.
-    pub packets: u64,
-    /// Bytes of whole frames.
-    pub bytes: u64,
-}
-
-// SAFETY: bytemuck::Pod is the stronger promise.
-unsafe impl aya::Pod for Count {}
-
 /// The generator's state (nat-ebpf/bench/generator.rs).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -103,8 +91,17 @@ struct Course {
     ethertype: [u8; 4],
 }
 
-// SAFETY: as above.
+// SAFETY: bytemuck::Pod is the stronger promise.
 unsafe impl aya::Pod for Course {}
+
+/// Where the generator is.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// Place in the list of the next packet.
+    pub place: u32,
+    /// Packets made.
+    pub made: u64,
+}
 
 /// A value of the lookup-only gateway's table.
 type TableValue = [u64; 8];
@@ -121,8 +118,8 @@ pub struct Objects {
 impl Objects {
     /// Loads it, with a flow table for this many flows.
     pub fn load(path: &Path, flows: u32, dmac: [u8; 6], smac: [u8; 6]) -> Result<Self> {
-        let bytes =
-            std::fs::read(path).with_context(|| format!("read {}; `cargo xtask bench` makes it", path.display()))?;
+        let bytes = std::fs::read(path)
+            .with_context(|| format!("read {}; `cargo xtask bench` makes it", path.display()))?;
         let mut ebpf = EbpfLoader::new()
             .map_max_entries("RIG_VISITS", traffic::MAX_FLOWS)
             .map_max_entries("RIG_TABLE", 2 * flows)
@@ -150,7 +147,8 @@ impl Objects {
             let id = xdp.attach(device, XdpMode::Driver)?;
             Ok(xdp.take_link(id)?)
         });
-        link.map(|l| Port(Some(l))).with_context(|| format!("attach {program:?} to {device} in {}", ns.name()))
+        link.map(|l| Port(Some(l)))
+            .with_context(|| format!("attach {program:?} to {device} in {}", ns.name()))
     }
 
     /// Puts another program where one is attached.
@@ -164,7 +162,8 @@ impl Objects {
 
     /// Puts a device of a namespace into a devmap.
     pub fn set_device(&mut self, map: &str, index: Option<u32>, ns: &Netns, device: &str) -> Result<()> {
-        let mut devices: DevMap<_> = DevMap::try_from(self.ebpf.map_mut(map).with_context(|| map.to_owned())?)?;
+        let mut devices: DevMap<_> =
+            DevMap::try_from(self.ebpf.map_mut(map).with_context(|| map.to_owned())?)?;
         ns.run(|| -> Result<_> {
             let ifindex = nix::net::if_::if_nametoindex(device)?;
             Ok(devices.set(index.unwrap_or(ifindex), ifindex, None, 0)?)
@@ -181,7 +180,14 @@ impl Objects {
         value[0] = 1;
         for flow in flows {
             let out = traffic::tuple(flow);
-            let back = Tuple { src: out.dst, dst: eip, sport: out.dport, dport: out.sport, side: Side::OUTSIDE, ..out };
+            let back = Tuple {
+                src: out.dst,
+                dst: eip,
+                sport: out.dport,
+                dport: out.sport,
+                side: Side::OUTSIDE,
+                ..out
+            };
             table.insert(back, value, 0)?;
             table.insert(out, value, 0)?;
         }
@@ -190,7 +196,8 @@ impl Objects {
 
     /// Gives the generator its list and the index of the interface to send from.
     pub fn set_course(&mut self, visits: &[Visit]) -> Result<()> {
-        let mut list: Array<_, Visit> = Array::try_from(self.ebpf.map_mut("RIG_VISITS").context("RIG_VISITS")?)?;
+        let mut list: Array<_, Visit> =
+            Array::try_from(self.ebpf.map_mut("RIG_VISITS").context("RIG_VISITS")?)?;
         for (index, visit) in (0..).zip(visits) {
             list.set(index, visit, 0)?;
         }
@@ -198,28 +205,25 @@ impl Objects {
         Ok(())
     }
 
-    /// Chooses the interface to send from, and starts the list from its beginning.
-    pub fn aim(&mut self, target: u32) -> Result<()> {
-        self.course.target = target;
-        let mut course: Array<_, Course> = Array::try_from(self.ebpf.map_mut("RIG_COURSE").context("RIG_COURSE")?)?;
-        Ok(course.set(0, self.course, 0)?)
+    /// Chooses the interface to send from, and the place in the list to start at.
+    pub fn aim(&mut self, target: u32, place: u32) -> Result<()> {
+        let mut course: Array<_, Course> =
+            Array::try_from(self.ebpf.map_mut("RIG_COURSE").context("RIG_COURSE")?)?;
+        Ok(course.set(0, Course { target, next: place, ..self.course }, 0)?)
     }
 
-    /// Packets that the generator has made since [`Self::aim`].
-    pub fn made(&self) -> Result<u64> {
+    /// How far the generator has come since [`Self::aim`].
+    pub fn progress(&self) -> Result<Progress> {
         let course: Array<_, Course> = Array::try_from(self.ebpf.map("RIG_COURSE").context("RIG_COURSE")?)?;
-        Ok(course.get(&0, 0)?.made)
+        let Course { next, made, .. } = course.get(&0, 0)?;
+        Ok(Progress { place: next, made })
     }
 
-    /// What has arrived so far.
-    pub fn count(&self, counter: Counter) -> Result<Count> {
-        let counts: PerCpuArray<_, Count> = PerCpuArray::try_from(self.ebpf.map("RIG_COUNTS").context("RIG_COUNTS")?)?;
-        let mut sum = Count::default();
-        for cpu in counts.get(&(counter as u32), 0)?.iter() {
-            sum.packets += cpu.packets;
-            sum.bytes += cpu.bytes;
-        }
-        Ok(sum)
+    /// Packets that have arrived so far.
+    pub fn count(&self, counter: Counter) -> Result<u64> {
+        let counts: PerCpuArray<_, u64> =
+            PerCpuArray::try_from(self.ebpf.map("RIG_COUNTS").context("RIG_COUNTS")?)?;
+        Ok(counts.get(&(counter as u32), 0)?.iter().sum())
     }
 
     /// Makes and sends `packets` frames.
@@ -231,18 +235,22 @@ impl Objects {
         .name();
         let program: &Xdp = self.ebpf.program(name).context(name)?.try_into()?;
         let frame = vec![0u8; usize::from(size.longest())];
-        let batch = std::env::var("RIG_BATCH").ok().and_then(|b| b.parse().ok()).unwrap_or(BATCH);
         let options = TestRunOptions {
             data_in: Some(&frame),
             repeat: packets,
-            attrs: TestRunAttrs::new().xdp_live_frames(batch.min(packets)),
+            attrs: TestRunAttrs::new().xdp_live_frames(BATCH.min(packets)),
             ..TestRunOptions::new()
         };
-        program.test_run(options).with_context(|| format!("run {name} with live frames (Linux 5.18 or later)"))?;
+        program
+            .test_run(options)
+            .with_context(|| format!("run {name} with live frames (Linux 5.18 or later)"))?;
         Ok(())
     }
 }
 
 fn xdp_mut<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut Xdp> {
-    Ok(ebpf.program_mut(name).with_context(|| format!("no program {name}; `cargo xtask bench` builds it"))?.try_into()?)
+    Ok(ebpf
+        .program_mut(name)
+        .with_context(|| format!("no program {name}; `cargo xtask bench` builds it"))?
+        .try_into()?)
 }

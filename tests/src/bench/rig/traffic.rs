@@ -104,6 +104,21 @@ pub fn tuple(flow: u32) -> Tuple {
     }
 }
 
+/// A packet of the list, for those who check what became of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Sent {
+    /// As it arrives at the gateway.
+    pub tuple: Tuple,
+    /// Length of the frame in bytes.
+    pub frame: u16,
+}
+
+impl From<&Visit> for Sent {
+    fn from(v: &Visit) -> Self {
+        Self { tuple: Tuple { dst: v.dst, sport: v.sport, dport: v.dport, ..tuple(0) }, frame: v.frame }
+    }
+}
+
 /// The list for the first `flows` flows.
 pub fn visits(flows: u32, size: Size, order: Order) -> Vec<Visit> {
     let mut turns: Vec<u32> = (0..flows).collect();
@@ -115,8 +130,8 @@ pub fn visits(flows: u32, size: Size, order: Order) -> Vec<Visit> {
     turns.enumerate().map(|(place, flow)| visit(&tuple(*flow), place, size.at(place))).collect()
 }
 
-/// The same for flows in a range, one 64-byte packet each, in order.
-pub fn visits_of(flows: std::ops::Range<u32>) -> Vec<Visit> {
+/// A list of one small packet for each of some flows, in order: with them, flows are created.
+pub fn greetings(flows: std::ops::Range<u32>) -> Vec<Visit> {
     flows.enumerate().map(|(place, flow)| visit(&tuple(flow), place, 64)).collect()
 }
 
@@ -145,7 +160,15 @@ fn visit(t: &Tuple, place: usize, frame: u16) -> Visit {
         0 => 0xffff,
         c => c,
     };
-    Visit { dst: t.dst, sport: t.sport, dport: t.dport, id, ip_checksum: checksum::full(&ip), udp_checksum, frame }
+    Visit {
+        dst: t.dst,
+        sport: t.sport,
+        dport: t.dport,
+        id,
+        ip_checksum: checksum::full(&ip),
+        udp_checksum,
+        frame,
+    }
 }
 
 /// Fisher-Yates with a fixed seed (xorshift64*).
@@ -161,9 +184,61 @@ fn shuffle(items: &mut [u32]) {
     }
 }
 
-/// Tuple and length in bytes of the first packets of [`visits`].
-pub fn expected(flows: u32, size: Size, order: Order, count: usize) -> Vec<(Tuple, u16)> {
-    let list = visits(flows, size, order);
-    let packets = list.iter().cycle().take(count);
-    packets.map(|v| (Tuple { dst: v.dst, sport: v.sport, dport: v.dport, ..tuple(0) }, v.frame)).collect()
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::packet::Parsed;
+
+    /// As the generator writes it.
+    fn frame(v: &Visit) -> Vec<u8> {
+        let mut frame = vec![0u8; usize::from(v.frame)];
+        frame[12] = 8;
+        frame[14] = 0x45;
+        frame[16..18].copy_from_slice(&(v.frame - 14).to_be_bytes());
+        frame[18..20].copy_from_slice(&v.id.to_ne_bytes());
+        (frame[20], frame[22], frame[23]) = (0x40, 64, 17);
+        frame[24..26].copy_from_slice(&v.ip_checksum.to_ne_bytes());
+        frame[26..30].copy_from_slice(&CLIENT.octets());
+        frame[30..34].copy_from_slice(&v.dst.octets());
+        frame[34..36].copy_from_slice(&v.sport.be.to_ne_bytes());
+        frame[36..38].copy_from_slice(&v.dport.be.to_ne_bytes());
+        frame[38..40].copy_from_slice(&(v.frame - 34).to_be_bytes());
+        frame[40..42].copy_from_slice(&v.udp_checksum.to_ne_bytes());
+        frame
+    }
+
+    #[test]
+    fn checksums_are_right_in_every_size() {
+        for size in [Size::Fixed(64), Size::Fixed(1500), Size::Imix] {
+            for v in visits(5000, size, Order::Random) {
+                let packet = Parsed::from_frame(&frame(&v)).unwrap();
+                assert!(packet.checksums_ok() && packet.l4_checksum != Some(0), "{packet}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_flow_has_its_turn_in_either_order() {
+        for order in [Order::Sequential, Order::Random] {
+            let list = visits(100_000, Size::Fixed(64), order);
+            let tuples: BTreeSet<_> = list.iter().map(|v| (v.dst.be, v.sport.be)).collect();
+            assert_eq!((list.len(), tuples.len()), (100_000, 100_000));
+        }
+    }
+
+    #[test]
+    fn the_last_flow_has_a_port_of_its_own() {
+        let last = tuple(MAX_FLOWS - 1);
+        assert_eq!(last.sport.host(), 10_000 + 15_624);
+        assert_eq!(last.dst.octets(), [198, 18, 0, 64]);
+    }
+
+    #[test]
+    fn the_mix_is_the_mix_also_for_one_flow() {
+        let lengths: Vec<u16> = visits(1, Size::Imix, Order::Random).iter().map(|v| v.frame).collect();
+        let count = |length| lengths.iter().filter(|l| **l == length).count();
+        assert_eq!((count(64), count(570), count(1514), lengths.len()), (7, 4, 1, 12));
+    }
 }
