@@ -5,6 +5,9 @@
 
 mod births;
 mod driver;
+mod forward;
+mod generator;
+mod receiver;
 mod reference;
 mod visit;
 
