@@ -102,7 +102,7 @@ pub fn rig_lookup(ctx: XdpContext) -> u32 {
             dport: load::<Port>(frame, 36),
             proto: Proto::Udp as u8,
             side: Side::INSIDE,
-            spare: [0; 2],
+            place: 0,
         }
     };
     match RIG_TABLE.get_ptr(tuple) {
