@@ -93,7 +93,7 @@ pub fn place(index: u32) -> Option<Flow> {
 #[inline(always)]
 pub fn taken() -> Option<*mut u32> {
     // A word of eight bytes, so that it can be mapped; half of it is plenty, and what atomics work on.
-    TAKEN.get_ptr_mut(0).map(|word| word.cast())
+    TAKEN.get_ptr_mut(0).map(<*mut u64>::cast)
 }
 
 /// The EIP at `addr`, if it is one.

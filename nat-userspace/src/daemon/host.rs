@@ -112,7 +112,7 @@ impl Host {
     async fn event(&mut self, event: HostEvent) -> Result<(), Error> {
         match event {
             HostEvent::Neighbour { ifindex, addr, usable, lladdr } => {
-                self.neighbour(ifindex, addr, lladdr.filter(|_| usable))?;
+                self.neighbour(ifindex, addr, lladdr.filter(|_| usable));
             }
             HostEvent::LinkGone { index, name } => {
                 if self.running.interfaces().any(|i| i.ifindex == index) {
@@ -140,20 +140,19 @@ impl Host {
     }
 
     /// `lladdr`: `None` when the neighbour cannot be reached any more.
-    fn neighbour(&mut self, ifindex: u32, addr: Ipv4Addr, lladdr: Option<[u8; 6]>) -> Result<(), Error> {
+    fn neighbour(&mut self, ifindex: u32, addr: Ipv4Addr, lladdr: Option<[u8; 6]>) {
         let before = match lladdr {
             Some(lladdr) => self.known.insert((ifindex, addr), lladdr),
             None => self.known.remove(&(ifindex, addr)),
         };
         if before == lladdr && lladdr.is_some() {
-            return Ok(());
+            return;
         }
         if lladdr.is_none() {
             self.neighbours.lost(ifindex, addr.into());
             self.refresh_at.get_or_insert_with(|| Instant::now() + SOON);
         }
         self.running.plane.bump(ifindex, Addr::from(addr));
-        Ok(())
     }
 
     /// A link appeared or changed: one of ours is attached if it is not, and followed if it has a new address.

@@ -47,7 +47,7 @@ impl Mapping {
     }
 
     /// Elements that are mapped.
-    pub fn len(&self) -> u32 {
+    pub fn count(&self) -> u32 {
         self.count
     }
 

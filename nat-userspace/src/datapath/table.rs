@@ -85,7 +85,7 @@ impl Table {
 impl View {
     /// Every entry that is live when it is looked at.
     pub fn entries(&self) -> impl Iterator<Item = FlowEntry> {
-        (0..self.mapping.len()).filter_map(|index| live(self.mapping.words(index)?))
+        (0..self.mapping.count()).filter_map(|index| live(self.mapping.words(index)?))
     }
 
     fn search(&self, home: u32, key: &Tuple) -> Option<FlowEntry> {

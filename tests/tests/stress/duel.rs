@@ -36,7 +36,7 @@ fn a_flow_that_both_cpus_create_is_one_flow() {
             s.spawn(move || {
                 let _gone = TellPanic(gone);
                 let mut lane = world.lane(cpu).unwrap();
-                let mut table = world.table().unwrap();
+                let table = world.table().unwrap();
                 // Odd steps: both have sent. Even ones: both have looked.
                 let meet = |step: u64| {
                     arrived[me].store(step, Ordering::SeqCst);
