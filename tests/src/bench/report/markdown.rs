@@ -10,12 +10,23 @@ use anyhow::{Context as _, Result, bail};
 use super::document::Report;
 use super::number::{cell, number};
 use super::terminal::{caption, is_words, verdict, wish};
-use super::{Plot, Section, Table, files, plot};
+use super::{Plot, Section, Table, files, plot, projection};
 
 /// The page, seen from the root of the checkout.
 pub const PAGE: &str = "docs/benchmarks.md";
 /// The pictures, likewise. Nothing else is in there.
 pub const PLOTS: &str = "docs/plots";
+
+/// Has a region of its own, with a few figures.
+const README: &str = "README.md";
+/// Those figures, by [`super::Finding::id`].
+const HIGHLIGHTS: [&str; 5] = [
+    "rig/64/1/natgw_over_fib",
+    "rig/64/1/natgw_over_nft",
+    "rig/64/50000/natgw_over_nft",
+    "rig/64/1000000/natgw_over_nft",
+    "newflows/udp/natgw_over_nft",
+];
 
 /// How much of the benchmark a report covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,17 +51,23 @@ pub fn write(report: &Report, extent: Extent, root: &Path) -> Result<()> {
             drawn.insert(name);
         }
     }
+    files::write(&page, &new)?;
     if extent == Extent::Everything {
         remove_others(&plots, &drawn)?;
+        let readme = root.join(README);
+        let old = fs::read_to_string(&readme).with_context(|| format!("cannot read {}", readme.display()))?;
+        files::write(&readme, &replace_region(&old, "readme", &highlights(report)?)?)?;
     }
-    files::write(&page, &new)
+    Ok(())
 }
 
 /// `page` with its regions filled anew.
 fn render(report: &Report, extent: Extent, page: &str) -> Result<String> {
     let mut page = page.to_owned();
     for section in &report.sections {
-        let text = format!("{}\n{}\n", self::section(section), provenance(report));
+        let verb =
+            if section.id == projection::PART { "Computed from what was measured" } else { "Measured" };
+        let text = format!("{}\n{}\n", self::section(section), provenance(report, verb));
         page = replace_region(&page, &section.id, &text)?;
     }
     if extent == Extent::Everything {
@@ -129,6 +146,18 @@ fn targets(report: &Report) -> String {
     text
 }
 
+/// A list of the figures that the README shows.
+fn highlights(report: &Report) -> Result<String> {
+    let mut text = String::new();
+    for id in HIGHLIGHTS {
+        let finding =
+            report.finding(id).with_context(|| format!("the README wants {id}, and nobody measures it"))?;
+        _ = writeln!(text, "- **{}** {}", number(finding.value), finding.what);
+    }
+    _ = writeln!(text, "\n{}", provenance(report, "Measured"));
+    Ok(text)
+}
+
 fn machine(report: &Report) -> String {
     let mut text = "| | |\n|---|---|\n".to_owned();
     for (name, value) in report.machine.facts() {
@@ -139,10 +168,10 @@ fn machine(report: &Report) -> String {
 }
 
 /// Where the figures of a region come from: a run may have measured one part only.
-fn provenance(report: &Report) -> String {
+fn provenance(report: &Report, verb: &str) -> String {
     let machine = &report.machine;
     format!(
-        "*Measured {} UTC, commit {}, Linux {}, {} run.*",
+        "*{verb} {} UTC, commit {}, Linux {}, {} run.*",
         machine.date, machine.commit, machine.kernel, report.effort
     )
 }
@@ -219,6 +248,20 @@ mod tests {
             assert!(replace_region(page, "x", "").is_err(), "{page}");
         }
         assert!(render(&fake(), Extent::Parts, "<!-- bench:rig --><!-- /bench:rig -->").is_err());
+    }
+
+    #[test]
+    fn the_readme_lists_figures_and_misses_none() {
+        let mut report = fake();
+        let error = highlights(&report).expect_err("not all are there").to_string();
+        assert!(error.contains(HIGHLIGHTS[1]), "{error}");
+        let first = report.sections[0].findings[0].clone();
+        for id in &HIGHLIGHTS[1..] {
+            report.sections[0].findings.push(super::super::Finding { id: (*id).to_owned(), ..first.clone() });
+        }
+        let text = highlights(&report).expect("all are there");
+        assert!(text.starts_with("- **1.05** natgw over FIB forwarding\n- **1.05**"), "{text}");
+        assert_eq!(text.matches("- **").count(), HIGHLIGHTS.len());
     }
 
     #[test]
