@@ -235,7 +235,7 @@ fn a_second_start_on_the_same_interfaces_is_refused_and_disturbs_nothing() {
 fn an_xdp_program_of_somebody_else_is_named_with_its_way_out() {
     let (lab, donor) = (Lab::two_armed(1).unwrap(), Lab::two_armed(1).unwrap());
     let gateway = Gateway::start(&donor, &Options::one_eip()).unwrap();
-    let program = gateway.bpffs().join("v1/prog_reaper");
+    let program = gateway.bpffs().join(format!("v{}/prog_reaper", nat_common::abi::SCHEMA));
     let refusal = || {
         let out = run_to_end(&lab, &Options::one_eip()).unwrap();
         assert_eq!(out.status.code(), Some(1));

@@ -156,7 +156,7 @@ fn programs_that_somebody_detaches_are_attached_again_with_an_error_in_the_log()
     clients::ask_udp(lab.client(0), 0, server).unwrap();
     let xdp = || lab.gw().output("ip", &["-o", "link"]).unwrap().matches("prog/xdp").count();
     for pin in ["link_xdp_in0", "link_xdp_out0"] {
-        let path = gateway.bpffs().join("v1").join(pin);
+        let path = gateway.bpffs().join(format!("v{}", nat_common::abi::SCHEMA)).join(pin);
         lab.gw().output("bpftool", &["link", "detach", "pinned", path.to_str().unwrap()]).unwrap();
     }
     wait_until("both programs to be back", PATIENCE, || xdp() == 2);
@@ -174,7 +174,7 @@ fn a_guard_that_somebody_detaches_is_a_fault_and_the_next_start_puts_it_back() {
     let options = Options::one_eip().arg("--persist");
     let mut gateway = Gateway::start(&lab, &options).unwrap();
     gateway.kill9().unwrap();
-    let guard = gateway.bpffs().join("v1/link_guard_egress_out0");
+    let guard = gateway.bpffs().join(format!("v{}/link_guard_egress_out0", nat_common::abi::SCHEMA));
     lab.gw().output("bpftool", &["link", "detach", "pinned", guard.to_str().unwrap()]).unwrap();
     assert!(gateway.say(&["status"]).unwrap().contains("out0 has lost a guard"));
     let again = Gateway::start(&lab, &options).unwrap();

@@ -52,9 +52,10 @@ impl Hops {
         (0..HOP_SLOTS).for_each(|slot| self.bump_slot(slot));
     }
 
-    /// The hop of flows with this stamp; `None` when it is out of date.
+    /// The hop of flows with this stamp: what they use, or used until their next packet resolves it anew. `None` when
+    /// the slot says something else by now.
     pub fn get(&self, stamp: HopStamp) -> Option<HopSlot> {
-        self.slot(stamp.slot()).filter(|slot| slot.stamp == stamp)
+        self.slot(stamp.slot()).filter(|slot| slot.filled == stamp)
     }
 
     /// The packet path bumps too, when it gives a slot to another next hop.
