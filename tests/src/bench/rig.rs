@@ -11,6 +11,7 @@ mod notes;
 mod objects;
 mod plan;
 mod summary;
+mod targets;
 mod traffic;
 mod verify;
 
@@ -61,7 +62,7 @@ pub fn run(context: &Context) -> Result<Section> {
         }
         outcomes.push(outcome);
     }
-    Ok(summary::section(&plan, &outcomes))
+    Ok(summary::section(&outcomes))
 }
 
 /// Verifies every gateway, measures a series, and checks that natgw translated all that it was given.

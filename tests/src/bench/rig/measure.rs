@@ -10,6 +10,7 @@ use super::drops::Drops;
 use super::gateways::{Ends, Gateway, Kind};
 use super::objects::{Counter, Objects};
 use super::plan::{Plan, Series};
+use crate::bench::report::Sample;
 
 /// Frames per system call: a few milliseconds.
 const BURST: u32 = 65_536;
@@ -49,6 +50,24 @@ pub struct Outcome {
     pub times: Times,
     /// How long it took.
     pub took: Duration,
+}
+
+impl Outcome {
+    /// The turns of a gateway, if it took part.
+    pub fn of(&self, kind: Kind) -> Option<&Turns> {
+        self.turns.iter().find(|t| t.kind == kind)
+    }
+
+    /// Packets per second that a gateway delivered, median.
+    pub fn median(&self, kind: Kind) -> Option<f64> {
+        Some(Sample::of(&self.of(kind)?.rates.iter().map(|r| r.delivered).collect::<Vec<_>>()).median)
+    }
+
+    /// What one gateway delivered by what another did, round by round. Empty unless both took part.
+    pub fn ratios(&self, kind: Kind, by: Kind) -> Vec<f64> {
+        let (Some(one), Some(other)) = (self.of(kind), self.of(by)) else { return Vec::new() };
+        one.rates.iter().zip(&other.rates).map(|(a, b)| a.delivered / b.delivered).collect()
+    }
 }
 
 /// Measures a series.

@@ -115,7 +115,7 @@ fn quick() -> Vec<Series> {
 }
 
 fn full() -> Vec<Series> {
-    let mut series = [1, 1000, 50_000, 1_000_000].map(|flows| small(flows, 15)).to_vec();
+    let mut series = [1, 1000, 50_000, 1_000_000].map(|flows| small(flows, 11)).to_vec();
     for flows in [50_000, 1_000_000] {
         series.push(Series { order: Order::Sequential, ..small(flows, 5) });
     }
