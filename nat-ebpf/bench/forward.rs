@@ -30,7 +30,7 @@ pub struct Value {
 /// Element 0: out of the gateway without a lookup. Element 1: out of the gateway with the flow table.
 #[btf_map]
 static RIG_OUT: DevMap<2> = DevMap::new();
-/// By ifindex, like `xdp_tx_ports` of the kernel's samples/bpf/xdp_fwd.
+/// By ifindex, like `xdp_tx_ports` of the kernel's `samples/bpf/xdp_fwd`.
 #[btf_map]
 static RIG_FIB_OUT: DevMap<64> = DevMap::new();
 /// The kernel's preallocated hash, key and value as large as a flow's.
@@ -67,7 +67,7 @@ pub fn rig_fib(ctx: XdpContext) -> u32 {
         fib.__bindgen_anon_4.ipv4_dst = load(frame, 30);
         fib.ifindex = ctx.ingress_ifindex() as u32;
         let answer = fib_lookup(ctx.ctx.cast(), &raw mut fib, size_of::<bpf_fib_lookup>() as i32, 0);
-        if answer != BPF_FIB_LKUP_RET_SUCCESS as _ {
+        if answer != i64::from(BPF_FIB_LKUP_RET_SUCCESS) {
             return XDP_PASS;
         }
         store(frame, 24, checksum::apply(load(frame, 24), checksum::TTL_DECREMENT));

@@ -78,7 +78,7 @@ pub fn resolve(ctx: &XdpContext, packet: &Packet, translated: &Tuple, hop: &mut 
     if first == BPF_FIB_LKUP_RET_SUCCESS {
         answered(fib, hop);
         hop.egress = egress;
-        share(ctx, packet, translated, &next, hop);
+        share(ctx, packet, translated, next, hop);
     } else if lookup(ctx, packet.tos, translated, u16::MAX, fib) == BPF_FIB_LKUP_RET_FRAG_NEEDED {
         // No neighbour yet. Asking for the largest packet yields the MTU all the same.
         // SAFETY: as in `answered`.
@@ -94,16 +94,16 @@ pub fn resolve(ctx: &XdpContext, packet: &Packet, translated: &Tuple, hop: &mut 
 
 /// Finds the slot that says what the FIB just said, or makes one say it; `hop` is unresolved when that cannot be now.
 #[inline(never)]
-fn share(ctx: &XdpContext, packet: &Packet, translated: &Tuple, next: &NextHop, hop: &mut Hop) {
-    let slot = hops::slot(next, hop.mtu);
+fn share(ctx: &XdpContext, packet: &Packet, translated: &Tuple, next: NextHop, hop: &mut Hop) {
+    let slot = hops::slot(&next, hop.mtu);
     // If the neighbour changed after it was asked for, its slot's stamp is about to be bumped.
-    if let Some(stamp) = hops::agrees(slot, next) {
+    if let Some(stamp) = hops::agrees(slot, &next) {
         hop.stamp = stamp;
         return;
     }
     let (egress, mtu) = (hop.egress, hop.mtu);
     *hop = Hop { mtu, ..Hop::UNRESOLVED };
-    let Some(held) = hops::hold(slot, next) else { return };
+    let Some(held) = hops::hold(slot, &next) else { return };
     // The new generation must be there before the lookup whose answer it stands for: a change in between would
     // otherwise go unnoticed.
     let Some(fib) = scratch::fib() else { return hops::abandon(slot, held, mtu) };
