@@ -40,9 +40,9 @@ impl Meter {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Stats {
-    /// Packets, by [`Meter`].
+    /// Packets, by [`Meter`]. In the map, what was received counts only where it was not sent on: see [`Stats::sum`].
     pub packets: [u64; 4],
-    /// Bytes of IPv4, by [`Meter`].
+    /// Bytes of IPv4, by [`Meter`]; likewise.
     pub bytes: [u64; 4],
     /// Packets dropped, by [`Reason`].
     pub drops: [u64; REASON_SLOTS],
@@ -73,8 +73,20 @@ pub struct Stats {
 }
 
 impl Stats {
+    /// The counters of all CPUs. Whatever was sent was received, so the packet path counts it once, and here it is added
+    /// to what was received and went no further.
+    pub fn sum<'a>(cpus: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut sum: Self = Zeroable::zeroed();
+        cpus.into_iter().for_each(|cpu| sum.add(cpu));
+        for counts in [&mut sum.packets, &mut sum.bytes] {
+            counts[Meter::SourceIn as usize] += counts[Meter::DestinationOut as usize];
+            counts[Meter::DestinationIn as usize] += counts[Meter::SourceOut as usize];
+        }
+        sum
+    }
+
     /// Adds another CPU's counters.
-    pub fn add(&mut self, other: &Self) {
+    fn add(&mut self, other: &Self) {
         let mine: &mut [u64] = bytemuck::cast_slice_mut(core::slice::from_mut(self));
         let theirs: &[u64] = bytemuck::cast_slice(core::slice::from_ref(other));
         for (m, t) in mine.iter_mut().zip(theirs) {
@@ -99,6 +111,14 @@ const _: () = assert!(Reason::ALL.len() <= REASON_SLOTS);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_sent_was_received() {
+        let mut one: Stats = Zeroable::zeroed();
+        (one.packets, one.bytes) = ([1, 10, 2, 20], [3, 30, 4, 40]);
+        let sum = Stats::sum([&one, &one]);
+        assert_eq!((sum.packets, sum.bytes), ([22, 20, 44, 40], [66, 60, 88, 80]));
+    }
 
     #[test]
     fn add_covers_every_field() {

@@ -161,18 +161,12 @@ fn hit<const SIDE: u8>(ctx: &XdpContext, packet: &Packet, headers: &Headers, flo
     }
 }
 
-/// Counts a translated packet on both of its sides.
+/// Counts a translated packet: as sent, which implies received (`Stats::sum`).
 #[inline(always)]
 fn forwarded(outbound: bool, bytes: u64) {
-    let (received, sent) = if outbound {
-        (Meter::SourceIn, Meter::DestinationOut)
-    } else {
-        (Meter::DestinationIn, Meter::SourceOut)
-    };
+    let sent = if outbound { Meter::DestinationOut } else { Meter::SourceOut };
     stats::count(|s| {
-        s.packets[received as usize] += 1;
         s.packets[sent as usize] += 1;
-        s.bytes[received as usize] += bytes;
         s.bytes[sent as usize] += bytes;
     });
 }

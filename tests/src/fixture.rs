@@ -253,8 +253,7 @@ route add default via {WAN}",
     pub fn counters(&self) -> Result<BTreeMap<&'static str, u64>> {
         let stats: PerCpuArray<_, Stats> =
             PerCpuArray::try_from(self.ebpf.map(map::STATS).context("STATS")?)?;
-        let mut sum: Stats = bytemuck::Zeroable::zeroed();
-        stats.get(&0, 0)?.iter().for_each(|cpu| sum.add(cpu));
+        let sum = Stats::sum(stats.get(&0, 0)?.iter());
         let mut all = BTreeMap::new();
         all.extend(Meter::ALL.map(|m| (m.name(), sum.packets[m as usize])));
         all.extend(Reason::ALL.map(|r| (r.name(), sum.drops[r as usize])));

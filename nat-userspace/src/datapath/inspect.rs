@@ -77,9 +77,7 @@ impl Inspect {
     /// Counters, summed over CPUs.
     pub fn stats(&self) -> Result<Stats, Error> {
         let per_cpu = maps::stats(&self.pins)?.get(&0, 0).map_err(Error::map("read", map::STATS))?;
-        let mut sum: Stats = bytemuck::Zeroable::zeroed();
-        per_cpu.iter().for_each(|cpu| sum.add(cpu));
-        Ok(sum)
+        Ok(Stats::sum(per_cpu.iter()))
     }
 
     /// The EIPs with their counters summed over CPUs, by address.
