@@ -49,6 +49,8 @@ struct Tally {
     entries: u64,
     flows: u64,
     condemned: u64,
+    /// Without the pauses.
+    busy: Duration,
 }
 
 /// Runs passes until it is dropped.
@@ -93,9 +95,11 @@ impl Collector {
                 let timeouts = self.inspect.settings()?.timeouts;
                 let pace = self.pressure.assess(&self.inspect.stats()?, self.inspect.capacity());
                 let tally = self.pass(&timeouts, pace).await?;
+                self.pressure.note(tally.condemned, tally.flows);
                 tracing::debug!(?tally, took = ?started.elapsed(), ?pace, "collected");
+                let next = started + pace.interval(timeouts.shortest, tally.busy);
                 // A pass over a large table at an easy pace takes a while: no pile-up.
-                next_pass = (started + pace.interval(timeouts.shortest)).max(Instant::now() + pace::REST);
+                next_pass = next.max(Instant::now() + pace::REST);
             }
         }
     }
@@ -128,7 +132,9 @@ impl Collector {
                 }
             }
             tally.condemned += condemn(&self.reaper, &mut found, &mut self.condemned, &mut self.listed)?;
-            tokio::time::sleep(pace.pause(busy.elapsed())).await;
+            let busy = busy.elapsed();
+            tally.busy += busy;
+            tokio::time::sleep(pace.pause(busy)).await;
         }
         let ports = |addr| eips.iter().find(|(a, _)| *a == addr).map_or(0, |(_, e)| e.ports.count);
         let destinations = heavy.top(TOP, ports);

@@ -8,25 +8,39 @@ use nat_common::stats::Stats;
 const SLOWEST: Duration = Duration::from_secs(20);
 const FASTEST: Duration = Duration::from_millis(250);
 
+/// From one pass to the next when something runs short.
+const HURRY: Duration = Duration::from_secs(1);
+
 /// Between passes at least, however long the last one took.
 pub(super) const REST: Duration = Duration::from_millis(100);
+
+/// Of the CPU time of a pass in a hurry that found next to nothing, how many times that is until the next one.
+const WATCHFUL: u32 = 50;
+
+/// A pass that ends fewer than one in this many of the flows it sees was not worth the hurry.
+const WORTHWHILE: u64 = 1000;
 
 /// The pace of a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pace {
-    /// A few per cent of a core.
+    /// A few per cent of a core, now and then.
     Easy,
+    /// The table or an EIP's ports run short, but the last pass found hardly anything to end: as often as 2 % of a core
+    /// allow.
+    Watchful,
     /// The table or an EIP's ports run short: a quarter of a core.
     Urgent,
 }
 
 impl Pace {
-    /// From the start of one pass to the start of the next: no slower than what expires can matter.
-    pub(super) fn interval(self, shortest_timeout_ms: u32) -> Duration {
+    /// From the start of one pass, which computed for `busy`, to the start of the next: no slower than what expires
+    /// can matter.
+    pub(super) fn interval(self, shortest_timeout_ms: u32, busy: Duration) -> Duration {
         let half = Duration::from_millis(u64::from(shortest_timeout_ms / 2));
         let slowest = match self {
             Self::Easy => SLOWEST,
-            Self::Urgent => Duration::from_secs(1),
+            Self::Watchful => (busy * WATCHFUL).clamp(HURRY, SLOWEST),
+            Self::Urgent => HURRY,
         };
         half.clamp(FASTEST, slowest)
     }
@@ -34,16 +48,17 @@ impl Pace {
     /// How long to leave the core to others after `busy`.
     pub(super) fn pause(self, busy: Duration) -> Duration {
         match self {
-            Self::Easy => busy * 19,
+            Self::Easy | Self::Watchful => busy * 19,
             Self::Urgent => busy * 3,
         }
     }
 }
 
-/// Remembers what it takes to see that something runs short.
+/// Remembers what it takes to see that something runs short, and whether a hurry helps.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pressure {
     port_errors: Option<u64>,
+    is_futile: bool,
 }
 
 impl Pressure {
@@ -54,7 +69,16 @@ impl Pressure {
         let is_full = alive * 5 > u64::from(capacity) * 4;
         let before = self.port_errors.replace(stats.port_allocation_errors);
         let is_short = before.is_some_and(|b| stats.port_allocation_errors > b);
-        if is_full || is_short { Pace::Urgent } else { Pace::Easy }
+        match is_full || is_short {
+            false => Pace::Easy,
+            true if self.is_futile => Pace::Watchful,
+            true => Pace::Urgent,
+        }
+    }
+
+    /// A pass has ended `ended` of the `flows` that it saw.
+    pub(super) fn note(&mut self, ended: u64, flows: u64) {
+        self.is_futile = ended * WORTHWHILE < flows;
     }
 }
 
@@ -65,10 +89,33 @@ mod tests {
 
     #[test]
     fn the_interval_follows_the_shortest_timeout() {
-        assert_eq!(Pace::Easy.interval(60_000), SLOWEST);
-        assert_eq!(Pace::Easy.interval(2_000), Duration::from_secs(1));
-        assert_eq!(Pace::Easy.interval(100), FASTEST);
-        assert_eq!(Pace::Urgent.interval(60_000), Duration::from_secs(1));
+        let busy = Duration::from_millis(1);
+        assert_eq!(Pace::Easy.interval(60_000, busy), SLOWEST);
+        assert_eq!(Pace::Easy.interval(2_000, busy), Duration::from_secs(1));
+        assert_eq!(Pace::Easy.interval(100, busy), FASTEST);
+        assert_eq!(Pace::Urgent.interval(60_000, busy), HURRY);
+    }
+
+    #[test]
+    fn a_hurry_that_does_not_help_costs_little() {
+        let interval = |ms| Pace::Watchful.interval(60_000, Duration::from_millis(ms));
+        assert_eq!([1, 100, 10_000].map(interval), [HURRY, Duration::from_secs(5), SLOWEST]);
+        assert_eq!(
+            Pace::Watchful.interval(100, Duration::from_millis(100)),
+            FASTEST,
+            "what expires is not late"
+        );
+        let mut stats = Stats::zeroed();
+        stats.births = [1000, 0, 0];
+        let mut pressure = Pressure::default();
+        assert_eq!(pressure.assess(&stats, 1000), Pace::Urgent, "who knows");
+        pressure.note(0, 1000);
+        assert_eq!(pressure.assess(&stats, 1000), Pace::Watchful);
+        pressure.note(1, 1000);
+        assert_eq!(pressure.assess(&stats, 1000), Pace::Urgent);
+        pressure.note(0, 1000);
+        stats.deaths = [300, 0, 0];
+        assert_eq!(pressure.assess(&stats, 1000), Pace::Easy);
     }
 
     #[test]
