@@ -1,7 +1,6 @@
 //! What stands at both ends of a gateway: a sender that makes every packet anew, and a receiver that counts what comes
 //! through and how long it took.
 
-#[expect(dead_code, reason = "one part is for those who run the programs")]
 mod wire;
 
 use core::ffi::c_void;

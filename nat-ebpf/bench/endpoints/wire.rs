@@ -58,6 +58,7 @@ pub struct Received {
 }
 
 /// Source ports are 1024 and up, this many.
+#[cfg(target_arch = "bpf")]
 pub const PORTS: u64 = 64_512;
 
 /// Length of the sender's frames, without checksum: 64 bytes on a wire.

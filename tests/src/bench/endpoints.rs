@@ -13,6 +13,7 @@ mod contender;
 pub mod cores;
 mod delays;
 mod frames;
+mod knobs;
 mod lane;
 pub mod sockets;
 #[path = "../../../nat-ebpf/bench/endpoints/wire.rs"]

@@ -1,13 +1,12 @@
 //! The kernel's connection tracking, tuned so that it is a fair opponent, and put back afterwards.
 
-use std::fs;
-use std::io::Write as _;
-use std::process::{Child, Command, Stdio};
-
-use anyhow::{Context as _, Result, ensure};
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
 use std::os::fd::AsRawFd as _;
+use std::process::{Command, Stdio};
 
+use anyhow::{Result, ensure};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
+
+use super::knobs::{self, Knobs};
 use crate::lab::Netns;
 
 const MAX: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
@@ -16,34 +15,18 @@ const BUCKETS: &str = "/sys/module/nf_conntrack/parameters/hashsize";
 /// A table that is large enough, for as long as this lives. It is one table for the whole machine, and only the first
 /// namespace may size it.
 #[derive(Debug)]
-pub struct Conntrack {
-    /// A shell that puts the old sizes back when this process is done, whichever way it ends.
-    keeper: Option<Child>,
-}
+pub struct Conntrack(#[expect(dead_code, reason = "puts the sizes back when dropped")] Knobs);
 
 impl Conntrack {
-    /// Makes room for `flows`, at no more than one of the two entries of a flow per bucket.
+    /// Makes room for twice as many flows, with a bucket for each of the two entries of a flow.
     pub fn with_room(flows: u32) -> Result<Self> {
-        // The files are there once the module is.
+        // The files are there once the module is; where it is built in, they always are.
         let _ = Command::new("modprobe").arg("nf_conntrack").stderr(Stdio::null()).status();
-        let read = |path: &str| -> Result<u64> {
-            let text = fs::read_to_string(path).with_context(|| format!("read {path}"))?;
-            text.trim().parse().with_context(|| format!("{path}: {text}"))
+        let wanted = 2 * u64::from(flows);
+        let larger = |path| -> Result<String> {
+            Ok(knobs::read(path)?.parse().map_or(wanted, |n: u64| n.max(wanted)).to_string())
         };
-        let (max, buckets) = (read(MAX)?, read(BUCKETS)?);
-        let script = format!("read -r _; echo {buckets} >{BUCKETS}; echo {max} >{MAX}");
-        let keeper = Command::new("sh")
-            .args(["-c", &script])
-            .stdin(Stdio::piped())
-            .spawn()
-            .context("start sh")?;
-        let tuned = Self { keeper: Some(keeper) };
-        let write = |path: &str, value: u64| {
-            fs::write(path, value.to_string()).with_context(|| format!("write {value} to {path}"))
-        };
-        write(BUCKETS, buckets.max(2 * u64::from(flows)))?;
-        write(MAX, max.max(2 * u64::from(flows)))?;
-        Ok(tuned)
+        Ok(Self(Knobs::set(&[(BUCKETS, &larger(BUCKETS)?), (MAX, &larger(MAX)?)])?))
     }
 
     /// Entries in a namespace.
@@ -86,17 +69,5 @@ impl Conntrack {
         let error = answer.get(16..20).and_then(|b| b.try_into().ok()).map(i32::from_ne_bytes);
         ensure!(error == Some(0), "cannot flush conntrack in {}: netlink says {error:?}", ns.name());
         Ok(())
-    }
-}
-
-impl Drop for Conntrack {
-    fn drop(&mut self) {
-        if let Some(mut keeper) = self.keeper.take() {
-            if let Some(mut stdin) = keeper.stdin.take() {
-                // A keeper that is gone already has put the sizes back.
-                let _ = stdin.write_all(b"done\n");
-            }
-            let _ = keeper.wait();
-        }
     }
 }

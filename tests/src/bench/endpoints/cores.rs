@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -14,6 +15,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
+use super::knobs::Knobs;
 use crate::lab::netns::{Netns, check};
 
 /// The core of clients, servers and generators, and the gateway's. The same when there is only one.
@@ -28,25 +30,41 @@ pub fn ends_and_gateway() -> Result<(usize, usize)> {
 pub fn pin(thread: i32, cpu: usize) -> Result<()> {
     let mut set = CpuSet::new();
     set.set(cpu)?;
-    sched_setaffinity(Pid::from_raw(thread), &set).with_context(|| format!("pin thread {thread} to CPU {cpu}"))
+    sched_setaffinity(Pid::from_raw(thread), &set)
+        .with_context(|| format!("pin thread {thread} to CPU {cpu}"))
 }
 
-/// Every thread of a process.
+/// Moves every thread of a process to a core.
 pub fn pin_process(pid: u32, cpu: usize) -> Result<()> {
-    for entry in fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
-        if let Some(thread) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
-            pin(thread, cpu)?;
-        }
-    }
-    Ok(())
+    threads_of(pid)?.into_iter().try_for_each(|thread| pin(thread, cpu))
+}
+
+/// Time that a process has spent on cores.
+pub fn time_of_process(pid: u32) -> Result<Duration> {
+    time_of(&threads_of(pid)?)
+}
+
+fn threads_of(pid: u32) -> Result<Vec<i32>> {
+    let path = format!("/proc/{pid}/task");
+    let entries = fs::read_dir(&path).context(path)?.flatten();
+    Ok(entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
 }
 
 /// Lets the calling thread run only where nothing else wants to.
 pub fn yield_to_all() -> Result<()> {
-    let parameters = libc::sched_param { sched_priority: 0 };
+    schedule(0, libc::SCHED_IDLE, 0)
+}
+
+/// Lets threads run before every ordinary process, as softirqs do.
+pub fn go_first(threads: &[i32]) -> Result<()> {
+    threads.iter().try_for_each(|thread| schedule(*thread, libc::SCHED_FIFO, 1))
+}
+
+fn schedule(thread: i32, policy: i32, priority: i32) -> Result<()> {
+    let parameters = libc::sched_param { sched_priority: priority };
     // SAFETY: a plain system call with a pointer to a local variable.
-    let answer = unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const parameters) };
-    ensure!(answer == 0, "SCHED_IDLE: {}", std::io::Error::last_os_error());
+    let answer = unsafe { libc::sched_setscheduler(thread, policy, &raw const parameters) };
+    ensure!(answer == 0, "sched_setscheduler of thread {thread}: {}", std::io::Error::last_os_error());
     Ok(())
 }
 
@@ -54,8 +72,10 @@ pub fn yield_to_all() -> Result<()> {
 pub fn thread_napi(ns: &Netns, device: &str, cpu: usize) -> Result<Vec<i32>> {
     let before = napi_threads(device);
     // sysfs shows the devices of the namespace in which it was mounted.
-    let script = format!("mount -t sysfs none /sys && echo 0 >/sys/class/net/{device}/threaded && \
-                          echo 1 >/sys/class/net/{device}/threaded");
+    let script = format!(
+        "mount -t sysfs none /sys && echo 0 >/sys/class/net/{device}/threaded && \
+                          echo 1 >/sys/class/net/{device}/threaded"
+    );
     check("unshare", ns.command("unshare").args(["--mount", "sh", "-c", &script]))
         .with_context(|| format!("threaded NAPI on {device} of {}", ns.name()))?;
     let threads: Vec<i32> = napi_threads(device).difference(&before).copied().collect();
@@ -97,13 +117,26 @@ pub fn time_of(threads: &[i32]) -> Result<Duration> {
 /// A gateway that cares for latency keeps its cores awake too (`idle=poll`, or C-states off).
 #[derive(Debug)]
 pub struct Awake {
+    _poll: Option<Knobs>,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<Result<()>>>,
 }
 
+/// How long an idle core of a virtual machine waits for work before it is given back: a millisecond, always.
+const HALT_POLL: [(&str, &str); 3] = [
+    ("/sys/module/haltpoll/parameters/guest_halt_poll_ns", "1000000"),
+    ("/sys/module/haltpoll/parameters/guest_halt_poll_grow_start", "1000000"),
+    ("/sys/module/haltpoll/parameters/guest_halt_poll_allow_shrink", "N"),
+];
+
 impl Awake {
-    /// Starts a thread on each core that runs only where nothing else wants to.
-    pub fn keep(cpus: &[usize]) -> Self {
+    /// Has the kernel poll when it is idle, where it knows how to; elsewhere a thread on each core gives way to
+    /// everything else all the time.
+    pub fn keep(cpus: &[usize]) -> Result<Self> {
+        if HALT_POLL.iter().all(|(path, _)| Path::new(path).exists()) {
+            let poll = Knobs::set(&HALT_POLL)?;
+            return Ok(Self { _poll: Some(poll), stop: Arc::default(), threads: Vec::new() });
+        }
         let stop = Arc::new(AtomicBool::new(false));
         let spin = |cpu: usize| {
             let stop = Arc::clone(&stop);
@@ -111,13 +144,13 @@ impl Awake {
                 pin(0, cpu)?;
                 yield_to_all()?;
                 while !stop.load(Ordering::Relaxed) {
-                    std::hint::spin_loop();
+                    std::thread::yield_now();
                 }
                 Ok(())
             })
         };
         let threads = cpus.iter().map(|cpu| spin(*cpu)).collect();
-        Self { stop, threads }
+        Ok(Self { _poll: None, stop, threads })
     }
 }
 

@@ -1,7 +1,7 @@
 //! One lane: three namespaces, two veths, addresses, routes and static neighbours.
 
 use std::fmt::Write as _;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::{Context as _, Result};
 
@@ -42,6 +42,15 @@ impl Kind {
         }
     }
 
+    /// Short, as in "natgw's maximum".
+    pub const fn possessive(self) -> &'static str {
+        match self {
+            Self::Natgw => "natgw's",
+            Self::Nft => "nft's",
+            Self::Kernel => "kernel forwarding's",
+        }
+    }
+
     /// A word for identifiers.
     pub const fn id(self) -> &'static str {
         match self {
@@ -58,6 +67,12 @@ impl Kind {
             Self::Nft => (GW_OUTSIDE, u32::MAX),
             Self::Kernel => (Ipv4Addr::new(10, 0, 0, 0), 0xffff_0000),
         }
+    }
+
+    /// Whether the server may see this address as a source.
+    pub fn may_be_source(self, seen: SocketAddr) -> bool {
+        let (source, mask) = self.seen_source();
+        matches!(seen, SocketAddr::V4(seen) if u32::from(*seen.ip()) & mask == u32::from(source))
     }
 }
 

@@ -1,21 +1,22 @@
 //! Real sockets at both ends: a server that many may connect to, and clients that do.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, connect, getsockopt, listen, socket, sockopt,
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, connect, getsockopt, listen, socket,
+    sockopt,
 };
 
-use super::{Delays, Lane, client_of, cores, server_of};
+use super::{Delays, Kind, Lane, client_of, cores, server_of};
 use crate::lab::tap::set_option;
 
 /// Where the server listens.
@@ -39,15 +40,11 @@ impl Server {
         let listener = lane.srv.run(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)))?;
         listen(&listener, Backlog::new(4096)?)?;
         listener.set_nonblocking(true)?;
-        let (source, mask) = lane.kind.seen_source();
+        let kind = lane.kind;
         let (to_stop, counter) = (Arc::clone(&stop), Arc::clone(&accepted));
         let thread = std::thread::spawn(move || {
             cores::pin(0, cpu)?;
-            let is_expected = |peer: SocketAddr| match peer {
-                SocketAddr::V4(peer) => u32::from(*peer.ip()) & mask == u32::from(source),
-                SocketAddr::V6(_) => false,
-            };
-            serve(&listener, &to_stop, &counter, is_expected)
+            serve(&listener, &to_stop, &counter, kind)
         });
         Ok(Self { stop, accepted, thread: Some(thread) })
     }
@@ -70,12 +67,7 @@ impl Drop for Server {
     }
 }
 
-fn serve(
-    listener: &TcpListener,
-    stop: &AtomicBool,
-    accepted: &AtomicU64,
-    is_expected: impl Fn(SocketAddr) -> bool,
-) -> Result<()> {
+fn serve(listener: &TcpListener, stop: &AtomicBool, accepted: &AtomicU64, kind: Kind) -> Result<()> {
     const LISTENER: u64 = u64::MAX;
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     epoll.add(listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?;
@@ -94,7 +86,10 @@ fn serve(
                 continue;
             }
             while let Ok((stream, peer)) = listener.accept() {
-                ensure!(is_expected(peer), "the server sees a client at {peer}: not translated as it should be");
+                ensure!(
+                    kind.may_be_source(peer),
+                    "the server sees a client at {peer}: not translated as it should be"
+                );
                 accepted.fetch_add(1, Ordering::Relaxed);
                 stream.set_nonblocking(true)?;
                 let slot = free.pop().unwrap_or_else(|| {

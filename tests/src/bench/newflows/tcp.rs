@@ -36,7 +36,9 @@ pub fn connections(
             connect_and_close(&stop, &done)
         });
         std::thread::sleep(RUN_UP);
-        let read = || Ok::<_, anyhow::Error>((Instant::now(), done.load(Ordering::Relaxed), cores::time_of(threads)?));
+        let read = || {
+            Ok::<_, anyhow::Error>((Instant::now(), done.load(Ordering::Relaxed), cores::time_of(threads)?))
+        };
         let begin = read();
         std::thread::sleep(window);
         let end = read();
