@@ -5,6 +5,7 @@
 
 mod births;
 mod driver;
+mod endpoints;
 mod forward;
 mod generator;
 mod receiver;

@@ -4,6 +4,7 @@
 //! draws all of them alike.
 
 pub mod births;
+pub mod endpoints;
 pub mod goodput;
 pub mod latency;
 pub mod newflows;

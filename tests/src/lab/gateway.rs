@@ -52,6 +52,23 @@ impl Options {
     }
 }
 
+/// Where a gateway runs and what it leaves.
+#[derive(Clone, Debug)]
+pub struct Place<'lab> {
+    /// Its namespace.
+    pub ns: &'lab Netns,
+    /// Directory of a configuration file, if there is one.
+    pub dir: PathBuf,
+    /// Directory of its state.
+    pub state: PathBuf,
+    /// Directory of its pins.
+    pub bpffs: PathBuf,
+    /// Its inside interfaces, unless the options name them.
+    pub inside: Vec<String>,
+    /// Its outside interfaces, unless the options name them.
+    pub outside: Vec<String>,
+}
+
 /// A running natgw. Dropping it kills the process; the lab's teardown removes what that leaves.
 #[derive(Debug)]
 pub struct Gateway<'lab> {
@@ -66,8 +83,13 @@ pub struct Gateway<'lab> {
 impl<'lab> Gateway<'lab> {
     /// Starts natgw and waits until it says `ready`. The error holds its log.
     pub fn start(lab: &'lab Lab, options: &Options) -> Result<Self> {
+        Self::start_at(&place(lab, options)?, options)
+    }
+
+    /// The same anywhere.
+    pub fn start_at(place: &Place<'lab>, options: &Options) -> Result<Self> {
         let begin = Instant::now();
-        let mut gateway = Self::launch(lab, options)?;
+        let mut gateway = Self::launch_at(place, options)?;
         let deadline = begin + Duration::from_secs(20);
         while !gateway.has_logged("ready") {
             if let Some(status) = gateway.child.try_wait()? {
@@ -85,8 +107,11 @@ impl<'lab> Gateway<'lab> {
 
     /// Starts natgw and does not wait.
     pub fn launch(lab: &'lab Lab, options: &Options) -> Result<Self> {
-        let (ns, state, bpffs) = places(lab, options)?;
-        let mut command = run_command(lab, options)?;
+        Self::launch_at(&place(lab, options)?, options)
+    }
+
+    fn launch_at(place: &Place<'lab>, options: &Options) -> Result<Self> {
+        let mut command = run_command(place, options)?;
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -102,6 +127,7 @@ impl<'lab> Gateway<'lab> {
                 }
             });
         }
+        let Place { ns, state, bpffs, .. } = place.clone();
         Ok(Self { ns, child, log, state, bpffs, started_in: Duration::ZERO })
     }
 
@@ -226,7 +252,7 @@ impl Drop for Gateway<'_> {
 
 /// Runs `natgw run` to its end: for starts that must be refused. Killed after five seconds.
 pub fn run_to_end(lab: &Lab, options: &Options) -> Result<Output> {
-    let mut child = run_command(lab, options)?
+    let mut child = run_command(&place(lab, options)?, options)?
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -252,27 +278,32 @@ pub fn natgw_path() -> PathBuf {
     dir.join("natgw")
 }
 
-fn places<'lab>(lab: &'lab Lab, options: &Options) -> Result<(&'lab Netns, PathBuf, PathBuf)> {
-    let ns = lab.node(options.node.as_deref().unwrap_or("gw"));
+fn place<'lab>(lab: &'lab Lab, options: &Options) -> Result<Place<'lab>> {
+    let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect::<Vec<_>>();
     let instance = options.instance.as_deref().unwrap_or("natgw");
-    Ok((ns, lab.dir().join(format!("state-{instance}")), lab.bpffs()?.join(instance)))
+    Ok(Place {
+        ns: lab.node(options.node.as_deref().unwrap_or("gw")),
+        dir: lab.dir().to_owned(),
+        state: lab.dir().join(format!("state-{instance}")),
+        bpffs: lab.bpffs()?.join(instance),
+        inside: owned(lab.topology().inside()),
+        outside: owned(lab.topology().outside()),
+    })
 }
 
-fn run_command(lab: &Lab, options: &Options) -> Result<Command> {
-    let (ns, state, bpffs) = places(lab, options)?;
-    let mut command = ns.command(natgw_path());
-    command.arg("run").arg("--state-dir").arg(&state).arg("--bpffs").arg(&bpffs);
-    let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect::<Vec<_>>();
+fn run_command(place: &Place<'_>, options: &Options) -> Result<Command> {
+    let mut command = place.ns.command(natgw_path());
+    command.arg("run").arg("--state-dir").arg(&place.state).arg("--bpffs").arg(&place.bpffs);
     if let Some(config) = &options.config {
-        let path = lab.dir().join(format!("{}.toml", options.instance.as_deref().unwrap_or("natgw")));
+        let path = place.dir.join(format!("{}.toml", options.instance.as_deref().unwrap_or("natgw")));
         std::fs::write(&path, config)?;
         command.arg("--config").arg(path);
     } else {
-        for name in options.inside.clone().unwrap_or_else(|| owned(lab.topology().inside())) {
-            command.args(["--inside", &name]);
+        for name in options.inside.as_ref().unwrap_or(&place.inside) {
+            command.args(["--inside", name]);
         }
-        for name in options.outside.clone().unwrap_or_else(|| owned(lab.topology().outside())) {
-            command.args(["--outside", &name]);
+        for name in options.outside.as_ref().unwrap_or(&place.outside) {
+            command.args(["--outside", name]);
         }
     }
     for eip in &options.eips {
