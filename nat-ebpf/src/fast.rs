@@ -103,14 +103,17 @@ extern "C" fn miss_outside(ctx: *mut xdp_md) -> Slow {
 /// A live entry: translate and send.
 #[inline(always)]
 fn hit<const SIDE: u8>(ctx: &XdpContext, packet: &Packet, headers: &Headers, flow: Flow, now: Stamp) -> u32 {
-    let Some(own) = scratch::hop() else { return stats::drop(Reason::NoRoute) };
     let (way, hop) = match hops::current(flow.hop()) {
         Some(hop)
             if packet.len <= u32::from(hop.mtu()) && packet.ttl > 1 && hop.egress() != EGRESS_KERNEL =>
         {
             (Way::Forward, hop)
         }
-        _ => (hop::way(ctx, packet, flow), Current::own(own)),
+        _ => {
+            let way = hop::way(ctx, packet, flow);
+            let Some(own) = scratch::hop() else { return stats::drop(Reason::NoRoute) };
+            (way, Current::own(own))
+        }
     };
     let way = match way {
         Way::Forward if !maps::redirects_frags() && packet::has_frags(ctx, packet) => Way::Handover,
