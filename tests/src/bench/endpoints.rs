@@ -19,8 +19,7 @@ pub mod sockets;
 #[path = "../../../nat-ebpf/bench/endpoints/wire.rs"]
 mod wire;
 
-pub use conntrack::Conntrack;
 pub use contender::{Contender, Table};
 pub use delays::Delays;
 pub use frames::{Frames, Pace, Traffic};
-pub use lane::{Kind, Lane, SERVERS, client_of, server_of};
+pub use lane::{Kind, Lane, Offloads, client_of, server_of};

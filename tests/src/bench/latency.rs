@@ -10,8 +10,9 @@ use anyhow::{Context as _, Result, anyhow};
 
 use super::Context;
 use super::endpoints::cores::{self, Awake};
-use super::endpoints::{Conntrack, Contender, Frames, Kind, Lane, Table};
+use super::endpoints::{Contender, Frames, Kind, Lane, Table};
 use super::report::{Compare, Finding, Plot, Sample, Section, Table as Rows, Target};
+use super::rig::nft::Limits;
 use crate::lab::session::Session;
 use contenders::{half, idle};
 use lines::{COLUMNS, Line};
@@ -20,7 +21,7 @@ use lines::{COLUMNS, Line};
 pub fn run(context: &Context) -> Result<Section> {
     let session = Session::open()?;
     let flows = context.pick(300_000, 1_000_000);
-    let _room = Conntrack::with_room(1_000_000)?;
+    let _room = Limits::raise()?;
     let lanes = Kind::ALL.iter().map(|kind| Lane::build(&session, *kind)).collect::<Result<Vec<_>>>()?;
     // The collector goes over the table twice in the shortest timeout: with this one, all the time.
     let arguments = ["--persist", "--timeout", "icmp=1s"].map(str::to_owned).to_vec();

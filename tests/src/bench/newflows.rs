@@ -9,8 +9,9 @@ use anyhow::Result;
 
 use super::Context;
 use super::endpoints::cores::{self, Awake};
-use super::endpoints::{Conntrack, Contender, Delays, Frames, Kind, Lane, Table};
+use super::endpoints::{Contender, Delays, Frames, Kind, Lane, Table};
 use super::report::{Cell, Compare, Finding, Plot, Row, Sample, Section, Table as Rows, Target};
+use super::rig::nft::Limits;
 use crate::lab::session::Session;
 
 /// Flows that natgw's table takes; nft's has room for as many.
@@ -29,7 +30,7 @@ struct Figures {
 /// Measures.
 pub fn run(context: &Context) -> Result<Section> {
     let session = Session::open()?;
-    let _room = Conntrack::with_room(FLOWS)?;
+    let _room = Limits::raise()?;
     let lanes = Kind::ALL.iter().map(|kind| Lane::build(&session, *kind)).collect::<Result<Vec<_>>>()?;
     let table = Table { flows: FLOWS, arguments: Vec::new() };
     let contenders =
@@ -207,6 +208,6 @@ const NOTES: [&str; 4] = [
      Both cores are kept awake by a thread of the lowest priority, because waking a virtual core takes longer than \
      all the rest.",
     "nft: masquerade and a stateful forward filter, nothing else; conntrack with two buckets and two entries of room \
-     per expected flow, set for the run and put back. Kernel forwarding translates nothing and remembers nothing: it \
+     per expected flow, no checksum checks, set for the run and put back. Kernel forwarding translates nothing and remembers nothing: it \
      is what the ends and the wire can do, not an opponent.",
 ];

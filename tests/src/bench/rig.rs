@@ -6,7 +6,7 @@ mod flows;
 mod gateways;
 mod measure;
 mod natgw;
-mod nft;
+pub(super) mod nft;
 mod notes;
 mod objects;
 mod plan;

@@ -1,26 +1,13 @@
 //! A lane with its gateway configured and running.
 
-use std::io::Write as _;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
-
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
-use super::{Conntrack, Kind, Lane, cores};
+use super::conntrack::flush;
+use super::{Kind, Lane, cores};
+use crate::bench::rig::nft::{Ruleset, connections};
 use crate::lab::gateway::{Gateway, Options, Place};
 use crate::lab::session::Session;
-
-/// What everybody would write first: masquerade, and only answers come in.
-const RULES: &str = "table ip natgw_bench {
-    chain postrouting { type nat hook postrouting priority srcnat; oifname out0 masquerade; }
-    chain forward {
-        type filter hook forward priority filter; policy drop;
-        ct state established,related accept
-        iifname in0 oifname out0 accept
-    }
-}
-";
 
 /// How large natgw's table is and how it ages.
 #[derive(Clone, Debug)]
@@ -62,8 +49,7 @@ impl<'a> Contender<'a> {
             Kind::Natgw => contender.start_natgw()?,
             Kind::Nft => {
                 lane.gw.sysctl("net.ipv4.ip_forward", "1")?;
-                load_rules(lane)?;
-                Conntrack::age_slowly(&lane.gw)?;
+                Ruleset { inside: "in0", outside: "out0" }.apply(&lane.gw)?;
             }
             Kind::Kernel => lane.gw.sysctl("net.ipv4.ip_forward", "1")?,
         }
@@ -94,7 +80,7 @@ impl<'a> Contender<'a> {
                 let flows = stats["flows"].as_object().context("natgw stats --json has no flows")?;
                 Some(flows.iter().filter(|(k, _)| *k != "capacity").filter_map(|(_, v)| v.as_u64()).sum())
             }
-            Kind::Nft => Some(Conntrack::count(&self.lane.gw)?),
+            Kind::Nft => Some(connections(&self.lane.gw)?),
             Kind::Kernel => None,
         })
     }
@@ -103,7 +89,7 @@ impl<'a> Contender<'a> {
     pub fn forget(&self) -> Result<()> {
         match self.lane.kind {
             Kind::Natgw => drop(self.natgw()?.say(&["flows", "delete", "--all"])?),
-            Kind::Nft => Conntrack::flush(&self.lane.gw)?,
+            Kind::Nft => flush(&self.lane.gw)?,
             Kind::Kernel => return Ok(()),
         }
         let left = self.flows()?.unwrap_or_default();
@@ -130,17 +116,4 @@ impl<'a> Contender<'a> {
         }
         Ok(())
     }
-}
-
-fn load_rules(lane: &Lane) -> Result<()> {
-    let mut command: Command = lane.gw.command(PathBuf::from("nft"));
-    let mut child = command
-        .args(["-f", "-"])
-        .stdin(Stdio::piped())
-        .spawn()
-        .context("start `nft` (Debian package nftables)")?;
-    child.stdin.take().context("no stdin")?.write_all(RULES.as_bytes())?;
-    let status = child.wait()?;
-    ensure!(status.success(), "nft refuses the rules: {status}");
-    Ok(())
 }

@@ -12,7 +12,7 @@ use crate::lab::{GW_OUTSIDE, eip};
 /// Clients with real sockets: 10.0.1.0 and up.
 const CLIENTS: u8 = 64;
 /// Addresses of the server with real sockets: 198.51.100.1 and up.
-pub const SERVERS: u8 = 16;
+const SERVERS: u8 = 16;
 /// The gateway's inside address.
 const INSIDE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 /// The next hop of everything outside.
