@@ -26,8 +26,9 @@ pub const REACH: u32 = 128;
 /// Places per flow: two entries, twice the room.
 pub const PLACES_PER_FLOW: u32 = 4;
 
-/// Flows for which the number of places still fits.
-pub const MOST_FLOWS: u32 = (u32::MAX - REACH) / PLACES_PER_FLOW;
+/// Flows for which the number of places still fits: below 2^31, because the kernel's inlined lookup compares an index with
+/// the number of elements as a signed constant (kernel/bpf/arraymap.c, `array_map_gen_lookup`).
+pub const MOST_FLOWS: u32 = (i32::MAX as u32 - REACH) / PLACES_PER_FLOW;
 
 /// Elements of a table for this many flows: the last homes need places after them.
 pub const fn places(max_flows: u32) -> u32 {

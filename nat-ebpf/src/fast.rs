@@ -103,16 +103,17 @@ extern "C" fn miss_outside(ctx: *mut xdp_md) -> Slow {
 /// A live entry: translate and send.
 #[inline(always)]
 fn hit<const SIDE: u8>(ctx: &XdpContext, packet: &Packet, headers: &Headers, flow: Flow, now: Stamp) -> u32 {
-    let (way, hop) = match hops::current(flow.hop()) {
+    let stamp = flow.hop();
+    let (way, hop, stamp) = match hops::current(stamp) {
         Some(hop)
             if packet.len <= u32::from(hop.mtu()) && packet.ttl > 1 && hop.egress() != EGRESS_KERNEL =>
         {
-            (Way::Forward, hop)
+            (Way::Forward, hop, stamp)
         }
         _ => {
             let way = hop::way(ctx, packet, flow);
             let Some(own) = scratch::hop() else { return stats::drop(Reason::NoRoute) };
-            (way, Current::own(own))
+            (way, Current::own(own), own.stamp)
         }
     };
     let way = match way {
@@ -150,7 +151,7 @@ fn hit<const SIDE: u8>(ctx: &XdpContext, packet: &Packet, headers: &Headers, flo
     }
     let egress = hop.egress();
     packet::set_macs(headers, hop.macs());
-    if !hop.is_still(flow.hop()) {
+    if !hop.is_still(stamp) {
         // Another CPU resolved it anew, or gave its slot away.
         return stats::drop(Reason::NoRoute);
     }

@@ -198,6 +198,13 @@ impl Flow {
         unsafe { core::ptr::write_volatile(self.words().add(1), 0) };
     }
 
+    /// Gives a live entry's place back; whether it still was that entry's.
+    #[inline(always)]
+    pub fn vacate(self, live: u64) -> bool {
+        // SAFETY: a valid, 8-aligned field.
+        unsafe { atomics::compare_exchange_wide(self.words().add(1), live, 0) }
+    }
+
     /// Writes an entry to a place that was just taken: the key first, so that whoever still reads the last flow's
     /// entry here notices ([`Self::is_still`]).
     #[inline(always)]
@@ -271,10 +278,12 @@ impl Flow {
         field!(self, bytes = 0);
     }
 
-    /// Replaces the hop.
+    /// Replaces the hop, unless somebody else did first. A full barrier: what is read after it is younger.
     #[inline(always)]
-    pub fn set_hop(self, stamp: HopStamp) {
-        field!(self, hop = stamp);
+    pub fn set_hop(self, old: HopStamp, new: HopStamp) -> bool {
+        let word = field!(&raw self, hop);
+        // SAFETY: a valid, 4-aligned field.
+        unsafe { atomics::compare_exchange(word, old.word, new.word) }
     }
 }
 

@@ -160,11 +160,13 @@ fn next_hop(fib: &bpf_fib_lookup) -> NextHop {
 pub fn way(ctx: &XdpContext, packet: &Packet, flow: Flow) -> Way {
     let Some(hop) = scratch::hop() else { return Way::Not(stats::drop(Reason::NoRoute)) };
     let outbound = flow.is_outbound();
-    if let Some(current) = hops::current(flow.hop()) {
+    let stamp = flow.hop();
+    *hop = Hop::UNRESOLVED;
+    if let Some(current) = hops::current(stamp) {
         *hop = current.read();
     }
     // It may have changed while it was read.
-    if hops::current(flow.hop()).is_none() {
+    if hop.stamp != stamp || hops::current(stamp).is_none() {
         let translated = flow.entry().translated(&packet.tuple);
         // When an inside network's route is gone, the default route leads outside: what is for an inside host
         // must not go there.
@@ -173,7 +175,13 @@ pub fn way(ctx: &XdpContext, packet: &Packet, flow: Flow) -> Way {
         if reach == Reach::Host || reach == astray {
             return Way::Not(stats::drop(Reason::NoRoute));
         }
-        flow.set_hop(hop.stamp);
+        flow.set_hop(stamp, hop.stamp);
+        // That was a long time ago for the place to be another flow's by now (an undone birth's goes at once): it must not
+        // keep a hop that is not its own. Unresolved is right for anybody.
+        if !flow.is_still(&packet.tuple) {
+            flow.set_hop(hop.stamp, HopStamp::UNRESOLVED);
+            return Way::Not(stats::drop(Reason::Expired));
+        }
     }
     way_of(packet, outbound, hop.mtu, hop.egress)
 }

@@ -83,7 +83,10 @@ pub fn revive(packet: &Packet, flow: Flow, now: Stamp) -> Slow {
         return if flow.last().is_dead() { expired() } else { HIT };
     }
     let other = pair.last();
-    pair.restamp(other, now);
+    if !pair.restamp(other, now) {
+        // The reaper condemned it in between, having lost the outbound half to us.
+        pair.restamp(pair.last(), now);
+    }
     flow.clear_seen(tcp::FLAGS);
     pair.clear_seen(tcp::FLAGS);
     flow.restart(now);

@@ -64,6 +64,10 @@ fn reap(record: &mut ReapRecord) -> ReapResult {
             return ReapResult::Gone;
         }
         if !last.is_dead() {
+            // Half of a birth in progress.
+            if last.age_ms(now) < DELETE_AFTER_MS {
+                return ReapResult::Alive;
+            }
             flow.restamp(last, now.dead_for_good());
         }
         return ReapResult::Condemned;

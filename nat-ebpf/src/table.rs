@@ -227,10 +227,13 @@ extern "C" fn table_remove(addresses: u64, live: u64) -> u32 {
     let at = if first.is(addresses, live) { home } else { table_beyond(addresses, live, home) };
     let Some(flow) = maps::place(at) else { return 0 };
     let distance = at.wrapping_sub(home);
-    flow.free();
-    leave();
+    // Before the place is free: whoever takes it, and changes the crowd, is then noticed by the swap below.
     let crowd = first.crowd();
     atomics::barrier();
+    if !flow.vacate(live) {
+        return 0;
+    }
+    leave();
     // Only the farthest one's leaving changes how far there is to look.
     if distance != 0 && distance >= crowd.farthest() {
         // When somebody changed the home meanwhile, it keeps its long reach: slower, not wrong.
