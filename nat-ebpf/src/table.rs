@@ -19,8 +19,9 @@ const NOWHERE: u32 = u32::MAX;
 /// are very rare; this many say that something is wrong.
 const ATTEMPTS: u32 = 4;
 
-/// How often a loser looks for the winner's entry, which may be in the middle of becoming live.
-const PATIENCE: u32 = 64;
+/// How often a loser looks for the winner's entry, which may be in the middle of becoming live: 30 us, longer than an
+/// interrupt that the winner may be in.
+const PATIENCE: u32 = 1024;
 
 /// Why a flow entry was not inserted.
 #[derive(Clone, Copy, PartialEq, Eq)]

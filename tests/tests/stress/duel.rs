@@ -15,6 +15,9 @@ use super::conversation::{CLIENTS, Conversation};
 use super::{alone, assert_table_adds_up, cpus};
 
 const ROUNDS: u64 = 20_000;
+/// Packets that may be lost to a winner that is stopped in the middle: on a machine busy with other work, a few in a
+/// million were seen.
+const MOST_RESENT: u64 = 4;
 /// The table is emptied after this many.
 const ROUND_SET: u64 = 500;
 
@@ -30,9 +33,10 @@ fn a_flow_that_both_cpus_create_is_one_flow() {
     let arrived = [AtomicU64::new(0), AtomicU64::new(0)];
     let outside = [AtomicU64::new(0), AtomicU64::new(0)];
     let gone = AtomicBool::new(false);
+    let resent = AtomicU64::new(0);
     std::thread::scope(|s| {
         for (me, cpu) in cpus().into_iter().enumerate() {
-            let (world, arrived, outside, gone) = (&world, &arrived, &outside, &gone);
+            let (world, arrived, outside, gone, resent) = (&world, &arrived, &outside, &gone, &resent);
             s.spawn(move || {
                 let _gone = TellPanic(gone);
                 let mut lane = world.lane(cpu).unwrap();
@@ -49,7 +53,13 @@ fn a_flow_that_both_cpus_create_is_one_flow() {
                     let conversation = Conversation { number: (round % ROUND_SET) as u16 };
                     let frame = conversation.question(flags::SYN);
                     meet(3 * round + 1);
-                    let ran = lane.run(Arrives::Inside, &frame, 1).unwrap();
+                    let mut ran = lane.run(Arrives::Inside, &frame, 1).unwrap();
+                    // Who loses waits for the winner's entry, but not for ever: when the winner is stopped in the middle
+                    // of its insertion (here another process may have its CPU), the loser's packet is lost, and sent again.
+                    if ran.verdict == Verdict::Drop && resent.fetch_add(1, Ordering::SeqCst) < MOST_RESENT {
+                        std::thread::sleep(std::time::Duration::from_millis(20));
+                        ran = lane.run(Arrives::Inside, &frame, 1).unwrap();
+                    }
                     assert_eq!(ran.verdict, Verdict::Redirect, "round {round}");
                     let given = conversation.judge_question(ran.frame, &[eip(0)]).unwrap();
                     outside[me].store(u64::from(given.port()), Ordering::SeqCst);
