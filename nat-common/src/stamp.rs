@@ -49,7 +49,7 @@ impl Stamp {
     #[inline(always)]
     pub const fn from_ns(ns: u64) -> Self {
         let units = ns >> 20;
-        Self { ms: (units + (units * 3_259_880 >> 26)) as u32 & MASK }
+        Self { ms: (units + ((units * 3_259_880) >> 26)) as u32 & MASK }
     }
 
     /// Whether the reaper condemned the entry.
