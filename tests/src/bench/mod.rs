@@ -2,6 +2,7 @@
 //!
 //! Each section measures one thing and returns what it found as a [`report::Section`]; [`report`] prints, saves and
 //! draws all of them alike.
+#![expect(clippy::cast_precision_loss, reason = "53 bits are plenty for what is measured")]
 
 pub mod births;
 pub mod endpoints;

@@ -57,7 +57,7 @@ fn a_flow_that_both_cpus_create_is_one_flow() {
                     // Who loses waits for the winner's entry, but not for ever: when the winner is stopped in the middle
                     // of its insertion (here another process may have its CPU), the loser's packet is lost, and sent again.
                     if ran.verdict == Verdict::Drop && resent.fetch_add(1, Ordering::SeqCst) < MOST_RESENT {
-                        std::thread::sleep(std::time::Duration::from_millis(20));
+                        std::thread::sleep(Duration::from_millis(20));
                         ran = lane.run(Arrives::Inside, &frame, 1).unwrap();
                     }
                     assert_eq!(ran.verdict, Verdict::Redirect, "round {round}");

@@ -168,7 +168,7 @@ impl Frames {
             let (tell, told) = mpsc::channel();
             let sender = scope.spawn(move || {
                 tell.send(gettid()).context("nobody listens")?;
-                this.enter(lane, traffic).and_then(|i| this.make(i, traffic, u32::MAX))
+                Self::enter(lane, traffic).and_then(|i| this.make(i, traffic, u32::MAX))
             });
             let thread = told.recv().context("the sender did not start")?;
             let outcome = during(this);
@@ -188,13 +188,14 @@ impl Frames {
         self.plan.set(0, plan(traffic)?, 0)?;
         let this = &*self;
         std::thread::scope(|scope| {
-            let sender = scope.spawn(|| this.enter(lane, traffic).and_then(|i| this.make(i, traffic, count)));
+            let sender =
+                scope.spawn(|| Self::enter(lane, traffic).and_then(|i| this.make(i, traffic, count)));
             sender.join().map_err(|_| anyhow!("the sender panicked"))?
         })
     }
 
     /// Moves the calling thread to the client's end; the index of its interface.
-    fn enter(&self, lane: &Lane, traffic: &Traffic) -> Result<u32> {
+    fn enter(lane: &Lane, traffic: &Traffic) -> Result<u32> {
         lane.cli.enter()?;
         cores::pin(0, traffic.cpu)?;
         if traffic.pace != Pace::Flood {

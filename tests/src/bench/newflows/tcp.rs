@@ -46,7 +46,7 @@ pub fn connections(
         client.join().map_err(|_| anyhow!("the client panicked"))??;
         let (begin, end) = (begin?, end?);
         let count = (end.1 - begin.1) as f64;
-        let gateway = (end.2 - begin.2).as_secs_f64() * 1e6;
+        let gateway = end.2.saturating_sub(begin.2).as_secs_f64() * 1e6;
         Ok::<_, anyhow::Error>(Round {
             per_second: count / (end.0 - begin.0).as_secs_f64(),
             gateway_us: gateway / count,
