@@ -42,17 +42,13 @@ pub fn run(context: &Context) -> Result<Section> {
     for series in &plan.series {
         context.progress(&format!("rig: {series}"));
         if series.flows > known {
+            arrange(&gateways, &mut cpus, cpus::Cpus::Shared)?;
             for gateway in &mut gateways {
                 flows::establish(&mut objects, gateway, known..series.flows)?;
             }
             known = series.flows;
         }
-        if series.cpus != cpus {
-            for gateway in &gateways {
-                cpus::arrange(&gateway.ns, &gateway.inside(), series.cpus)?;
-            }
-            cpus = series.cpus;
-        }
+        arrange(&gateways, &mut cpus, series.cpus)?;
         let outcome = one(&mut objects, &ends, &mut gateways, *series, &plan)?;
         for gateway in &gateways {
             flows::expect_flows(gateway, known)?;
@@ -63,6 +59,17 @@ pub fn run(context: &Context) -> Result<Section> {
         outcomes.push(outcome);
     }
     Ok(summary::section(&outcomes))
+}
+
+/// Puts the gateways' receive processing where it should be.
+fn arrange(gateways: &[Gateway], now: &mut cpus::Cpus, wanted: cpus::Cpus) -> Result<()> {
+    if *now != wanted {
+        for gateway in gateways {
+            cpus::arrange(&gateway.ns, &gateway.inside(), wanted)?;
+        }
+        *now = wanted;
+    }
+    Ok(())
 }
 
 /// Verifies every gateway, measures a series, and checks that natgw translated all that it was given.

@@ -23,7 +23,7 @@ pub fn all(outcomes: &[Outcome]) -> Vec<String> {
 
 const TEXT: [&str; 7] = [
     "Every gateway has a network namespace of its own between two veths, g-i on the inside and o-s on the outside; \
-     all are set up once, and take turns: a warm-up of 60 ms, then a window in which packets are counted where they \
+     all are set up once, and take turns: a warm-up of 100 ms (60 with --quick), then a window in which packets are counted where they \
      arrive. Another gateway begins in every round. Ratios are those of the same round, and of these the median.",
     "The generator is an XDP program under BPF_PROG_TEST_RUN with live frames, 64 frames at a time, redirected into \
      g. It writes all 42 bytes of Ethernet, IPv4 and UDP headers anew in every frame, from a list prepared with all \

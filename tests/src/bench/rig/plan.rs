@@ -57,8 +57,8 @@ impl Plan {
         let mut plan = Self {
             series: Vec::new(),
             gateways: Kind::ALL.to_vec(),
-            warm_up: Duration::from_millis(60),
-            window: Duration::from_millis(context.pick(150, 200)),
+            warm_up: Duration::from_millis(context.pick(60, 100)),
+            window: Duration::from_millis(context.pick(120, 150)),
             shows_results: false,
         };
         match std::env::var("NATGW_BENCH_RIG") {
