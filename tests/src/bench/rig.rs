@@ -1,7 +1,8 @@
 //! Packets per second through real interfaces: natgw and what it is compared with, in turns, in one run.
 
+mod conntrack;
 mod cpus;
-mod drops;
+mod devices;
 mod flows;
 mod gateways;
 mod measure;
@@ -114,7 +115,7 @@ fn show(outcome: &Outcome) {
             sent.median,
             turns.made - turns.delivered,
             turns.made,
-            turns.drops,
+            turns.devices,
         );
     }
     eprintln!("  {:?} in {:?}", outcome.times, outcome.took);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use super::cpus::{self, Times};
-use super::drops::Drops;
+use super::devices::Devices;
 use super::gateways::{Ends, Gateway, Kind};
 use super::objects::{Counter, Objects};
 use super::plan::{Plan, Series};
@@ -35,8 +35,8 @@ pub struct Turns {
     pub made: u64,
     /// Packets of those that reached the receiver.
     pub delivered: u64,
-    /// What its devices dropped meanwhile.
-    pub drops: Drops,
+    /// What its devices counted meanwhile.
+    pub devices: Devices,
 }
 
 /// All turns of a series.
@@ -81,8 +81,8 @@ pub fn series(
     let (begin, times) = (Instant::now(), Times::read());
     let mut turns = Vec::new();
     for g in gateways {
-        let drops = Drops::read(ends, g)?;
-        turns.push(Turns { kind: g.kind, rates: Vec::new(), made: 0, delivered: 0, drops });
+        let devices = Devices::read(ends, g)?;
+        turns.push(Turns { kind: g.kind, rates: Vec::new(), made: 0, delivered: 0, devices });
     }
     // Each gateway goes on in the list where it was interrupted: a turn does not see all of a million flows.
     let mut places = vec![0; gateways.len()];
@@ -103,7 +103,8 @@ pub fn series(
         }
     }
     for (turns, gateway) in turns.iter_mut().zip(gateways) {
-        turns.drops = Drops::read(ends, gateway)?.since(turns.drops);
+        turns.devices = Devices::read(ends, gateway)?.since(turns.devices);
+        turns.devices.confirm(turns.delivered).with_context(|| format!("`{}`", turns.kind.id()))?;
     }
     Ok(Outcome { series, turns, times: Times::read().since(times), took: begin.elapsed() })
 }

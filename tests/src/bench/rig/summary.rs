@@ -134,7 +134,7 @@ fn separate(outcomes: &[&Outcome]) -> Option<Table> {
     for (at, row) in table.rows.iter_mut().enumerate() {
         let lost = outcomes.iter().map(|o| {
             let t = &o.turns[at];
-            Cell::Text(format!("{:.0} %", 100.0 * share(t.drops.at_input, t.made)))
+            Cell::Text(format!("{:.0} %", 100.0 * share(t.devices.lost_at_input, t.made)))
         });
         row.cells = row.cells.drain(..).zip(lost).flat_map(|(rate, lost)| [rate, lost]).collect();
     }
@@ -148,7 +148,7 @@ fn losses(outcomes: &[Outcome]) -> Option<Table> {
     let rows = first.turns.iter().enumerate().map(|(at, turns)| {
         let sum = |of: fn(&Turns) -> u64| shared.iter().map(|o| of(&o.turns[at])).sum::<u64>();
         let (made, delivered) = (sum(|t| t.made), sum(|t| t.delivered));
-        let (input, output) = (sum(|t| t.drops.at_input), sum(|t| t.drops.at_output));
+        let (input, output) = (sum(|t| t.devices.lost_at_input), sum(|t| t.devices.lost_at_output));
         let cells = [made, delivered, made.saturating_sub(delivered), input, output];
         Row { name: turns.kind.title().to_owned(), cells: cells.map(|n| Cell::Text(n.to_string())).to_vec() }
     });
