@@ -64,7 +64,8 @@ impl Counters {
             line.unwrap_or_default().split_whitespace().map_while(|n| n.parse().ok()).collect();
         // bytes packets errs drop ...
         let [_, received, _, dropped, ..] = numbers[..] else {
-            return None.with_context(|| format!("no counters of {device} in /proc/net/dev of {}", ns.name()));
+            return None
+                .with_context(|| format!("no counters of {device} in /proc/net/dev of {}", ns.name()));
         };
         Ok(Self { received, dropped })
     }
