@@ -65,7 +65,7 @@ const TEXT: [&str; 8] = [
     "Cross-check: a packet socket (sendmmsg, PACKET_QDISC_BYPASS) in place of the generator and the far device's counter \
      in place of the receiver, at one flow, made and delivered 1,480 kpps through the redirect, which is nearly all the \
      sender's own time; beyond it, a packet took 51 ns more with the FIB lookup, 8 with the hash lookup, 21 with natgw, \
-     197 with the kernel's forwarding and 484 with nftables. The table of own work says the same within 20 ns.",
+     197 with the kernel's forwarding and 484 with nftables. The table of own work says the same within 25 ns.",
     "From some ten thousand flows on, cache misses decide. A virtual machine gets a share of the last-level cache \
      that its neighbours change: at 50,000 flows, where the tables just about fit, the same code delivers between \
      2,200 and 5,300 kpps on the hash lookup's row from one hour to the next. Under such pressure \
