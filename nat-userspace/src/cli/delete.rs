@@ -12,7 +12,7 @@ use nat_common::stamp::DELETE_AFTER_MS;
 
 use super::args::{Cli, FlowFilter, Instance, Output};
 use super::matches::for_each_match;
-use crate::datapath::inspect::Inspect;
+use crate::datapath::reap::Reaper;
 
 /// How long to insist on flows that are not deleted yet.
 const PATIENCE: Duration = Duration::from_millis(DELETE_AFTER_MS as u64 + 5_000);
@@ -38,7 +38,7 @@ pub fn run(
         keys.push(flow.key);
         Ok(())
     })?;
-    let deleted = delete(&inspect, keys)?;
+    let deleted = delete(&inspect.reaper()?, &keys)?;
     if output.json {
         serde_json::to_writer(&mut *out, &serde_json::json!({ "deleted": deleted }))?;
         writeln!(out)?;
@@ -48,9 +48,9 @@ pub fn run(
     Ok(())
 }
 
-fn delete(inspect: &Inspect, keys: Vec<Tuple>) -> anyhow::Result<u64> {
+fn delete(reaper: &Reaper, keys: &[Tuple]) -> anyhow::Result<u64> {
     let mut pending = Vec::new();
-    reap(inspect, &keys, ReapAction::CondemnForced, |key, result| {
+    reap(reaper, keys, ReapAction::CondemnForced, |key, result| {
         if result == ReapResult::Condemned {
             pending.push(key);
         }
@@ -63,7 +63,7 @@ fn delete(inspect: &Inspect, keys: Vec<Tuple>) -> anyhow::Result<u64> {
     // A flow that is gone was condemned here and deleted by the daemon's collector: it counts.
     while !pending.is_empty() {
         let mut left = Vec::new();
-        reap(inspect, &pending, ReapAction::Delete, |key, result| {
+        reap(reaper, &pending, ReapAction::Delete, |key, result| {
             if !matches!(result, ReapResult::Deleted | ReapResult::Gone) {
                 left.push(key);
             }
@@ -82,7 +82,7 @@ fn delete(inspect: &Inspect, keys: Vec<Tuple>) -> anyhow::Result<u64> {
 }
 
 fn reap(
-    inspect: &Inspect,
+    reaper: &Reaper,
     keys: &[Tuple],
     action: ReapAction,
     mut each: impl FnMut(Tuple, ReapResult),
@@ -92,7 +92,7 @@ fn reap(
             .iter()
             .map(|key| ReapRecord { key: *key, action: action as u32, ..ReapRecord::zeroed() })
             .collect();
-        inspect.reap(&mut records)?;
+        reaper.run(&mut records)?;
         for record in &records {
             each(record.key, ReapResult::from_number(record.result));
         }

@@ -95,8 +95,8 @@ impl Collector {
                 let timeouts = self.inspect.settings()?.timeouts;
                 let pace = self.pressure.assess(&self.inspect.stats()?, self.inspect.capacity());
                 let tally = self.pass(&timeouts, pace).await?;
-                self.pressure.note(tally.condemned, tally.flows);
                 tracing::debug!(?tally, took = ?started.elapsed(), ?pace, "collected");
+                let pace = self.pressure.note(pace, tally.condemned, tally.flows);
                 let next = started + pace.interval(timeouts.shortest, tally.busy);
                 // A pass over a large table at an easy pace takes a while: no pile-up.
                 next_pass = next.max(Instant::now() + pace::REST);

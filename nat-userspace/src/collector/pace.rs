@@ -76,9 +76,14 @@ impl Pressure {
         }
     }
 
-    /// A pass has ended `ended` of the `flows` that it saw.
-    pub(super) fn note(&mut self, ended: u64, flows: u64) {
+    /// A pass at `pace` has ended `ended` of the `flows` that it saw: the pace that sets the time of the next.
+    pub(super) fn note(&mut self, pace: Pace, ended: u64, flows: u64) -> Pace {
         self.is_futile = ended * WORTHWHILE < flows;
+        match pace {
+            Pace::Urgent | Pace::Watchful if self.is_futile => Pace::Watchful,
+            Pace::Urgent | Pace::Watchful => Pace::Urgent,
+            Pace::Easy => Pace::Easy,
+        }
     }
 }
 
@@ -109,11 +114,11 @@ mod tests {
         stats.births = [1000, 0, 0];
         let mut pressure = Pressure::default();
         assert_eq!(pressure.assess(&stats, 1000), Pace::Urgent, "who knows");
-        pressure.note(0, 1000);
+        assert_eq!(pressure.note(Pace::Urgent, 0, 1000), Pace::Watchful);
         assert_eq!(pressure.assess(&stats, 1000), Pace::Watchful);
-        pressure.note(1, 1000);
+        assert_eq!(pressure.note(Pace::Watchful, 1, 1000), Pace::Urgent);
         assert_eq!(pressure.assess(&stats, 1000), Pace::Urgent);
-        pressure.note(0, 1000);
+        assert_eq!(pressure.note(Pace::Easy, 0, 1000), Pace::Easy);
         stats.deaths = [300, 0, 0];
         assert_eq!(pressure.assess(&stats, 1000), Pace::Easy);
     }

@@ -3,7 +3,6 @@
 use std::ops::ControlFlow;
 
 use nat_common::abi::map;
-use nat_common::reap::ReapRecord;
 use nat_common::settings::Settings;
 use nat_common::stats::{EipStats, Stats};
 use nat_common::{Addr, Eip, FlowEntry, Proto, Stamp, Tuple};
@@ -120,9 +119,9 @@ impl Inspect {
         Ok(std::array::from_fn(|p| s.births[p].saturating_sub(s.deaths[p])))
     }
 
-    /// Runs the reaper over `records` and annotates them.
-    pub fn reap(&self, records: &mut [ReapRecord]) -> Result<(), Error> {
-        Reaper::open(&self.pins)?.run(records)
+    /// The reaper, to run it.
+    pub fn reaper(&self) -> Result<Reaper, Error> {
+        Reaper::open(&self.pins)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::lab::Gateway;
 
@@ -17,51 +17,49 @@ const PATIENCE: Duration = Duration::from_secs(90);
 pub struct Seen {
     /// Of a core, from 0 to 1: all that the daemon does, system calls included.
     pub share: f64,
-    /// From the start of a pass to its end, pauses included.
+    /// The last pass, without its pauses.
+    pub busy: Duration,
+    /// The last pass, with its pauses.
     pub pass: Duration,
-    /// What the daemon computed during that.
-    pub cpu: Duration,
-    /// Why it went as fast as it did.
+    /// How fast it went by then.
     pub pace: String,
-}
-
-/// Watches a daemon that has just been started, and so begins its first pass: for a whole interval, or until the pass
-/// is over where `brief`.
-pub fn watch(gateway: &Gateway<'_>, window: Window) -> Result<Seen> {
-    let before = gateway.log().lines().filter(|l| l.contains(PASSED)).count();
-    let (started, cpu) = (Instant::now(), cpu(gateway.pid())?);
-    let line = loop {
-        if let Some(line) = gateway.log().lines().filter(|l| l.contains(PASSED)).nth(before) {
-            break line.to_owned();
-        }
-        anyhow::ensure!(started.elapsed() < PATIENCE, "no pass in {PATIENCE:?}: {}", gateway.log());
-        std::thread::sleep(Duration::from_millis(5));
-    };
-    let of_pass = self::cpu(gateway.pid())?.saturating_sub(cpu);
-    let pass = value(&line, "took=").and_then(duration).context("a pass that took no time")?;
-    let pace = value(&line, "pace=").unwrap_or_default().to_owned();
-    let share = match window {
-        Window::Interval => {
-            std::thread::sleep(INTERVAL.saturating_sub(started.elapsed()));
-            let computed = self::cpu(gateway.pid())?.saturating_sub(cpu);
-            computed.as_secs_f64() / started.elapsed().as_secs_f64()
-        }
-        Window::Pass => of_pass.as_secs_f64() / INTERVAL.max(pass).as_secs_f64(),
-    };
-    Ok(Seen { share, pass, cpu: of_pass, pace })
 }
 
 /// How long to watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Window {
-    /// From the start of one pass to the start of the next.
+    /// From the start of one pass to the start of the next, or longer.
     Interval,
     /// Until the end of a pass; the daemon is taken to do nothing for the rest of the interval.
     Pass,
 }
 
-/// In the line that the daemon logs, at level debug, after each pass.
-const PASSED: &str = "collected";
+/// Watches a daemon that has just been started, and so begins its first pass.
+pub fn watch(gateway: &Gateway<'_>, window: Window) -> Result<Seen> {
+    let started = Instant::now();
+    let before = cpu(gateway.pid())?;
+    while last_pass(gateway).is_none() {
+        ensure!(started.elapsed() < PATIENCE, "no pass in {PATIENCE:?}:\n{}", gateway.log());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    if window == Window::Interval {
+        std::thread::sleep(INTERVAL.saturating_sub(started.elapsed()));
+    }
+    let computed = cpu(gateway.pid())?.saturating_sub(before);
+    let line = last_pass(gateway).unwrap_or_default();
+    let time = |key| value(&line, key).and_then(duration).with_context(|| format!("no {key} in: {line}"));
+    Ok(Seen {
+        share: computed.as_secs_f64() / started.elapsed().max(INTERVAL).as_secs_f64(),
+        busy: time("busy: ")?,
+        pass: time("took=")?,
+        pace: value(&line, "pace=").unwrap_or_default().to_owned(),
+    })
+}
+
+/// What the daemon logged, at level debug, after its last pass.
+fn last_pass(gateway: &Gateway<'_>) -> Option<String> {
+    gateway.log().lines().rfind(|line| line.contains(" collected ")).map(str::to_owned)
+}
 
 /// What all threads of a process have computed, user and system.
 fn cpu(pid: u32) -> Result<Duration> {
@@ -75,7 +73,7 @@ fn cpu(pid: u32) -> Result<Duration> {
 
 /// The word after `key`.
 fn value<'a>(line: &'a str, key: &str) -> Option<&'a str> {
-    line.split_once(key)?.1.split(' ').next()
+    Some(line.split_once(key)?.1.split(' ').next()?.trim_end_matches(','))
 }
 
 /// As `Duration`'s `Debug` prints one.
@@ -97,9 +95,9 @@ mod tests {
 
     #[test]
     fn a_log_line_is_read() {
-        let line = "DEBUG collected tally=Tally { entries: 2, flows: 1 } took=12.5s pace=Easy";
+        let line = "DEBUG collected tally=Tally { flows: 1, busy: 1.5ms, more: 2 } took=12.5s pace=Easy";
         assert_eq!(value(line, "took=").and_then(duration), Some(Duration::from_millis(12_500)));
-        assert_eq!(value(line, "pace="), Some("Easy"));
+        assert_eq!((value(line, "busy: "), value(line, "pace=")), (Some("1.5ms"), Some("Easy")));
         for (text, seconds) in [("1.5ms", 1.5e-3), ("20µs", 2e-5), ("7ns", 7e-9)] {
             assert_eq!(duration(text), Some(Duration::from_secs_f64(seconds)));
         }

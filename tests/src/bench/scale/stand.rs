@@ -46,14 +46,19 @@ impl Stand {
         Ok(Self { lab, _receiver: receiver })
     }
 
-    /// How natgw is started for a table of `max_flows`. Unanswered UDP flows live for an hour; all other timeouts are
-    /// the default ones, which the collector's interval depends on.
+    /// How natgw is started for a table of `max_flows`. Unanswered UDP flows, which all are, live for an hour; all other
+    /// timeouts, which the collector's interval depends on, are the default ones.
     pub fn options(max_flows: Option<u32>) -> Options {
+        Self::with_timeouts(max_flows, "")
+    }
+
+    /// The same, with further lines under `[timeouts]`.
+    pub fn with_timeouts(max_flows: Option<u32>, timeouts: &str) -> Options {
         let size = max_flows.map_or_else(String::new, |n| format!("max_flows = {n}\n"));
         let config = format!(
             "{size}[interfaces]\ninside = [\"in0\"]\noutside = [\"out0\"]\n[[pool]]\nname = \"default\"\n\
              eips = [\"{}\"]\nsources = [\"10.0.0.0/8\"]\n[timeouts]\nudp_unreplied = \"1h\"\n\
-             [metrics]\nlisten = \"{METRICS}\"\n",
+             {timeouts}[metrics]\nlisten = \"{METRICS}\"\n",
             eip(0)
         );
         Options { config: Some(config), extra: vec!["--log-level=debug".to_owned()], ..Options::default() }
