@@ -12,11 +12,11 @@ pub mod map {
     pub const EIPS: &str = "EIPS";
     /// LPM: inside source prefix to [`crate::PoolRef`].
     pub const POOLS: &str = "POOLS";
-    /// ARRAY of EIP [`crate::Addr`], sliced by [`crate::PoolRef`].
+    /// ARRAY of [`crate::Eip`], the same as in `EIPS`, sliced by [`crate::PoolRef`].
     pub const MEMBERS: &str = "MEMBERS";
     /// LPM: destination prefix that is routed, not translated, to u32 1.
     pub const EXEMPT: &str = "EXEMPT";
-    /// ARRAY of one u64: entries in `FLOWS`. May be mapped into memory.
+    /// ARRAY of one [`crate::table::Occupancy`]. May be mapped into memory.
     pub const TAKEN: &str = "TAKEN";
     /// ARRAY of [`crate::hop::HopSlot`]. May be mapped into memory.
     pub const HOPS: &str = "HOPS";

@@ -42,6 +42,9 @@ impl Delta {
 /// memory, so `~old + new` is `0xffff - 0x0100` in wire order.
 pub const TTL_DECREMENT: u16 = u16::from_be(0xfeff);
 
+/// What takes that back.
+pub const TTL_INCREMENT: u16 = u16::from_be(0x0100);
+
 /// RFC 1624 equation 3: the checksum after a change, given the folded [`Delta`].
 ///
 /// Two folded 16-bit values sum to at most 0x1fffe, so one fold is enough.
@@ -122,8 +125,11 @@ mod tests {
             new[20..24].copy_from_slice(&ports.to_ne_bytes());
             new[8] -= 1;
             let before = u16::from_ne_bytes(old[10..12].try_into().unwrap());
-            let after = apply(apply(before, delta.fold()), TTL_DECREMENT);
-            prop_assert_eq!(after, u16::from_ne_bytes(header(new)[10..12].try_into().unwrap()));
+            let want = |bytes: &[u8]| u16::from_ne_bytes(header(bytes.to_vec())[10..12].try_into().unwrap());
+            let after = apply(before, delta.word(!0, TTL_DECREMENT).fold());
+            prop_assert_eq!(after, want(&new));
+            new[8] += 1;
+            prop_assert_eq!(apply(after, TTL_INCREMENT), want(&new));
         }
 
         /// There and back again: a flow's two deltas cancel out.

@@ -21,10 +21,12 @@ pub enum EipState {
     Draining = 1,
 }
 
-/// Value of `EIPS`, whose key is the EIP's [`Addr`].
+/// Value of `EIPS`, whose key is the EIP's [`Addr`], and of `MEMBERS`: a claim wants all of it at once, by number.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Eip {
+    /// The address.
+    pub addr: Addr,
     /// Ports that flows may take.
     pub ports: PortSet,
     /// Index into the per-EIP counters.

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::checksum::Delta;
+use crate::checksum::{Delta, TTL_DECREMENT};
 use crate::hop::HopStamp;
 use crate::stamp::Stamp;
 use crate::tuple::{Addr, Port, Proto, Side, Tuple};
@@ -28,7 +28,7 @@ pub struct FlowEntry {
     pub new_sport: Port,
     /// Destination port after translation.
     pub new_dport: Port,
-    /// Folded checksum delta of the IPv4 header, without the TTL.
+    /// Folded checksum delta of the IPv4 header, its TTL decremented.
     pub ip_delta: u16,
     /// Folded checksum delta of the TCP, UDP or ICMP checksum.
     pub l4_delta: u16,
@@ -68,7 +68,7 @@ impl FlowEntry {
             new_dst: becomes.dst,
             new_sport: becomes.sport,
             new_dport: becomes.dport,
-            ip_delta: ip.fold(),
+            ip_delta: ip.word(!0, TTL_DECREMENT).fold(),
             l4_delta: l4,
             hop: HopStamp::UNRESOLVED,
             seen,

@@ -17,7 +17,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::tuple::Tuple;
+use crate::stamp::Stamp;
+use crate::tuple::{Addr, Tuple};
 
 /// Places at which an entry may stand, counted from its home. Half full, the longest run of taken places among
 /// millions is about 80.
@@ -51,6 +52,16 @@ pub const fn homes(places: u32) -> u32 {
 /// Entries that a table of this many elements takes: two a flow.
 pub const fn capacity(places: u32) -> u32 {
     homes(places) / PLACES_PER_FLOW * 2
+}
+
+/// The one element of `TAKEN`. Eight bytes, so that it can be mapped.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Occupancy {
+    /// Entries in the table; changed by atomic operations only.
+    pub entries: u32,
+    /// When a search for a port was last in vain: for a second after it, claims look up whether it was for theirs.
+    pub scarce: Stamp,
 }
 
 /// What stands at a place: [`Tuple::place`] of the entry's key.
@@ -88,6 +99,19 @@ impl HashKey {
             .wrapping_add(product((rest as u32).wrapping_add(c), ((rest >> 32) as u32).wrapping_add(d)));
         let mixed = (nh ^ nh >> 32).wrapping_mul(self.multiplier);
         (((mixed >> 32) * homes as u64) >> 32) as u32
+    }
+}
+
+impl HashKey {
+    /// One of `count` things for a client, always the same one; 0 when there are none.
+    #[inline(always)]
+    pub const fn choose(&self, client: Addr, count: u32) -> u32 {
+        let [a, b, ..] = self.words;
+        // The halves are keyed apart, or neighbours would all be a multiple of one number away from each other.
+        let mixed = (product(client.be.wrapping_add(a), (client.be >> 16).wrapping_add(b))
+            ^ client.be as u64)
+            .wrapping_mul(self.multiplier);
+        (((mixed >> 32) * count as u64) >> 32) as u32
     }
 }
 
@@ -134,13 +158,13 @@ impl Crowd {
     }
 }
 
-crate::map_value!(HashKey);
+crate::map_value!(HashKey, Occupancy);
 const _: () = assert!(REACH - 1 <= DISTANCE_MASK);
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tuple::{Addr, Port};
+    use crate::tuple::Port;
 
     const KEY: HashKey = HashKey {
         words: [0x0123_4567, 0x89ab_cdef, 0xdead_beef, 0x1234_5678],
@@ -192,6 +216,36 @@ mod tests {
         assert_eq!(home(&t), home(&Tuple { place: place::LIVE, ..t }), "the place is no part of the key");
         let other = HashKey { words: [1, 2, 3, 4], ..KEY };
         assert_ne!(home(&t), other.home(&t, 1 << 31));
+    }
+
+    /// Sequential addresses, as clients have them, under any key.
+    #[test]
+    fn clients_are_spread_evenly_over_eips() {
+        let mut state = 0x0123_4567_89ab_cdef_u64;
+        let mut draw = || {
+            state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+            (state >> 32) as u32
+        };
+        for _ in 0..200 {
+            let key = HashKey {
+                words: [draw(), draw(), draw(), draw()],
+                multiplier: u64::from(draw()) << 32 | u64::from(draw()) | 1,
+            };
+            for count in [2u32, 3, 8] {
+                let mut clients = [0u32; 8];
+                for n in 0..4096u32 {
+                    let client = Addr { be: (0x0a00_0000 + n).to_be() };
+                    let choice = key.choose(client, count);
+                    assert!(choice < count);
+                    clients[choice as usize] += 1;
+                }
+                let fair = 4096 / count;
+                for have in &clients[..count as usize] {
+                    assert!((fair * 3 / 4..=fair * 5 / 4).contains(have), "{key:?} {count}: {clients:?}");
+                }
+            }
+        }
+        assert_eq!(KEY.choose(Addr { be: 7 }, 0), 0);
     }
 
     #[test]

@@ -9,13 +9,14 @@ use core::ffi::c_void;
 use aya_ebpf::{bindings::xdp_md, helpers::generated::bpf_loop, programs::XdpContext};
 use bytemuck::{Pod, Zeroable};
 use nat_common::{
-    Addr, FlowEntry, PoolRef, Port, Proto, Side, Stamp, Tuple,
+    Addr, Eip, FlowEntry, PoolRef, Port, Proto, Side, Stamp, Tuple,
     ports::{PortSet, Walk},
     settings::{DEEP_PROBES, QUICK_EIPS, QUICK_PROBES},
+    stats::EipStats,
 };
 
 use crate::{
-    budget, clock, host, life, maps, scratch, secret, stats,
+    budget, host, life, maps, scratch, secret, stats,
     table::{self, InsertError},
 };
 
@@ -49,6 +50,17 @@ pub struct Scarcity {
     is_failing: u32,
 }
 
+impl Scarcity {
+    /// Says that a walk found nothing.
+    #[inline(always)]
+    fn fail(&mut self, now: Stamp) {
+        self.failed = now;
+        if let Some(occupancy) = maps::occupancy() {
+            occupancy.scarce = now;
+        }
+    }
+}
+
 /// Outcome of a claim.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
@@ -78,54 +90,87 @@ pub struct Search {
     ports: PortSet,
     walk: Walk,
     probed: u32,
+    /// Index into the counters of the EIP.
+    slot: u32,
     /// 1: the EIP is the host's own address too.
     shared: u32,
     /// [`Claimed`] as a number.
     outcome: u32,
+    /// 1: the client's own EIP takes new flows.
+    is_open: u32,
+    /// When the claim began.
+    now: Stamp,
 }
 
-/// Claims a port for the flow that a packet with tuple `key` starts; the key of its reverse entry is then
-/// in the scratch space, `search.reverse`.
+/// Guesses what a claim for the flow that a packet with tuple `key` may start would come to, and fetches the place of
+/// that reverse entry. Before anything else is asked: a birth waits for the memory of two places, and only so does it
+/// wait for both at once, because a CPU looks no more than a few hundred instructions beyond what it is waiting for.
 ///
-/// The steps write the search that is in progress, so no reference to it may live across [`each`]: the compiler
-/// would take what it knows from before for what is true after. It is borrowed anew instead.
-#[inline(never)]
-pub fn claim(ctx: &XdpContext, key: &Tuple, pool: &PoolRef, own: u32) -> Claimed {
-    let Some(search) = scratch::search() else { return Claimed::Exhausted };
-    search.key = *key;
-    search.reverse = Tuple {
+/// The guess is that the client's pool is that of the last claim on this CPU.
+#[inline(always)]
+pub fn foresee(key: &Tuple) {
+    let (Some(settings), Some(search)) = (maps::settings(), scratch::search()) else { return };
+    // One inside host keeps one EIP (RFC 4787 REQ-2).
+    let own = if search.pool.count > 1 { settings.hash.choose(key.src, search.pool.count) } else { 0 };
+    let Some(eip) = maps::member(search.pool.first + own) else { return };
+    let mut reverse = Tuple {
         src: key.dst,
-        dst: Addr::default(),
+        dst: eip.addr,
         sport: key.dport,
         dport: Port::default(),
         proto: key.proto,
         side: Side::opposite(key.side),
         place: 0,
     };
-    search.pool = *pool;
+    // Of a random start nobody can foretell the ports that follow (RFC 6056 section 3.3.1).
+    let walk = Walk::keyed(secret::random(), eip.ports.prime.max(1));
+    if let Some(port) = eip.ports.port(walk.position) {
+        reverse.dport = port;
+        table::fetch(&reverse);
+    }
+    search.key = *key;
+    search.reverse = reverse;
     search.own = own;
+    search.walk = walk;
+    search.is_open = u32::from(search.turn_to(eip));
+}
+
+/// Begins the claim that was foreseen, now that the pool is known. Returns the client's own EIP, the unspecified address
+/// when the pool has none.
+#[inline(never)]
+pub fn begin(key: &Tuple, pool: &PoolRef) -> Addr {
+    let Some(search) = scratch::search() else { return Addr::default() };
+    if search.pool != *pool {
+        search.pool = *pool;
+        foresee(key);
+    }
+    let Some(search) = scratch::search() else { return Addr::default() };
+    if pool.count == 0 { Addr::default() } else { search.reverse.dst }
+}
+
+/// Claims a port for the flow that was begun; the key of its reverse entry is then in the scratch space,
+/// `search.reverse`.
+///
+/// The steps write the search that is in progress, so no reference to it may live across [`each`]: the compiler
+/// would take what it knows from before for what is true after. It is borrowed anew instead.
+#[inline(never)]
+pub fn claim(ctx: &XdpContext, now: Stamp) -> Claimed {
+    let Some(search) = scratch::search() else { return Claimed::Exhausted };
+    secret::next();
+    let Tuple { dst, dport, proto, .. } = search.key;
+    search.destination = Destination { dst, dport, proto, spare: 0, pool: search.pool.pool };
+    search.now = now;
     search.probed = 0;
     search.outcome = Claimed::Exhausted as u32;
-    search.destination =
-        Destination { dst: key.dst, dport: key.dport, proto: key.proto, spare: 0, pool: pool.pool };
-    let known = maps::scarcity(&search.destination);
-    let is_short = match &known {
-        Some(k) => k.is_failing != 0 && k.failed.age_ms(clock::now()) < SCARCE_MS,
-        None => false,
-    };
+    let is_short = is_short(search);
     if !is_short {
         each(ctx, QUICK_EIPS, quick_step);
     }
     let Some(search) = scratch::search() else { return Claimed::Exhausted };
-    if search.outcome == Claimed::Exhausted as u32 {
-        if known.is_none() {
-            let start =
-                Scarcity { failed: Stamp::default(), member: own, position: 0, steps: 0, is_failing: 0 };
-            maps::remember_scarcity(&search.destination, &start);
-        }
-        if let Some(at) = known.or_else(|| maps::scarcity(&search.destination)) {
-            deep(ctx, at, is_short);
-        }
+    if search.outcome == Claimed::Exhausted as u32
+        && let Some(at) = maps::scarcity(&search.destination).or_else(|| remember(search))
+    {
+        deep(ctx, at, is_short);
     }
     let Some(search) = scratch::search() else { return Claimed::Exhausted };
     stats::count(|s| s.probes += u64::from(search.probed));
@@ -134,6 +179,27 @@ pub fn claim(ctx: &XdpContext, key: &Tuple, pool: &PoolRef, own: u32) -> Claimed
         o if o == Claimed::TableFull as u32 => Claimed::TableFull,
         _ => Claimed::Exhausted,
     }
+}
+
+/// Whether ports towards the destination were short a moment ago.
+#[inline(always)]
+fn is_short(search: &Search) -> bool {
+    // Mostly no destination at all was.
+    if !maps::occupancy().is_some_and(|o| o.scarce.age_ms(search.now) < SCARCE_MS) {
+        return false;
+    }
+    match maps::scarcity(&search.destination) {
+        Some(k) => k.is_failing != 0 && k.failed.age_ms(search.now) < SCARCE_MS,
+        None => false,
+    }
+}
+
+#[inline(always)]
+fn remember(search: &Search) -> Option<&'static mut Scarcity> {
+    let start =
+        Scarcity { failed: Stamp::default(), member: search.own, position: 0, steps: 0, is_failing: 0 };
+    maps::remember_scarcity(&search.destination, &start);
+    maps::scarcity(&search.destination)
 }
 
 /// Calls a step of the search up to `limit` times, until it returns 1. The stack is the only memory that
@@ -152,16 +218,20 @@ unsafe extern "C" fn quick_step(nth: u32, context: *mut *mut xdp_md) -> i64 {
         return 1;
     }
     // Only the client's own EIP is free of charge.
-    if nth > 0 && budget::take_probes(QUICK_PROBES, clock::now()) < QUICK_PROBES {
+    if nth > 0 && budget::take_probes(QUICK_PROBES, search.now) < QUICK_PROBES {
         return 1;
     }
-    if !search.enter(search.own + nth) {
+    if nth == 0 {
+        // Its walk is foreseen.
+        if search.is_open == 0 {
+            return 0;
+        }
+    } else if search.enter(search.own + nth) {
+        search.walk = Walk::keyed(secret::random(), search.ports.prime.max(1));
+        secret::next();
+    } else {
         return 0;
     }
-    search.walk = Walk::keyed(
-        walk_key(search.key.addresses(), search.key.rest(), search.reverse.dst),
-        search.ports.prime.max(1),
-    );
     // SAFETY: bpf_loop passes on the pointer it was given.
     each(&XdpContext::new(unsafe { *context }), QUICK_PROBES, probe_step);
     let Some(search) = scratch::search() else { return 1 };
@@ -172,13 +242,13 @@ unsafe extern "C" fn quick_step(nth: u32, context: *mut *mut xdp_md) -> i64 {
 #[inline(never)]
 fn deep(ctx: &XdpContext, at: &mut Scarcity, is_short: bool) {
     let Some(search) = scratch::search() else { return };
-    let now = clock::now();
+    let now = search.now;
     let granted = budget::take_probes(DEEP_PROBES, now);
     if granted == 0 {
         // Quick probes have failed and nobody may look further: short for another while, or the next packet's quick
         // probes would be free again. A destination that no walk has found full is not called so on this evidence.
         if !is_short && at.is_failing != 0 {
-            at.failed = now;
+            at.fail(now);
         }
         return;
     }
@@ -186,8 +256,9 @@ fn deep(ctx: &XdpContext, at: &mut Scarcity, is_short: bool) {
         // The walk belongs to the destination, not to the client: successive attempts cover the range.
         let prime = search.ports.prime.max(1);
         let (dst, dport) = (u64::from(search.key.dst.be), u64::from(search.key.dport.be));
-        let ports_and_proto = dport << 16 | u64::from(search.key.proto) << 32;
-        search.walk = Walk::keyed(walk_key(dst << 32, ports_and_proto, search.reverse.dst), prime);
+        let endpoints = dst << 32 | u64::from(search.reverse.dst.be);
+        let key = secret::keyed(endpoints, dport << 16 | u64::from(search.key.proto));
+        search.walk = Walk::keyed(key as u32, prime);
         if at.steps > 0 && at.position < prime {
             search.walk.position = at.position;
         }
@@ -206,7 +277,11 @@ fn deep(ctx: &XdpContext, at: &mut Scarcity, is_short: bool) {
     }
     let Some(search) = scratch::search() else { return };
     at.is_failing = u32::from(search.outcome == Claimed::Exhausted as u32);
-    at.failed = now;
+    if at.is_failing == 0 {
+        at.failed = now;
+    } else {
+        at.fail(now);
+    }
 }
 
 /// One port: 0 to go on, 1 when the search is over.
@@ -216,7 +291,8 @@ unsafe extern "C" fn probe_step(_index: u32, context: *mut *mut xdp_md) -> i64 {
     search.probed += 1;
     let Some(port) = search.ports.port(position) else { return 0 };
     search.reverse.dport = port;
-    if table::find(&search.reverse).is_some() {
+    // The first port is mostly free, and the insertion looks too.
+    if search.probed > 1 && table::find(&search.reverse).is_some() {
         return 0;
     }
     if search.shared != 0 && search.reverse.proto != Proto::Icmp as u8 {
@@ -240,7 +316,7 @@ unsafe extern "C" fn probe_step(_index: u32, context: *mut *mut xdp_md) -> i64 {
 #[inline(always)]
 fn insert_reverse(search: &Search) -> Result<(), InsertError> {
     prepare_reverse(search);
-    table::insert(&search.reverse)
+    table::insert(&search.reverse, 2)
 }
 
 /// Out of line: its frame is gone again before the insertion, where the stack is deepest.
@@ -254,30 +330,37 @@ fn prepare_reverse(search: &Search) {
         dport: search.key.sport,
         ..search.reverse
     };
-    *entry = FlowEntry::new(&search.reverse, &becomes, 0, clock::now());
+    *entry = FlowEntry::new(&search.reverse, &becomes, 0, search.now);
 }
 
 impl Search {
     /// Whether the port was claimed on the client's own EIP.
     #[inline(always)]
     pub fn is_own_eip(&self) -> bool {
-        maps::member(self.pool.first + self.own) == Some(self.reverse.dst)
+        maps::member(self.pool.first + self.own).is_some_and(|eip| eip.addr == self.reverse.dst)
+    }
+
+    /// Applies `f` to this CPU's counters of the EIP.
+    #[inline(always)]
+    pub fn count(&self, f: impl FnOnce(&mut EipStats)) {
+        if let Some(stats) = maps::eip_stats(self.slot) {
+            f(stats);
+        }
     }
 
     /// Turns to the pool's `index`-th EIP (cyclic); whether it takes new flows.
     #[inline(always)]
     fn enter(&mut self, index: u32) -> bool {
-        let Some(addr) = maps::member(self.pool.first + index % self.pool.count.max(1)) else { return false };
-        let Some(eip) = maps::eip(addr) else { return false };
-        self.reverse.dst = addr;
-        self.ports = eip.ports;
-        self.shared = u32::from(eip.shared);
-        life::is_active(&eip) && eip.ports.count > 0
+        let eip = maps::member(self.pool.first + index % self.pool.count.max(1));
+        eip.is_some_and(|eip| self.turn_to(eip))
     }
-}
 
-/// Where a walk starts and how it strides: a keyed function of the tuple and the EIP (RFC 6056 section 3.3.3).
-#[inline(always)]
-fn walk_key(addresses: u64, ports_and_proto: u64, eip: Addr) -> u64 {
-    secret::keyed(addresses, ports_and_proto ^ u64::from(eip.be) << 32)
+    #[inline(always)]
+    fn turn_to(&mut self, eip: &Eip) -> bool {
+        self.reverse.dst = eip.addr;
+        self.ports = eip.ports;
+        self.slot = eip.slot;
+        self.shared = u32::from(eip.shared);
+        life::is_active(eip) && eip.ports.count > 0
+    }
 }

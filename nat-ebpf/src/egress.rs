@@ -6,30 +6,32 @@ use nat_common::{Addr, Proto, Reason, Stamp, Tuple, event::EventKind, stats::Met
 use crate::{
     budget,
     claim::{self, Claimed},
-    fast::{Slow, Way},
+    fast::{Missed, Slow, Way},
     flow,
     hop::{self, Hop, Reach},
     life, log, maps,
     packet::{self, Kind, Packet},
-    scratch, secret, stats, table,
+    scratch, stats, table,
 };
 
 /// Decides about the packet.
 #[inline(always)]
-pub fn miss(ctx: &XdpContext, packet: &Packet, now: Stamp) -> Slow {
-    let Some(hop) = scratch::hop() else { return stats::pass() };
+pub fn miss(ctx: &XdpContext, packet: &Packet, missed: &Missed) -> Slow {
     let Tuple { src, dst, .. } = packet.tuple;
+    claim::foresee(&packet.tuple);
+    let Some(hop) = scratch::hop() else { return stats::pass() };
     if !is_for_translation(ctx, packet) {
         return stats::pass();
     }
-    if let Some(eip) = maps::eip(dst) {
+    if let Some(own) = maps::eip(dst) {
         // Its own address is the host's to answer on; a dedicated EIP answers nobody.
-        return if eip.shared != 0 { stats::pass() } else { refuse(ctx, packet, Reason::UnsolicitedInbound) };
+        return if own.shared != 0 { stats::pass() } else { refuse(ctx, packet, Reason::UnsolicitedInbound) };
     }
     let Some(pool) = maps::pool(src) else { return unserved(ctx, packet, hop) };
-    // One inside host keeps one EIP (RFC 4787 REQ-2).
-    let own = secret::keyed(u64::from(src.be), u64::from(pool.pool)) as u32 % pool.count.max(1);
-    let Some(eip) = maps::member(pool.first + own) else { return refuse(ctx, packet, Reason::Policy) };
+    let eip = claim::begin(&packet.tuple, &pool);
+    if eip == Addr::default() {
+        return refuse(ctx, packet, Reason::Policy);
+    }
     let translated = Tuple { src: eip, ..packet.tuple };
     // For this host, for another inside network, or nowhere: the kernel delivers, routes or answers. The route
     // tells what is inside, for a pool may serve all private prefixes and some of them lie outside; only where
@@ -45,14 +47,16 @@ pub fn miss(ctx: &XdpContext, packet: &Packet, now: Stamp) -> Slow {
     if !life::may_start(packet) {
         return refuse(ctx, packet, unstartable(packet));
     }
-    if let Some(existing) = table::find(&packet.tuple) {
-        return life::revive(packet, existing, now);
+    if missed.is_known != 0
+        && let Some(existing) = table::find(&packet.tuple)
+    {
+        return life::revive(packet, existing, missed.now);
     }
     if let Some(proto) = Proto::from_number(packet.tuple.proto) {
         stats::count(|s| s.attempts[proto.index()] += 1);
     }
-    match claim::claim(ctx, &packet.tuple, &pool, own) {
-        Claimed::Port => created(ctx, packet, hop, now),
+    match claim::claim(ctx, missed.now) {
+        Claimed::Port => created(ctx, packet, hop, missed.now),
         refusal => refused(ctx, packet, refusal, eip),
     }
 }
@@ -98,7 +102,7 @@ fn created(ctx: &XdpContext, packet: &Packet, hop: &mut Hop, now: Stamp) -> Slow
     }
     log::born(ctx, packet, &search.reverse);
     if let Some(proto) = Proto::from_number(packet.tuple.proto) {
-        count_on(search.reverse.dst, |s| s.births[proto.index()] += 1);
+        search.count(|s| s.births[proto.index()] += 1);
     }
     life::bear(packet, &search.reverse, hop, now)
 }

@@ -28,6 +28,16 @@ pub type Slow = u32;
 /// The flow exists now: go on as a hit.
 pub const HIT: Slow = u32::MAX;
 
+/// What the slow path is told beside the packet.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Missed {
+    /// What time it is.
+    pub now: Stamp,
+    /// 1: the tuple has an entry, of a flow that is past its deadline.
+    pub is_known: u32,
+}
+
 /// Where a hit goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Way {
@@ -61,7 +71,7 @@ pub fn translate<const SIDE: u8>(ctx: &XdpContext) -> u32 {
         {
             flow
         }
-        _ => match miss::<SIDE>(ctx, packet) {
+        _ => match miss::<SIDE>(ctx, packet, known, now) {
             HIT => match table::find(&packet.tuple) {
                 Some(flow) => flow,
                 None => return stats::drop(Reason::NoFlow),
@@ -74,7 +84,10 @@ pub fn translate<const SIDE: u8>(ctx: &XdpContext) -> u32 {
 
 /// No live entry: decide by the side, or by the source where one wire is both.
 #[inline(always)]
-fn miss<const SIDE: u8>(ctx: &XdpContext, packet: &Packet) -> Slow {
+fn miss<const SIDE: u8>(ctx: &XdpContext, packet: &Packet, known: Option<Flow>, now: Stamp) -> Slow {
+    if let Some(missed) = scratch::missed() {
+        *missed = Missed { now, is_known: u32::from(known.is_some()) };
+    }
     match SIDE {
         Side::INSIDE => miss_inside(ctx.ctx),
         Side::OUTSIDE => miss_outside(ctx.ctx),
@@ -89,8 +102,8 @@ fn miss<const SIDE: u8>(ctx: &XdpContext, packet: &Packet) -> Slow {
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn miss_inside(ctx: *mut xdp_md) -> Slow {
-    let Some(packet) = scratch::packet() else { return XDP_DROP };
-    egress::miss(&XdpContext::new(ctx), packet, clock::now())
+    let (Some(packet), Some(missed)) = (scratch::packet(), scratch::missed()) else { return XDP_DROP };
+    egress::miss(&XdpContext::new(ctx), packet, missed)
 }
 
 #[inline(never)]

@@ -81,7 +81,7 @@ impl Flow {
         field!(self, new_dport).be
     }
 
-    /// Change of the IPv4 header checksum.
+    /// Change of the IPv4 header checksum, the TTL's decrement included.
     #[inline(always)]
     pub fn ip_delta(self) -> u16 {
         field!(self, ip_delta)
@@ -229,11 +229,15 @@ impl Flow {
         atomics::barrier();
     }
 
-    /// Makes a filled entry the flow's.
+    /// Makes a filled entry the flow's. Of `seen` the lower half is stored, and only it: the upper one is the place's, and
+    /// others may be swapping it.
     #[inline(always)]
     pub fn enliven(self, live: u64, seen: u32) {
-        self.clear_seen(!Crowd::MASK);
-        self.set_seen(seen);
+        let half = if cfg!(target_endian = "little") { 0 } else { 1 };
+        // SAFETY: see `field!`; half of a 4-aligned word is 2-aligned.
+        unsafe {
+            core::ptr::write_volatile((&raw mut (*self.0.as_ptr()).seen).cast::<u16>().add(half), seen as u16)
+        };
         atomics::barrier();
         // SAFETY: see `field!`.
         unsafe { core::ptr::write_volatile(self.words().add(1), live) };

@@ -18,6 +18,9 @@ use crate::{fast::Way, flow::Flow, hops, maps, packet::Packet, scratch, stats};
 
 const AF_INET: u8 = 2;
 
+/// Resolutions by one CPU of which one looks at the daemon's list of next hops although nothing is new.
+const NOTE_EVERY: u64 = 16;
+
 /// A resolved (or unresolved) hop: the beginning of a [`HopSlot`].
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -70,7 +73,6 @@ pub fn resolve(ctx: &XdpContext, packet: &Packet, translated: &Tuple, hop: &mut 
         return Reach::Host;
     }
     let next = next_hop(fib);
-    maps::note_next_hop(&next);
     let (side, egress) = match maps::iface(next.ifindex) {
         Some(iface) => (iface.side, iface.devmap),
         None => (Side::ONEARM, EGRESS_KERNEL),
@@ -79,10 +81,13 @@ pub fn resolve(ctx: &XdpContext, packet: &Packet, translated: &Tuple, hop: &mut 
         answered(fib, hop);
         hop.egress = egress;
         share(ctx, packet, translated, next, hop);
-    } else if lookup(ctx, packet.tos, translated, u16::MAX, fib) == BPF_FIB_LKUP_RET_FRAG_NEEDED {
+    } else {
+        maps::note_next_hop(&next);
         // No neighbour yet. Asking for the largest packet yields the MTU all the same.
-        // SAFETY: as in `answered`.
-        hop.mtu = unsafe { fib.__bindgen_anon_1.mtu_result };
+        if lookup(ctx, packet.tos, translated, u16::MAX, fib) == BPF_FIB_LKUP_RET_FRAG_NEEDED {
+            // SAFETY: as in `answered`.
+            hop.mtu = unsafe { fib.__bindgen_anon_1.mtu_result };
+        }
     }
     stats::count(|s| s.hops_resolved += 1);
     match side {
@@ -99,8 +104,13 @@ fn share(ctx: &XdpContext, packet: &Packet, translated: &Tuple, next: NextHop, h
     // If the neighbour changed after it was asked for, its slot's stamp is about to be bumped.
     if let Some(stamp) = hops::agrees(slot, &next) {
         hop.stamp = stamp;
+        // It was noted when the slot was filled; now and then it is worth a look, so that it stays young.
+        if stats::hops_resolved() % NOTE_EVERY == 0 {
+            maps::note_next_hop(&next);
+        }
         return;
     }
+    maps::note_next_hop(&next);
     let (egress, mtu) = (hop.egress, hop.mtu);
     *hop = Hop { mtu, ..Hop::UNRESOLVED };
     let Some(held) = hops::hold(slot, &next) else { return };

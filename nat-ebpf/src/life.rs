@@ -117,22 +117,22 @@ pub fn bear(packet: &Packet, reverse: &Tuple, hop: &Hop, now: Stamp) -> Slow {
     let key = &packet.tuple;
     let becomes = Tuple { src: reverse.dst, dst: key.dst, sport: reverse.dport, dport: key.dport, ..*key };
     let Some(entry) = scratch::entry() else { return stats::drop(Reason::TableFull) };
-    *entry = FlowEntry::new(key, &becomes, FlowEntry::OUTBOUND, now);
+    *entry = FlowEntry::new(key, &becomes, FlowEntry::OUTBOUND | packet.flags, now);
     entry.hop = hop.stamp;
     let Some(proto) = Proto::from_number(key.proto) else { return stats::drop(Reason::UnsupportedProto) };
-    match table::insert_patiently(key) {
+    match table::insert_patiently(key, 0) {
         Ok(()) => {
             stats::count(|s| s.births[proto.index()] += 1);
             HIT
         }
         Err(InsertError::Exists) => {
-            table::remove(reverse);
+            table::undo(reverse);
             stats::count(|s| s.lost_races += 1);
             table::settle(key);
             HIT
         }
         Err(InsertError::Full | InsertError::Disturbed) => {
-            table::remove(reverse);
+            table::undo(reverse);
             crate::budget::refuse_table_full(packet)
         }
     }

@@ -13,7 +13,7 @@ use nat_common::{
     hop::{HOP_SLOTS, HopSlot, Iface, MAX_INTERFACES, NextHop},
     settings::Settings,
     stats::{EipStats, Stats},
-    table,
+    table::{self, Occupancy},
 };
 
 use crate::{
@@ -27,14 +27,14 @@ use crate::{
 static FLOWS: Array<FlowEntry, { table::places(abi::MAX_FLOWS) as usize }, { BPF_F_MMAPABLE as usize }> =
     Array::new();
 #[btf_map]
-static TAKEN: Array<u64, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
+static TAKEN: Array<Occupancy, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
 #[btf_map]
 static EIPS: HashMap<Addr, Eip, { MAX_EIPS as usize }> = HashMap::new();
 #[btf_map]
 static POOLS: LpmTrie<LpmAddr, PoolRef, { MAX_PREFIXES as usize }, { BPF_F_NO_PREALLOC as usize }> =
     LpmTrie::new();
 #[btf_map]
-static MEMBERS: Array<Addr, { MAX_EIPS as usize }> = Array::new();
+static MEMBERS: Array<Eip, { MAX_EIPS as usize }> = Array::new();
 #[btf_map]
 static EXEMPT: LpmTrie<LpmAddr, u32, { MAX_PREFIXES as usize }, { BPF_F_NO_PREALLOC as usize }> =
     LpmTrie::new();
@@ -92,8 +92,16 @@ pub fn place(index: u32) -> Option<Flow> {
 /// How many places of the flow table are taken.
 #[inline(always)]
 pub fn taken() -> Option<*mut u32> {
-    // A word of eight bytes, so that it can be mapped; half of it is plenty, and what atomics work on.
-    TAKEN.get_ptr_mut(0).map(<*mut u64>::cast)
+    // SAFETY: the address of a field of an array element.
+    TAKEN.get_ptr_mut(0).map(|o| unsafe { &raw mut (*o).entries })
+}
+
+/// What the flow table runs short of.
+#[inline(always)]
+pub fn occupancy() -> Option<&'static mut Occupancy> {
+    // SAFETY: array elements live as long as the map, which outlives every program that uses it. Only `scarce` is used,
+    // a hint; `entries` has atomics of its own.
+    TAKEN.get_ptr_mut(0).map(|o| unsafe { &mut *o })
 }
 
 /// The EIP at `addr`, if it is one.
@@ -113,8 +121,10 @@ pub fn pool(source: Addr) -> Option<PoolRef> {
 
 /// The `index`-th of all pool members.
 #[inline(always)]
-pub fn member(index: u32) -> Option<Addr> {
-    MEMBERS.get(index).copied()
+pub fn member(index: u32) -> Option<&'static Eip> {
+    // SAFETY: array elements live as long as the map, which outlives every program that uses it. Userspace writes only
+    // elements that no pool refers to.
+    MEMBERS.get_ptr(index).map(|p| unsafe { &*p })
 }
 
 /// Whether a destination is routed, not translated.

@@ -319,9 +319,9 @@ pub fn rewrite(headers: &Headers, packet: &Packet, flow: Flow, ttl: TtlStep) -> 
             store(l4, 2, checksum::apply(load(l4, 2), flow.l4_delta()));
         }
         let mut ip_checksum = checksum::apply(load(ip, 10), flow.ip_delta());
-        if matches!(ttl, TtlStep::Decrement) {
-            ip_checksum = checksum::apply(ip_checksum, checksum::TTL_DECREMENT);
-            store(ip, 8, packet.ttl - 1);
+        match ttl {
+            TtlStep::Decrement => store(ip, 8, packet.ttl - 1),
+            TtlStep::Keep => ip_checksum = checksum::apply(ip_checksum, checksum::TTL_INCREMENT),
         }
         store(ip, 10, ip_checksum);
         store(ip, 12, flow.new_src());

@@ -7,13 +7,15 @@
 use aya_ebpf::bindings::bpf_fib_lookup;
 use nat_common::FlowEntry;
 
-use crate::{claim::Search, hop::Hop, maps, packet::Packet};
+use crate::{claim::Search, fast::Missed, hop::Hop, maps, packet::Packet, secret::Stream};
 
 /// The one element of `SCRATCH`, per CPU.
 #[repr(C)]
 pub struct Scratch {
     /// The packet at hand.
     pub packet: Packet,
+    /// Why it is in the slow path.
+    pub missed: Missed,
     /// Its claim.
     pub search: Search,
     /// Its hop.
@@ -22,6 +24,8 @@ pub struct Scratch {
     pub fib: bpf_fib_lookup,
     /// An entry to insert.
     pub entry: FlowEntry,
+    /// Random bits for claims.
+    pub stream: Stream,
 }
 
 /// Borrows one field. Fields are borrowed apart, so that two borrows never overlap.
@@ -38,8 +42,16 @@ macro_rules! borrow {
 }
 
 borrow!(
+    /// Random bits for claims.
+    stream: Stream
+);
+borrow!(
     /// The packet at hand.
     packet: Packet
+);
+borrow!(
+    /// Why it is in the slow path.
+    missed: Missed
 );
 borrow!(
     /// Its claim.

@@ -38,3 +38,9 @@ pub fn received(meter: Meter, bytes: u64) {
         s.bytes[meter as usize] += bytes;
     });
 }
+
+/// Hops that this CPU has resolved.
+#[inline(always)]
+pub fn hops_resolved() -> u64 {
+    maps::stats().map_or(0, |stats| stats.hops_resolved)
+}

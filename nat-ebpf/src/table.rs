@@ -50,7 +50,20 @@ pub fn find_at_home(settings: &Settings, key: &Tuple) -> Option<Flow> {
     if first.is(addresses, live) {
         return Some(first);
     }
+    if first.crowd().farthest() == 0 {
+        return None;
+    }
     maps::place(table_beyond(addresses, live, home))
+}
+
+/// Starts fetching the home of a key that will be asked for soon. A load that nothing waits for: BPF has no other
+/// prefetch.
+#[inline(always)]
+pub fn fetch(key: &Tuple) {
+    let Some(settings) = maps::settings() else { return };
+    if let Some(first) = maps::place(settings.hash.home(key, settings.homes)) {
+        first.rest();
+    }
 }
 
 #[inline(never)]
@@ -90,10 +103,11 @@ pub fn settle(key: &Tuple) {
     }
 }
 
-/// Inserts the entry in the scratch space under a key that must not exist.
+/// Inserts the entry in the scratch space under a key that must not exist, and counts `entering` entries: the first half
+/// of a flow brings room for both.
 #[inline(always)]
-pub fn insert(key: &Tuple) -> Result<(), InsertError> {
-    match table_insert(key.addresses(), key.rest_at(place::FREE)) {
+pub fn insert(key: &Tuple, entering: u32) -> Result<(), InsertError> {
+    match table_insert(key.addresses(), key.rest_at(place::FREE), entering) {
         DONE => Ok(()),
         EXISTS => Err(InsertError::Exists),
         FULL => Err(InsertError::Full),
@@ -103,9 +117,9 @@ pub fn insert(key: &Tuple) -> Result<(), InsertError> {
 
 /// [`insert`], again while other CPUs disturb it.
 #[inline(always)]
-pub fn insert_patiently(key: &Tuple) -> Result<(), InsertError> {
+pub fn insert_patiently(key: &Tuple, entering: u32) -> Result<(), InsertError> {
     for _ in 0..ATTEMPTS {
-        match insert(key) {
+        match insert(key, entering) {
             Err(InsertError::Disturbed) => {}
             result => return result,
         }
@@ -120,15 +134,15 @@ const DISTURBED: u32 = 3;
 
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn table_insert(addresses: u64, rest: u64) -> u32 {
+extern "C" fn table_insert(addresses: u64, rest: u64, entering: u32) -> u32 {
     let Some(settings) = maps::settings() else { return FULL };
     let home = settings.hash.home_of(addresses, rest, settings.homes);
-    if !enter(settings) {
+    if entering != 0 && !enter(settings, entering) {
         return FULL;
     }
     let result = insert_at(addresses, rest, home);
-    if result != DONE {
-        leave();
+    if result != DONE && entering != 0 {
+        leave(entering);
     }
     result
 }
@@ -138,10 +152,14 @@ fn insert_at(addresses: u64, rest: u64, home: u32) -> u32 {
     let (Some(first), Some(entry)) = (maps::place(home), scratch::entry()) else { return FULL };
     let crowd = first.crowd();
     atomics::barrier();
-    if table_occupied(addresses, rest, home, crowd.farthest()) != 0 {
+    // Mostly the home is free and has nobody elsewhere either.
+    let distance = if crowd.farthest() == 0 && place_of(first.rest()) == place::FREE {
+        0
+    } else if table_occupied(addresses, rest, home, crowd.farthest()) != 0 {
         return EXISTS;
-    }
-    let distance = table_vacancy(home);
+    } else {
+        table_vacancy(home)
+    };
     let Some(flow) = maps::place(home.wrapping_add(distance)) else { return FULL };
     if distance >= REACH {
         return FULL;
@@ -158,24 +176,24 @@ fn insert_at(addresses: u64, rest: u64, home: u32) -> u32 {
     DONE
 }
 
-/// Counts one entry more, if the table takes it.
+/// Counts entries, if the table takes them.
 #[inline(always)]
-fn enter(settings: &Settings) -> bool {
+fn enter(settings: &Settings, entries: u32) -> bool {
     let Some(taken) = maps::taken() else { return false };
     // SAFETY: a map value of four bytes.
-    let is_full = unsafe { atomics::fetch_add(taken, 1) } >= settings.capacity;
+    let is_full = unsafe { atomics::fetch_add(taken, entries) } + entries > settings.capacity;
     if is_full {
-        leave();
+        leave(entries);
     }
     !is_full
 }
 
-/// Counts one entry less.
+/// Counts entries less.
 #[inline(always)]
-fn leave() {
+fn leave(entries: u32) {
     if let Some(taken) = maps::taken() {
         // SAFETY: a map value of four bytes.
-        unsafe { atomics::fetch_add(taken, u32::MAX) };
+        unsafe { atomics::fetch_add(taken, entries.wrapping_neg()) };
     }
 }
 
@@ -213,6 +231,13 @@ extern "C" fn table_vacancy(home: u32) -> u32 {
     NOWHERE
 }
 
+/// Undoes the first half of a birth, which brought the room for both.
+#[inline(always)]
+pub fn undo(key: &Tuple) {
+    remove(key);
+    leave(1);
+}
+
 /// Removes the entry of a key, if there is one. Only for the reaper, and for undoing a birth: one at a time per key.
 #[inline(always)]
 pub fn remove(key: &Tuple) {
@@ -234,7 +259,7 @@ extern "C" fn table_remove(addresses: u64, live: u64) -> u32 {
     if !flow.vacate(live) {
         return 0;
     }
-    leave();
+    leave(1);
     // Only the farthest one's leaving changes how far there is to look.
     if distance != 0 && distance >= crowd.farthest() {
         // When somebody changed the home meanwhile, it keeps its long reach: slower, not wrong.

@@ -360,14 +360,17 @@ fn fill(ebpf: &mut Ebpf, setup: &Setup, in_index: u32, out_index: u32) -> Result
     let ports = PortSet::new(setup.ports.0, setup.ports.1, None).context("empty port range")?;
     let mut slot = 0;
     let mut eips: HashMap<_, Addr, Eip> = HashMap::try_from(ebpf.map_mut(map::EIPS).context("EIPS")?)?;
+    let shared = u8::from(setup.shared);
+    let mut wanted = Vec::new();
     for addr in &setup.eips {
-        let shared = u8::from(setup.shared);
-        eips.insert(Addr::from(*addr), Eip { ports, slot, shared, ..Eip::default() }, 0)?;
+        let eip = Eip { addr: Addr::from(*addr), ports, slot, shared, ..Eip::default() };
+        eips.insert(eip.addr, eip, 0)?;
+        wanted.push(eip);
         slot += 1;
     }
-    let mut members: Array<_, Addr> = Array::try_from(ebpf.map_mut(map::MEMBERS).context("MEMBERS")?)?;
-    for (i, addr) in (0..).zip(&setup.eips) {
-        members.set(i, Addr::from(*addr), 0)?;
+    let mut members: Array<_, Eip> = Array::try_from(ebpf.map_mut(map::MEMBERS).context("MEMBERS")?)?;
+    for (i, eip) in (0..).zip(wanted) {
+        members.set(i, eip, 0)?;
     }
     let mut pools: LpmTrie<_, Addr, PoolRef> = LpmTrie::try_from(ebpf.map_mut(map::POOLS).context("POOLS")?)?;
     let inside = Key::new(8, Addr::from_octets([10, 0, 0, 0]));

@@ -28,7 +28,7 @@ const EVENT_BUDGET: u32 = 10;
 pub(super) struct Tables {
     eips: HashMap<MapData, Addr, Eip>,
     pools: LpmTrie<MapData, LpmAddr, PoolRef>,
-    members: Array<MapData, Addr>,
+    members: Array<MapData, Eip>,
     exempt: LpmTrie<MapData, LpmAddr, u32>,
     flows: MapData,
     pub(super) hops: Hops,
@@ -98,8 +98,8 @@ impl Tables {
         self.settings.set(0, settings, 0).map_err(Error::map("write", map::SETTINGS))?;
         let exempt: BTreeMap<_, _> = gateway.exempt.iter().map(|net| (prefix(*net), 1u32)).collect();
         let stale_exempt = add_prefixes(&mut self.exempt, map::EXEMPT, &exempt)?;
-        let stale_eips = self.add_eips(&gateway.pools)?;
-        let pools = self.add_members(&gateway.pools)?;
+        let (eips, stale_eips) = self.add_eips(&gateway.pools)?;
+        let pools = self.add_members(&gateway.pools, &eips)?;
         let stale_pools = add_prefixes(&mut self.pools, map::POOLS, &pools)?;
         remove_prefixes(&mut self.pools, map::POOLS, &stale_pools)?;
         remove_prefixes(&mut self.exempt, map::EXEMPT, &stale_exempt)?;
@@ -109,9 +109,9 @@ impl Tables {
         Ok(())
     }
 
-    /// Writes the EIPs that are new or changed; returns those that are no longer wanted. An EIP that stays
-    /// keeps its counter slot.
-    fn add_eips(&mut self, pools: &[Pool]) -> Result<Vec<Addr>, Error> {
+    /// Writes the EIPs that are new or changed; returns those of each pool, and which are no longer wanted. An EIP that
+    /// stays keeps its counter slot.
+    fn add_eips(&mut self, pools: &[Pool]) -> Result<(Vec<Vec<Eip>>, Vec<Addr>), Error> {
         let old: BTreeMap<u32, Eip> = self
             .eips
             .iter()
@@ -122,7 +122,9 @@ impl Tables {
         within(count, MAX_EIPS, "EIPs")?;
         let mut taken: BTreeSet<u32> = old.values().map(|e| e.slot).collect();
         let mut wanted = BTreeSet::new();
+        let mut lists = Vec::new();
         for (number, pool) in (0u32..).zip(pools) {
+            let mut list = Vec::new();
             for desired in &pool.eips {
                 let addr = Addr::from(desired.addr);
                 wanted.insert(addr.host());
@@ -133,6 +135,7 @@ impl Tables {
                 };
                 let (first, last) = pool.ports;
                 let eip = Eip {
+                    addr,
                     // Validated before; an EIP without ports takes no flows.
                     ports: PortSet::new(first, last, desired.host_ports).unwrap_or_default(),
                     slot,
@@ -144,9 +147,12 @@ impl Tables {
                 if before != Some(&eip) {
                     self.eips.insert(addr, eip, 0).map_err(Error::map("write", map::EIPS))?;
                 }
+                list.push(eip);
             }
+            lists.push(list);
         }
-        Ok(old.keys().filter(|a| !wanted.contains(a)).map(|a| Addr { be: a.to_be() }).collect())
+        let stale = old.keys().filter(|a| !wanted.contains(a)).map(|a| Addr { be: a.to_be() });
+        Ok((lists, stale.collect()))
     }
 
     /// The lowest counter slot nobody has, its counters at zero.
@@ -168,20 +174,22 @@ impl Tables {
     ///
     /// Changed members go where no current prefix refers to, so that a packet in between sees the old pools
     /// or the new ones. Only when both do not fit are they written over each other.
-    fn add_members(&mut self, pools: &[Pool]) -> Result<BTreeMap<Prefix, PoolRef>, Error> {
-        let read = |m: &Array<MapData, Addr>, i: u32| m.get(&i, 0).map_err(Error::map("read", map::MEMBERS));
+    fn add_members(
+        &mut self,
+        pools: &[Pool],
+        lists: &[Vec<Eip>],
+    ) -> Result<BTreeMap<Prefix, PoolRef>, Error> {
+        let read = |m: &Array<MapData, Eip>, i: u32| m.get(&i, 0).map_err(Error::map("read", map::MEMBERS));
         let current: Vec<PoolRef> = self
             .pools
             .iter()
             .map(|r| r.map(|(_, p)| p))
             .collect::<Result<_, _>>()
             .map_err(Error::map("read", map::POOLS))?;
-        let lists: Vec<Vec<Addr>> =
-            pools.iter().map(|p| p.eips.iter().map(|e| Addr::from(e.addr)).collect()).collect();
         let total: usize = lists.iter().map(Vec::len).sum();
         within(total, MAX_EIPS, "EIPs")?;
         let total = total as u32;
-        let flat: Vec<Addr> = lists.concat();
+        let flat: Vec<Eip> = lists.concat();
         let lowest = current.iter().map(|p| p.first).min().unwrap_or(0);
         let highest = current.iter().map(|p| p.first + p.count).max().unwrap_or(0);
         let in_place = lowest + total <= MAX_EIPS
@@ -196,13 +204,13 @@ impl Tables {
             highest
         };
         if !in_place {
-            for (i, addr) in (start..).zip(&flat) {
-                self.members.set(i, *addr, 0).map_err(Error::map("write", map::MEMBERS))?;
+            for (i, eip) in (start..).zip(&flat) {
+                self.members.set(i, *eip, 0).map_err(Error::map("write", map::MEMBERS))?;
             }
         }
         let mut first = start;
         let mut refs = BTreeMap::new();
-        for ((number, pool), list) in (0u32..).zip(pools).zip(&lists) {
+        for ((number, pool), list) in (0u32..).zip(pools).zip(lists) {
             let count = list.len() as u32;
             let pool_ref = PoolRef { first, count, pool: number };
             refs.extend(pool.sources.iter().filter(|_| count > 0).map(|net| (prefix(*net), pool_ref)));

@@ -31,7 +31,7 @@ openers! {
     /// Inside prefixes.
     pools: LpmTrie<MapData, LpmAddr, PoolRef> = LpmTrie(map::POOLS);
     /// Pool members.
-    members: Array<MapData, Addr> = Array(map::MEMBERS);
+    members: Array<MapData, Eip> = Array(map::MEMBERS);
     /// Destinations that are routed.
     exempt: LpmTrie<MapData, LpmAddr, u32> = LpmTrie(map::EXEMPT);
     /// Managed interfaces.
