@@ -3,6 +3,9 @@
 use std::collections::{BTreeSet, HashSet};
 use std::net::{SocketAddrV4, UdpSocket};
 
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+
 use nat_tests::lab::servers::{Server, any};
 use nat_tests::lab::{Gateway, Lab, Options, SRV_A, clients, eip};
 
@@ -99,4 +102,62 @@ fn five_thousand_parallel_connections_without_one_failure() {
     let stats = gateway.stats().unwrap();
     assert_eq!(stats["flows"]["tcp"].as_u64(), Some(u64::from(THREADS * EACH)), "{stats:#}");
     assert_eq!(stats["port_allocation_errors"].as_u64(), Some(0), "{stats:#}");
+}
+
+/// The guess that a claim begins with (whose pool it is) is about the last claim, which was another pool's each time.
+#[test]
+fn clients_of_different_pools_that_take_turns_keep_to_their_own_eips() {
+    const POOLS: &str = r#"
+[interfaces]
+inside = ["in0"]
+outside = ["out0"]
+[[pool]]
+name = "a"
+eips = ["192.0.2.1"]
+sources = ["10.0.0.10/32"]
+[[pool]]
+name = "b"
+eips = ["192.0.2.2", "192.0.2.3"]
+sources = ["10.0.0.11/32", "10.0.0.12/32"]
+"#;
+    let lab = Lab::two_armed(3).unwrap();
+    let options = Options { config: Some(POOLS.to_owned()), ..Options::default() };
+    let gateway = Gateway::start(&lab, &options).unwrap();
+    let _dns = Server::udp_echo(lab.node("srv-a"), any(53)).unwrap();
+    for _ in 0..30 {
+        for (client, own) in [(0, &[eip(0)][..]), (1, &[eip(1), eip(2)]), (2, &[eip(1), eip(2)])] {
+            let seen = clients::ask_udp(lab.client(client), 0, SocketAddrV4::new(SRV_A, 53)).unwrap();
+            assert!(own.contains(seen.ip()), "client {client} got {seen}");
+        }
+    }
+    let births = gateway.say(&["eip", "list", "--json"]).unwrap();
+    assert_eq!(births.matches("192.0.2.").count(), 3, "{births}");
+}
+
+/// Who saw the ports of a gateway before a restart, which keeps its secret, must not know those after it.
+#[test]
+fn ports_are_not_the_same_ones_after_a_restart() {
+    const ASKED: usize = 60;
+    let lab = Lab::two_armed(1).unwrap();
+    let _dns = Server::udp_echo(lab.node("srv-a"), any(53)).unwrap();
+    // Each CPU has random numbers of its own, and a packet over a veth stays on its sender's.
+    let mut first = CpuSet::new();
+    first.set(0).unwrap();
+    sched_setaffinity(Pid::from_raw(0), &first).unwrap();
+    let sockets: Vec<UdpSocket> =
+        lab.client(0).run(|| (0..ASKED).map(|_| UdpSocket::bind(any(0)).unwrap()).collect());
+    let ports = || -> HashSet<u16> {
+        let ask = |s| clients::ask_udp_on(s, SocketAddrV4::new(SRV_A, 53)).unwrap().port();
+        sockets.iter().map(ask).collect()
+    };
+    let options = Options::one_eip().arg("--persist");
+    let mut gateway = Gateway::start(&lab, &options).unwrap();
+    let before = ports();
+    gateway.say(&["flows", "delete", "--all"]).unwrap();
+    gateway.kill9().unwrap();
+    let again = Gateway::start(&lab, &options).unwrap();
+    assert!(again.has_logged("adopted"), "{}", again.log());
+    let after = ports();
+    let same = before.intersection(&after).count();
+    assert!(same <= 3, "{same} of {ASKED} ports are the same: {before:?} {after:?}");
 }
