@@ -107,7 +107,7 @@ pub struct Search {
 /// wait for both at once, because a CPU looks no more than a few hundred instructions beyond what it is waiting for.
 ///
 /// The guess is that the client's pool is that of the last claim on this CPU.
-#[inline(always)]
+#[inline(never)]
 pub fn foresee(key: &Tuple) {
     let (Some(settings), Some(search)) = (maps::settings(), scratch::search()) else { return };
     // One inside host keeps one EIP (RFC 4787 REQ-2).

@@ -82,7 +82,7 @@ pub fn resolve(ctx: &XdpContext, packet: &Packet, translated: &Tuple, hop: &mut 
         hop.egress = egress;
         share(ctx, packet, translated, next, hop);
     } else {
-        maps::note_next_hop(&next);
+        note();
         // No neighbour yet. Asking for the largest packet yields the MTU all the same.
         if lookup(ctx, packet.tos, translated, u16::MAX, fib) == BPF_FIB_LKUP_RET_FRAG_NEEDED {
             // SAFETY: as in `answered`.
@@ -90,6 +90,9 @@ pub fn resolve(ctx: &XdpContext, packet: &Packet, translated: &Tuple, hop: &mut 
         }
     }
     stats::count(|s| s.hops_resolved += 1);
+    if hop.stamp != HopStamp::UNRESOLVED {
+        note_now_and_then();
+    }
     match side {
         Side::INSIDE => Reach::Inside,
         Side::OUTSIDE => Reach::Outside,
@@ -104,13 +107,9 @@ fn share(ctx: &XdpContext, packet: &Packet, translated: &Tuple, next: NextHop, h
     // If the neighbour changed after it was asked for, its slot's stamp is about to be bumped.
     if let Some(stamp) = hops::agrees(slot, &next) {
         hop.stamp = stamp;
-        // It was noted when the slot was filled; now and then it is worth a look, so that it stays young.
-        if stats::hops_resolved() % NOTE_EVERY == 0 {
-            maps::note_next_hop(&next);
-        }
         return;
     }
-    maps::note_next_hop(&next);
+    note();
     let (egress, mtu) = (hop.egress, hop.mtu);
     *hop = Hop { mtu, ..Hop::UNRESOLVED };
     let Some(held) = hops::hold(slot, &next) else { return };
@@ -129,6 +128,23 @@ fn share(ctx: &XdpContext, packet: &Packet, translated: &Tuple, next: NextHop, h
     hop.egress = egress;
     hop.stamp = held;
     hops::fill(slot, held);
+}
+
+/// Notes the next hop that was just found for the daemon. Out of line: the key's place on the stack is gone again before
+/// anybody goes deeper.
+#[inline(never)]
+fn note() {
+    if let Some(fib) = scratch::fib() {
+        maps::note_next_hop(&next_hop(fib));
+    }
+}
+
+/// The same for one that was noted when it was new: now and then it is worth a look, so that it stays young.
+#[inline(never)]
+fn note_now_and_then() {
+    if stats::hops_resolved().is_multiple_of(NOTE_EVERY) {
+        note();
+    }
 }
 
 /// Takes the addresses and the MTU of a successful lookup.

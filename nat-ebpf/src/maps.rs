@@ -122,8 +122,8 @@ pub fn pool(source: Addr) -> Option<PoolRef> {
 /// The `index`-th of all pool members.
 #[inline(always)]
 pub fn member(index: u32) -> Option<&'static Eip> {
-    // SAFETY: array elements live as long as the map, which outlives every program that uses it. Userspace writes only
-    // elements that no pool refers to.
+    // SAFETY: array elements live as long as the map, which outlives every program that uses it. Userspace writes
+    // elements that no pool refers to, as long as there are any.
     MEMBERS.get_ptr(index).map(|p| unsafe { &*p })
 }
 
