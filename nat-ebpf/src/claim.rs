@@ -185,7 +185,7 @@ pub fn claim(ctx: &XdpContext, now: Stamp) -> Claimed {
 #[inline(always)]
 fn is_short(search: &Search) -> bool {
     // Mostly no destination at all was.
-    if !maps::occupancy().is_some_and(|o| o.scarce.age_ms(search.now) < SCARCE_MS) {
+    if maps::occupancy().is_none_or(|o| o.scarce.age_ms(search.now) >= SCARCE_MS) {
         return false;
     }
     match maps::scarcity(&search.destination) {

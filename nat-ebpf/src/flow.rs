@@ -233,11 +233,11 @@ impl Flow {
     /// others may be swapping it.
     #[inline(always)]
     pub fn enliven(self, live: u64, seen: u32) {
-        let half = if cfg!(target_endian = "little") { 0 } else { 1 };
-        // SAFETY: see `field!`; half of a 4-aligned word is 2-aligned.
-        unsafe {
-            core::ptr::write_volatile((&raw mut (*self.0.as_ptr()).seen).cast::<u16>().add(half), seen as u16)
-        };
+        let half = usize::from(cfg!(target_endian = "big"));
+        // SAFETY: the lower half of a valid, 4-aligned field.
+        let flags = unsafe { (&raw mut (*self.0.as_ptr()).seen).cast::<u16>().add(half) };
+        // SAFETY: see `field!`.
+        unsafe { core::ptr::write_volatile(flags, seen as u16) };
         atomics::barrier();
         // SAFETY: see `field!`.
         unsafe { core::ptr::write_volatile(self.words().add(1), live) };
