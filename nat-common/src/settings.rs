@@ -24,10 +24,12 @@ pub const PROBE_BUDGET: u32 = 100_000;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Settings {
-    /// Key of EIP choice and port walks.
+    /// Key of the random bits that port walks start from.
     pub secret: Secret,
     /// Key of the flow table. Never changes while the table lives.
     pub hash: HashKey,
+    /// Key of EIP choice. One of its own: which client has which EIP can be seen, and must tell nothing about the table.
+    pub choice: HashKey,
     /// Homes of the flow table. Never changes while the table lives.
     pub homes: u32,
     /// Entries that the flow table takes.

@@ -111,7 +111,7 @@ pub struct Search {
 pub fn foresee(key: &Tuple) {
     let (Some(settings), Some(search)) = (maps::settings(), scratch::search()) else { return };
     // One inside host keeps one EIP (RFC 4787 REQ-2).
-    let own = if search.pool.count > 1 { settings.hash.choose(key.src, search.pool.count) } else { 0 };
+    let own = if search.pool.count > 1 { settings.choice.choose(key.src, search.pool.count) } else { 0 };
     let Some(eip) = maps::member(search.pool.first + own) else { return };
     let mut reverse = Tuple {
         src: key.dst,

@@ -352,6 +352,7 @@ fn fill(ebpf: &mut Ebpf, setup: &Setup, in_index: u32, out_index: u32) -> Result
     (values.secret.k0, values.secret.k1) = (1, 2);
     let places = nat_common::table::places(setup.entries / 2);
     values.hash = HashKey { words: [11, 12, 13, 14], multiplier: 0x9e37_79b9_7f4a_7c15 };
+    values.choice = HashKey { words: [21, 22, 23, 24], ..values.hash };
     values.homes = nat_common::table::homes(places);
     values.capacity = setup.entries;
     (values.timeouts, values.probe_budget, values.event_budget) = (setup.timeouts, setup.probe_budget, 10);

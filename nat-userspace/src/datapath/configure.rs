@@ -41,6 +41,7 @@ pub(super) struct Tables {
     pub(super) ifindex: Array<MapData, u32>,
     secret: Secret,
     hash: HashKey,
+    choice: HashKey,
 }
 
 impl Tables {
@@ -62,6 +63,7 @@ impl Tables {
             ifindex: maps::ifindex(pins)?,
             secret: Secret::default(),
             hash: HashKey::default(),
+            choice: HashKey::default(),
         })
     }
 
@@ -71,12 +73,13 @@ impl Tables {
         let old = self.settings.get(&0, 0).map_err(Error::map("read", map::SETTINGS))?;
         if adopted && old.hash != HashKey::default() {
             self.hops.bump_all();
-            (self.secret, self.hash) = (old.secret, old.hash);
+            (self.secret, self.hash, self.choice) = (old.secret, old.hash, old.choice);
         } else {
             self.hops.reset();
             self.secret = draw()?;
-            self.hash = draw()?;
+            (self.hash, self.choice) = (draw()?, draw()?);
             self.hash.multiplier |= 1;
+            self.choice.multiplier |= 1;
         }
         Ok(())
     }
@@ -87,6 +90,7 @@ impl Tables {
         let settings = Settings {
             secret: self.secret,
             hash: self.hash,
+            choice: self.choice,
             homes: table::homes(places),
             capacity: table::capacity(places),
             timeouts: gateway.timeouts.with_shortest(),
