@@ -180,7 +180,8 @@ route add default via {WAN}",
         }
         let index = |name: &str| gw.run(|| nix::net::if_::if_nametoindex(name));
         let (in_index, out_index) = (index("in0")?, index("out0")?);
-        let ebpf = load(&setup, in_index, out_index)?;
+        // Inside: a devmap takes only devices of the caller's namespace.
+        let ebpf = gw.run(|| load(&setup, in_index, out_index))?;
         Ok(Self { ebpf, gw, setup, in_index, out_index, _far: far, _session: session })
     }
 
