@@ -1,7 +1,7 @@
 //! The order in which ports of an EIP are tried.
 //!
 //! A +1 walk clusters and is predictable. Here the n usable ports are positions 0..n of a residue ring
-//! of prime size p >= n, walked with a keyed start and a keyed stride. Any stride is coprime to a prime,
+//! of prime size p >= n, walked with an unpredictable start and stride. Any stride is coprime to a prime,
 //! so p steps visit every position exactly once; the few positions in n..p (one, for 64,512 ports) are
 //! skipped.
 

@@ -84,6 +84,8 @@ fn a_flow_that_both_cpus_create_is_one_flow() {
     println!("{ROUNDS} rounds, {} births undone", stats.lost_races);
     assert_eq!(stats.births.iter().sum::<u64>(), ROUNDS, "a birth that was undone does not count");
     assert!(stats.lost_races > 0, "the two never met: this proves nothing");
+    let taken = world.table().unwrap().taken().unwrap().load(Ordering::SeqCst);
+    assert_eq!(taken, 0, "a birth that was undone gives its room back");
 }
 
 /// The daemon and `natgw flows delete` may be after the same flows. Between the two removals of the slower one,
