@@ -130,8 +130,8 @@ sources = ["10.0.0.11/32", "10.0.0.12/32"]
             assert!(own.contains(seen.ip()), "client {client} got {seen}");
         }
     }
-    let births = gateway.say(&["eip", "list", "--json"]).unwrap();
-    assert_eq!(births.matches("192.0.2.").count(), 3, "{births}");
+    let list = gateway.say(&["eip", "list", "--json"]).unwrap();
+    assert_eq!(list.matches("192.0.2.").count(), 3, "{list}");
 }
 
 /// Who saw the ports of a gateway before a restart, which keeps its secret, must not know those after it.
