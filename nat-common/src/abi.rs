@@ -2,7 +2,7 @@
 
 /// Version of every layout in this crate. Part of the pin directory's name: a gateway never adopts maps of
 /// another layout. Bump on any change to a map's key, value or meaning.
-pub const SCHEMA: u32 = 2;
+pub const SCHEMA: u32 = 3;
 
 /// Map names: at most 15 characters, the kernel cuts the rest off.
 pub mod map {
@@ -36,15 +36,19 @@ pub mod map {
     pub const EIP_STATS: &str = "EIP_STATS";
     /// `LRU_HASH`: destinations that ran short of ports.
     pub const SCARCE: &str = "SCARCE";
+    /// LPM: destination prefix to the `mtu` of its route (u32, bytes; 0: the route has none).
+    pub const ROUTE_MTU: &str = "ROUTE_MTU";
+    /// LPM: [`crate::eip::ReservedPort`] to u32 1.
+    pub const RESERVED: &str = "RESERVED";
     /// `PERCPU_ARRAY` of one budget record, private to the packet path.
     pub const BUDGET: &str = "BUDGET";
     /// RINGBUF of [`crate::event::Event`].
     pub const EVENTS: &str = "EVENTS";
 
     /// Every map that is pinned.
-    pub const ALL: [&str; 17] = [
+    pub const ALL: [&str; 19] = [
         FLOWS, TAKEN, EIPS, POOLS, MEMBERS, EXEMPT, HOPS, IFACES, DEVICES, IFINDEX, NEXTHOPS, SETTINGS,
-        STATS, EIP_STATS, SCARCE, BUDGET, EVENTS,
+        STATS, EIP_STATS, SCARCE, ROUTE_MTU, RESERVED, BUDGET, EVENTS,
     ];
 }
 
@@ -60,17 +64,21 @@ pub mod program {
     pub const REAPER: &str = "reaper";
     /// tc, egress of outside interfaces.
     pub const GUARD_EGRESS: &str = "guard_egress";
-    /// tc, ingress of outside interfaces.
+    /// tc, ingress of every managed interface.
     pub const GUARD_INGRESS: &str = "guard_ingress";
     /// Every program.
     pub const ALL: [&str; 6] = [INSIDE, OUTSIDE, ONEARM, REAPER, GUARD_EGRESS, GUARD_INGRESS];
 }
 
-/// XDP metadata that marks a translated packet which natgw hands to the kernel; the ingress guard lets it pass.
+/// XDP metadata that marks a translated packet which natgw hands to the kernel; the ingress guards let it pass.
 pub const HANDOVER_MARK: u32 = 0x6e61_7467;
 
 /// Load-time constant: 1 when one interface is inside and outside at once (guards allow inside-to-inside).
 pub const RODATA_ONE_ARMED: &str = "ONE_ARMED";
+
+/// Load-time constant: 1 when there are several inside interfaces, so that a packet of a flow may come by another one than
+/// its flow's packets do.
+pub const RODATA_SEVERAL_INSIDE: &str = "SEVERAL_INSIDE";
 
 /// Load-time constant: 1 when the kernel redirects frames that span several buffers (Linux 6.3); else natgw hands
 /// them over.

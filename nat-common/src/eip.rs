@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::ports::PortSet;
-use crate::tuple::Addr;
+use crate::tuple::{Addr, Port};
 
 /// EIPs in all pools together, at most.
 pub const MAX_EIPS: u32 = 4096;
@@ -37,8 +37,10 @@ pub struct Eip {
     pub state: u8,
     /// 1 when the EIP is also the gateway's own address: the host's sockets share it.
     pub shared: u8,
+    /// 1 when some of its ports are in `RESERVED`.
+    pub reserves: u8,
     /// Always zero.
-    pub spare: [u8; 2],
+    pub spare: u8,
 }
 
 /// Value of `POOLS` (longest prefix of the inside source): the pool's EIPs, as a range of `MEMBERS`.
@@ -53,7 +55,33 @@ pub struct PoolRef {
     pub pool: u32,
 }
 
+/// Data of a key of `RESERVED`, an LPM trie to u32 1: ports of an EIP that are never claimed. A range of ports is a few
+/// prefixes; the address and the protocol are always whole.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
+pub struct ReservedPort {
+    /// The EIP.
+    pub addr: Addr,
+    /// IANA protocol number.
+    pub proto: u8,
+    /// Always zero.
+    pub spare: u8,
+    /// The port, or the beginning of a range whose size is a power of two.
+    pub port: Port,
+}
+
+impl ReservedPort {
+    /// Bits of a whole key.
+    pub const BITS: u32 = 64;
+}
+
+/// Elements of `RESERVED`, at most.
+pub const MAX_RESERVED: u32 = 16_384;
+
+/// Elements of `ROUTE_MTU`, at most.
+pub const MAX_ROUTE_MTUS: u32 = 16_384;
+
 /// Data of an LPM key: an address in network byte order, which is the order the kernel's trie wants.
 pub type LpmAddr = Addr;
 
-crate::map_value!(Eip, PoolRef);
+crate::map_value!(Eip, PoolRef, ReservedPort);

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::checksum::{Delta, TTL_DECREMENT};
-use crate::hop::HopStamp;
+use crate::hop::{HopStamp, MAX_INTERFACES};
 use crate::stamp::Stamp;
 use crate::tuple::{Addr, Port, Proto, Side, Tuple};
 
@@ -50,6 +50,17 @@ pub struct FlowEntry {
 impl FlowEntry {
     /// Set in `seen` of the entry whose packets come from inside. Never changes.
     pub const OUTBOUND: u32 = 1 << 15;
+
+    /// Bits of `seen` that hold the devmap index of the interface by which packets of this entry come, if they come from
+    /// inside: that on which their source was last found genuine.
+    pub const VIA: u32 = 0x3f << Self::VIA_SHIFT;
+    const VIA_SHIFT: u32 = 9;
+
+    /// A devmap index as it is kept in `seen`.
+    #[inline(always)]
+    pub const fn via(devmap: u16) -> u32 {
+        (devmap as u32) << Self::VIA_SHIFT & Self::VIA
+    }
 
     /// What `key` becomes: a new flow entry with its deltas computed and its hop unresolved.
     #[inline(always)]
@@ -121,6 +132,8 @@ impl FlowEntry {
 }
 
 crate::map_value!(FlowEntry);
+const _: () =
+    assert!(FlowEntry::via(MAX_INTERFACES as u16 - 1) >> FlowEntry::VIA_SHIFT == MAX_INTERFACES - 1);
 const _: () = assert!(size_of::<FlowEntry>() == 64, "a flow entry is one cache line");
 
 #[cfg(test)]

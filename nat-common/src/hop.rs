@@ -6,6 +6,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::table::HashKey;
 use crate::tuple::Addr;
 
 /// Slots of `HOPS`. A next hop stands in one of [`HOP_WAYS`] slots from the one that its hash names.
@@ -14,9 +15,21 @@ const SLOT_BITS: u32 = 14;
 const GEN_BITS: u32 = 32 - SLOT_BITS;
 const GEN_MASK: u32 = (1 << GEN_BITS) - 1;
 
-/// Slots that a next hop may stand in. When all are taken it takes the first: a needless re-resolution for whoever
-/// used that, never a wrong hop.
+/// Slots that a next hop may stand in. When all are taken by others, its flows resolve their hop with every packet, unless
+/// [`TAKEOVERS_PER_SECOND`] lets it have one of them.
 pub const HOP_WAYS: u32 = 8;
+
+/// Slots in use that one CPU may give to another next hop, or to another answer of the FIB, per second.
+///
+/// Each costs whoever uses the slot a resolution, and a generation. A flow that is idle for longer than a minute forgets its
+/// stamp, so a stale stamp passes only if its slot is given a new generation exactly 2^18 times within a minute. The daemon
+/// starts at most [`BUMPS_PER_SECOND`]. With 1,024 CPUs that makes (1,024 * 4 + 40) * 60 = 248,160, less than 2^18.
+pub const TAKEOVERS_PER_SECOND: u32 = 4;
+
+/// Generations of one slot that the daemon starts per second at most.
+pub const BUMPS_PER_SECOND: u32 = 40;
+
+const _: () = assert!((1024 * TAKEOVERS_PER_SECOND + BUMPS_PER_SECOND) * 60 < 1 << GEN_BITS);
 
 /// [`HopSlot::egress`] of a hop that natgw does not transmit to itself: the kernel forwards the translated packet
 /// (tunnel, bridge, VLAN sub-interface).
@@ -27,8 +40,8 @@ pub const MAX_INTERFACES: u32 = 64;
 
 /// A hop slot (upper 14 bits) and the slot's generation (lower 18).
 ///
-/// Keeping both in one word makes the fast path's staleness check one comparison. A stale entry could pass only after
-/// exactly 2^18 bumps of its slot.
+/// Keeping both in one word makes the fast path's staleness check one comparison. [`TAKEOVERS_PER_SECOND`] says why a
+/// generation never comes round while a flow remembers it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
 pub struct HopStamp {
@@ -71,12 +84,11 @@ impl HopStamp {
     }
 }
 
-/// The `way`-th slot that a next hop on an interface may stand in.
+/// The `way`-th slot that a next hop may stand in. Keyed, so that nobody who chooses addresses can choose whose slots they
+/// fall on.
 #[inline(always)]
-pub const fn slot_of(ifindex: u32, next_hop: Addr, way: u32) -> u32 {
-    // Fibonacci hashing; collisions are harmless, so nothing here needs a secret.
-    let home = (next_hop.be ^ ifindex.rotate_left(16)).wrapping_mul(0x9e37_79b1) >> (32 - SLOT_BITS);
-    (home + way) & (HOP_SLOTS - 1)
+pub const fn slot_of(key: &HashKey, next: &NextHop, way: u32) -> u32 {
+    (key.slot(next.ifindex, next.addr) + way) & (HOP_SLOTS - 1)
 }
 
 /// An element of `HOPS`.
@@ -103,6 +115,32 @@ pub struct HopSlot {
     pub next: NextHop,
 }
 
+/// Whether the source of a packet from inside must be reachable by the interface that it came by (RFC 3704).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Rpf {
+    /// It may be anybody's but this host's.
+    Off = 0,
+    /// By any interface.
+    Loose = 1,
+    /// By this interface: one of the routes to it leads there.
+    Strict = 2,
+}
+
+impl Rpf {
+    /// As in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Loose => "loose",
+            Self::Strict => "strict",
+        }
+    }
+}
+
+/// Networks of an interface whose broadcast address natgw knows.
+pub const BROADCASTS: usize = 4;
+
 /// Key of `IFACES` is the ifindex (u32, host order); this is its value.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
@@ -111,12 +149,20 @@ pub struct Iface {
     pub devmap: u16,
     /// A constant of [`crate::Side`].
     pub side: u8,
-    /// Always zero.
-    pub spare: u8,
+    /// [`Rpf`] as a number. Where the host's own `rp_filter` was stricter than the configuration, that.
+    pub rpf: u8,
     /// The interface's own address: frames for another station are not ours to translate.
     pub mac: [u8; 6],
+    /// 1 when the host forwarded what came by this interface before natgw made it.
+    pub forwarded: u8,
     /// Always zero.
-    pub spare2: [u8; 2],
+    pub spare: u8,
+    /// Source of what natgw itself sends to inside hosts by this interface; unspecified when it has no such address.
+    pub inside_addr: Addr,
+    /// Source of what natgw itself sends to outside hosts by this interface; unspecified when it has no such address.
+    pub outside_addr: Addr,
+    /// Broadcast addresses of its networks; unspecified for none.
+    pub broadcasts: [Addr; BROADCASTS],
 }
 
 /// Key of `NEXTHOPS`: a neighbour that flows are sent to, for the daemon to keep resolved.
@@ -157,18 +203,29 @@ mod tests {
         }
     }
 
+    const KEY: HashKey = HashKey { words: [11, 22, 33, 44], multiplier: 0x9e37_79b9_7f4a_7c15 };
+
     #[test]
     fn ways_wrap_around() {
-        let mut all = (0..1 << 20).map(|be| Addr { be });
-        let last = all.find(|a| slot_of(0, *a, 0) == HOP_SLOTS - 1).expect("some address");
-        assert_eq!(slot_of(0, last, 1), 0);
+        let mut all = (0..1 << 20).map(|be| NextHop { ifindex: 1, addr: Addr { be } });
+        let last = all.find(|n| slot_of(&KEY, n, 0) == HOP_SLOTS - 1).expect("some address");
+        assert_eq!(slot_of(&KEY, &last, 1), 0);
+    }
+
+    #[test]
+    fn the_key_decides_who_shares_a_slot() {
+        let other = HashKey { words: [5, 6, 7, 8], ..KEY };
+        let hops = (0..2000u32).map(|n| NextHop { ifindex: 2, addr: Addr { be: (0x0a00_0000 + n).to_be() } });
+        let same = hops.clone().filter(|n| slot_of(&KEY, n, 0) == slot_of(&other, n, 0)).count();
+        assert!(same < 20, "{same} of 2,000 next hops have one slot under two keys");
     }
 
     #[test]
     fn slots_are_in_range_and_spread() {
         let mut seen = std::collections::HashSet::new();
         for host in 0..4096u32 {
-            let slot = slot_of(3, Addr::from_octets([10, 0, (host >> 8) as u8, host as u8]), 0);
+            let addr = Addr::from_octets([10, 0, (host >> 8) as u8, host as u8]);
+            let slot = slot_of(&KEY, &NextHop { ifindex: 3, addr }, 0);
             assert!(slot < HOP_SLOTS);
             seen.insert(slot);
         }

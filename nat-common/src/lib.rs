@@ -7,6 +7,8 @@
 #![cfg_attr(not(any(test, feature = "user")), no_std)]
 
 pub mod abi;
+pub mod answer;
+pub mod bucket;
 pub mod checksum;
 pub mod eip;
 pub mod entry;
@@ -25,12 +27,13 @@ pub mod timeouts;
 pub mod tuple;
 pub mod verdict;
 
+pub use answer::Answer;
 pub use eip::{Eip, EipState, LpmAddr, PoolRef};
 pub use entry::FlowEntry;
 pub use hop::{EGRESS_KERNEL, HopStamp};
 pub use stamp::Stamp;
 pub use tuple::{Addr, Port, Proto, Side, Tuple};
-pub use verdict::Reason;
+pub use verdict::{Reason, Verdict};
 
 /// Lets a layout be stored in a BPF map from userspace.
 ///

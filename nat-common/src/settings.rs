@@ -20,6 +20,9 @@ pub const DEEP_PROBES: u32 = 512;
 /// A probe is one lookup: 110 ns in a small table, 280 ns in one for a million flows; so 1 to 3 % of a CPU.
 pub const PROBE_BUDGET: u32 = 100_000;
 
+/// Default of [`Settings::answers_per_second`]: what the Linux kernel allows itself (`net.ipv4.icmp_msgs_per_sec`).
+pub const ANSWERS_PER_SECOND: u32 = 1000;
+
 /// The one element of `SETTINGS`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
@@ -30,6 +33,8 @@ pub struct Settings {
     pub hash: HashKey,
     /// Key of EIP choice. One of its own: which client has which EIP can be seen, and must tell nothing about the table.
     pub choice: HashKey,
+    /// Key of the places of next hops. One of its own, for the same reason.
+    pub placing: HashKey,
     /// Homes of the flow table. Never changes while the table lives.
     pub homes: u32,
     /// Entries that the flow table takes.
@@ -42,8 +47,8 @@ pub struct Settings {
     pub event_budget: u32,
     /// 1: the host answers pings to a shared EIP.
     pub shared_echo: u32,
-    /// Always zero.
-    pub spare: u32,
+    /// ICMP errors and RSTs that natgw itself sends, per CPU and second.
+    pub answers_per_second: u32,
 }
 
 crate::map_value!(Settings);

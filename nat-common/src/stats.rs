@@ -2,6 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::answer::{ANSWER_SLOTS, Answer};
 use crate::verdict::Reason;
 
 /// Room for drop reasons to come without a new schema.
@@ -46,6 +47,10 @@ pub struct Stats {
     pub bytes: [u64; 4],
     /// Packets dropped, by [`Reason`].
     pub drops: [u64; REASON_SLOTS],
+    /// Packets dropped whose sender was told, by [`Answer`]. They count as dropped too.
+    pub answers: [u64; ANSWER_SLOTS],
+    /// Packets dropped whose sender would have been told, had the bucket not been empty.
+    pub answers_limited: u64,
     /// New flows asked for, by protocol ([`crate::Proto::index`]).
     pub attempts: [u64; 3],
     /// TCP: handshakes completed; UDP and ICMP: flows answered.
@@ -106,7 +111,7 @@ pub struct EipStats {
 }
 
 crate::map_value!(Stats, EipStats);
-const _: () = assert!(Reason::ALL.len() <= REASON_SLOTS);
+const _: () = assert!(Reason::ALL.len() <= REASON_SLOTS && Answer::ALL.len() <= ANSWER_SLOTS);
 
 #[cfg(test)]
 mod tests {

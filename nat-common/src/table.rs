@@ -17,6 +17,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::hop::HOP_SLOTS;
 use crate::stamp::Stamp;
 use crate::tuple::{Addr, Tuple};
 
@@ -112,6 +113,20 @@ impl HashKey {
             ^ client.be as u64)
             .wrapping_mul(self.multiplier);
         (((mixed >> 32) * count as u64) >> 32) as u32
+    }
+}
+
+impl HashKey {
+    /// The first of the slots that a next hop may stand in.
+    #[inline(always)]
+    pub const fn slot(&self, ifindex: u32, next_hop: Addr) -> u32 {
+        let [a, b, c, d] = self.words;
+        let nh = product(next_hop.be.wrapping_add(a), ifindex.wrapping_add(b)).wrapping_add(product(
+            (next_hop.be >> 16).wrapping_add(c),
+            next_hop.be.rotate_left(16).wrapping_add(d),
+        ));
+        let mixed = (nh ^ nh >> 32).wrapping_mul(self.multiplier);
+        (((mixed >> 32) * HOP_SLOTS as u64) >> 32) as u32
     }
 }
 

@@ -1,4 +1,6 @@
-//! Why a packet was dropped: one list shared by the packet path, the counters and every text.
+//! What becomes of a packet, and why: one list shared by the packet path, the counters and every text.
+
+use crate::answer::Answer;
 
 /// Reasons for a drop. Append-only: the number is an index into a pinned counter array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,15 +22,15 @@ pub enum Reason {
     Fragment = 6,
     /// From inside, belongs to no flow and may not start one (TCP without SYN, an echo reply).
     NoFlow = 7,
-    /// From outside, and its TTL ends here.
+    /// Its TTL ends here (RFC 1812 section 5.3.1).
     Ttl = 8,
-    /// From outside, larger than the inside link, and may not be fragmented.
+    /// Larger than the link or route that it would take, and may not be fragmented.
     Mtu = 9,
     /// The driver or devmap refused the frame.
     RedirectError = 10,
     /// Translated, but the kernel has no route for it.
     NoRoute = 11,
-    /// Refused by configuration.
+    /// Its way leads to an interface that natgw was not told of, and the host did not forward there before natgw.
     Policy = 12,
     /// The client is over its quota.
     Quota = 13,
@@ -38,13 +40,21 @@ pub enum Reason {
     Expired = 15,
     /// Stopped by a tc guard on its way around the XDP program.
     Guard = 16,
-    /// VLAN-tagged and from an inside source: routing between VLANs is not supported.
+    /// More VLAN tags than natgw looks through.
     Vlan = 17,
+    /// A unicast packet in a link-layer broadcast or multicast frame (RFC 1812 section 5.3.4).
+    GroupMac = 18,
+    /// From outside, neither for this host nor for an EIP.
+    Transit = 19,
+    /// Another CPU was in the way of this birth; the next packet tries again.
+    Contended = 20,
+    /// Carries an IPv4 source route option (RFC 7126 sections 4.3 and 4.4).
+    SourceRoute = 21,
 }
 
 impl Reason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 22] = [
         Self::UnsolicitedInbound,
         Self::PortExhausted,
         Self::TableFull,
@@ -63,6 +73,10 @@ impl Reason {
         Self::Expired,
         Self::Guard,
         Self::Vlan,
+        Self::GroupMac,
+        Self::Transit,
+        Self::Contended,
+        Self::SourceRoute,
     ];
 
     /// Name in JSON and metric labels.
@@ -86,6 +100,10 @@ impl Reason {
             Self::Expired => "expired",
             Self::Guard => "guard",
             Self::Vlan => "vlan",
+            Self::GroupMac => "group_mac",
+            Self::Transit => "transit",
+            Self::Contended => "contended",
+            Self::SourceRoute => "source_route",
         }
     }
 
@@ -100,23 +118,92 @@ impl Reason {
             Self::BadChecksum => "wrong checksum where it matters",
             Self::Fragment => "IPv4 fragment",
             Self::NoFlow => "from inside, belongs to no flow and may not start one",
-            Self::Ttl => "from outside, TTL used up",
-            Self::Mtu => "from outside, too big for the inside link, DF set",
+            Self::Ttl => "TTL used up",
+            Self::Mtu => "too big for the way out or in, DF set",
             Self::RedirectError => "the driver refused the frame",
             Self::NoRoute => "no route after translation",
-            Self::Policy => "refused by configuration",
+            Self::Policy => "its way is not configured: exempt the destination, or name its interface",
             Self::Quota => "client over its quota",
             Self::SpoofedSource => "source cannot be genuine on this side, or no pool serves it",
             Self::Expired => "its flow is past its deadline",
             Self::Guard => "stopped by a tc guard: it tried to pass around the XDP program",
-            Self::Vlan => "VLAN-tagged from an inside source",
+            Self::Vlan => "too many VLAN tags to look through",
+            Self::GroupMac => "unicast packet in a link-layer broadcast or multicast frame",
+            Self::Transit => "from outside, neither for this host nor for an EIP",
+            Self::Contended => "another CPU was in the way; the next packet tries again",
+            Self::SourceRoute => "carries an IPv4 source route option",
         }
+    }
+}
+
+/// What a step of the slow path decided about a packet. One register, so that it crosses BPF global functions.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Kind in the lowest byte, reason in the second, answer in the third.
+    pub word: u32,
+}
+
+impl Verdict {
+    const KIND: u32 = 0xff;
+    const DROP: u32 = 2;
+    const ANSWER: u32 = 3;
+
+    /// The flow exists: the packet goes on as a hit.
+    pub const HIT: Self = Self { word: 0 };
+    /// To the kernel, untranslated.
+    pub const PASS: Self = Self { word: 1 };
+
+    /// Dropped and counted.
+    #[inline(always)]
+    pub const fn drop(reason: Reason) -> Self {
+        Self { word: Self::DROP | (reason as u32) << 8 }
+    }
+
+    /// Dropped and counted, and its sender is told by a packet that natgw builds.
+    #[inline(always)]
+    pub const fn answer(reason: Reason, answer: Answer) -> Self {
+        Self { word: Self::ANSWER | (reason as u32) << 8 | (answer as u32) << 16 }
+    }
+
+    /// Index of the reason into counters; of a verdict that drops.
+    #[inline(always)]
+    pub const fn reason(self) -> usize {
+        (self.word >> 8 & 0xff) as usize
+    }
+
+    /// Whether the packet ends here.
+    #[inline(always)]
+    pub const fn is_drop(self) -> bool {
+        self.word & Self::KIND >= Self::DROP
+    }
+
+    /// What its sender is told, if anything.
+    #[inline(always)]
+    pub const fn told(self) -> Option<Answer> {
+        if self.word & Self::KIND == Self::ANSWER { Answer::from_number(self.word >> 16) } else { None }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_verdict_keeps_its_reason_and_its_answer() {
+        for reason in Reason::ALL {
+            let dropped = Verdict::drop(reason);
+            assert!(dropped.is_drop() && dropped.told().is_none());
+            assert_eq!(dropped.reason(), reason as usize);
+            for answer in Answer::ALL {
+                let told = Verdict::answer(reason, answer);
+                assert!(told.is_drop());
+                assert_eq!((told.reason(), told.told()), (reason as usize, Some(answer)));
+            }
+        }
+        assert!(!Verdict::HIT.is_drop() && !Verdict::PASS.is_drop());
+        assert!(Verdict::HIT.told().is_none() && Verdict::PASS.told().is_none());
+    }
 
     #[test]
     fn numbers_are_indices_and_names_are_unique() {

@@ -91,21 +91,22 @@ pub fn slot(next: &NextHop, mtu: u16) -> u32 {
 #[unsafe(no_mangle)]
 extern "C" fn hops_slot(ifindex: u32, addr: u32, mtu: u32) -> u32 {
     let next = NextHop { ifindex, addr: Addr { be: addr } };
+    let Some(key) = maps::settings().map(|s| s.placing) else { return 0 };
     for way in 0..HOP_WAYS {
-        let candidate = slot_of(ifindex, next.addr, way);
+        let candidate = slot_of(&key, &next, way);
         let Some(slot) = maps::hop(candidate) else { break };
         if is_of(slot, &next) && u32::from(read!(slot, mtu)) == mtu {
             return candidate;
         }
     }
     for way in 0..HOP_WAYS {
-        let candidate = slot_of(ifindex, next.addr, way);
+        let candidate = slot_of(&key, &next, way);
         let Some(slot) = maps::hop(candidate) else { break };
         if read!(slot, next).ifindex == 0 {
             return candidate;
         }
     }
-    slot_of(ifindex, next.addr, 0)
+    slot_of(&key, &next, 0)
 }
 
 #[inline(always)]

@@ -8,7 +8,7 @@ use aya_ebpf::{
 };
 use nat_common::{
     Addr, Eip, FlowEntry, LpmAddr, PoolRef, abi,
-    eip::{MAX_EIPS, MAX_PREFIXES},
+    eip::{MAX_EIPS, MAX_PREFIXES, MAX_RESERVED, MAX_ROUTE_MTUS, ReservedPort},
     event::Event,
     hop::{HOP_SLOTS, HopSlot, Iface, MAX_INTERFACES, NextHop},
     settings::Settings,
@@ -57,6 +57,12 @@ static EIP_STATS: PerCpuArray<EipStats, { MAX_EIPS as usize }> = PerCpuArray::ne
 #[btf_map]
 static SCARCE: LruHashMap<Destination, Scarcity, 4096> = LruHashMap::new();
 #[btf_map]
+static ROUTE_MTU: LpmTrie<LpmAddr, u32, { MAX_ROUTE_MTUS as usize }, { BPF_F_NO_PREALLOC as usize }> =
+    LpmTrie::new();
+#[btf_map]
+static RESERVED: LpmTrie<ReservedPort, u32, { MAX_RESERVED as usize }, { BPF_F_NO_PREALLOC as usize }> =
+    LpmTrie::new();
+#[btf_map]
 static BUDGET: PerCpuArray<Budget, 1> = PerCpuArray::new();
 #[btf_map]
 static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
@@ -71,6 +77,15 @@ static ONE_ARMED: Global<u8> = Global::new(0);
 #[inline(always)]
 pub fn is_one_armed() -> bool {
     ONE_ARMED.load() != 0
+}
+
+#[unsafe(no_mangle)]
+static SEVERAL_INSIDE: Global<u8> = Global::new(0);
+
+/// Whether there are several inside interfaces, so that a packet may come by another one than its flow's packets do.
+#[inline(always)]
+pub fn has_several_inside() -> bool {
+    SEVERAL_INSIDE.load() != 0
 }
 
 #[unsafe(no_mangle)]
@@ -131,6 +146,18 @@ pub fn member(index: u32) -> Option<&'static Eip> {
 #[inline(always)]
 pub fn is_exempt(destination: Addr) -> bool {
     EXEMPT.get(&Key::new(32, destination)).is_some()
+}
+
+/// The `mtu` of the route that a destination's packets take; 0 when it has none.
+#[inline(always)]
+pub fn route_mtu(destination: Addr) -> u32 {
+    ROUTE_MTU.get(&Key::new(32, destination)).copied().unwrap_or(0)
+}
+
+/// Whether a port of an EIP is never claimed.
+#[inline(always)]
+pub fn is_reserved(port: ReservedPort) -> bool {
+    RESERVED.get(&Key::new(ReservedPort::BITS, port)).is_some()
 }
 
 /// A slot of the hop table.

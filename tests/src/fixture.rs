@@ -15,18 +15,18 @@ use aya::maps::{Array, DevMap, HashMap, Map, PerCpuArray, lpm_trie::Key, lpm_tri
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use nat_common::abi::{self, map};
-use nat_common::hop::Iface;
+use nat_common::hop::{Iface, Rpf};
 use nat_common::ports::PortSet;
-use nat_common::settings::{PROBE_BUDGET, Settings};
+use nat_common::settings::{ANSWERS_PER_SECOND, PROBE_BUDGET, Settings};
 use nat_common::stats::{Meter, Stats};
 use nat_common::table::HashKey;
 use nat_common::timeouts::Timeouts;
-use nat_common::{Addr, Eip, FlowEntry, PoolRef, Reason, Side, Tuple};
+use nat_common::{Addr, Answer, Eip, FlowEntry, PoolRef, Reason, Side, Tuple};
 use nat_userspace::datapath::hops::Hops;
 use nat_userspace::datapath::memory::Access;
 
 use crate::lab::session::Session;
-use crate::lab::{GW_OUTSIDE, Netns, WAN, client_addr};
+use crate::lab::{GW_INSIDE, GW_OUTSIDE, Netns, WAN, client_addr};
 use crate::packet::{Packet, diff};
 use crate::stack::{self, Stack};
 
@@ -65,6 +65,10 @@ pub struct Setup {
     pub outside_mtu: u16,
     /// Probes that failing claims may make per CPU and second.
     pub probe_budget: u32,
+    /// ICMP errors that natgw sends per CPU and second.
+    pub answers_per_second: u32,
+    /// Whether sources must be genuine.
+    pub rpf: Rpf,
 }
 
 impl Default for Setup {
@@ -80,6 +84,8 @@ impl Default for Setup {
             neighbours: true,
             outside_mtu: 1500,
             probe_budget: PROBE_BUDGET,
+            answers_per_second: ANSWERS_PER_SECOND,
+            rpf: Rpf::Strict,
         }
     }
 }
@@ -259,6 +265,8 @@ route add default via {WAN}",
         all.extend(Meter::ALL.map(|m| (m.name(), sum.packets[m as usize])));
         all.extend(Reason::ALL.map(|r| (r.name(), sum.drops[r as usize])));
         all.insert("passed", sum.passed);
+        all.extend(Answer::ALL.map(|a| (a.name(), sum.answers[a as usize])));
+        all.insert("answers_limited", sum.answers_limited);
         all.insert("handovers", sum.handovers);
         all.insert("births", sum.births.iter().sum());
         all.insert("revivals", sum.revivals);
@@ -326,6 +334,7 @@ fn load(setup: &Setup, in_index: u32, out_index: u32) -> Result<Ebpf> {
     let mut ebpf = EbpfLoader::new()
         .map_max_entries(map::FLOWS, nat_common::table::places(setup.entries / 2))
         .override_global(abi::RODATA_ONE_ARMED, &one_armed, true)
+        .override_global(abi::RODATA_SEVERAL_INSIDE, &0_u8, true)
         // As the daemon loads it unless asked for diagnostics: the verifier prunes their calls.
         .override_global("AYA_LOG_LEVEL", &0_u8, true)
         .load(&bytes)?;
@@ -354,6 +363,8 @@ fn fill(ebpf: &mut Ebpf, setup: &Setup, in_index: u32, out_index: u32) -> Result
     let places = nat_common::table::places(setup.entries / 2);
     values.hash = HashKey { words: [11, 12, 13, 14], multiplier: 0x9e37_79b9_7f4a_7c15 };
     values.choice = HashKey { words: [21, 22, 23, 24], ..values.hash };
+    values.placing = HashKey { words: [31, 32, 33, 34], ..values.hash };
+    values.answers_per_second = setup.answers_per_second;
     values.homes = nat_common::table::homes(places);
     values.capacity = setup.entries;
     (values.timeouts, values.probe_budget, values.event_budget) = (setup.timeouts, setup.probe_budget, 10);
@@ -390,7 +401,27 @@ fn fill(ebpf: &mut Ebpf, setup: &Setup, in_index: u32, out_index: u32) -> Result
     for (devmap, (index, side, mac)) in (0u16..).zip(sides) {
         let mut ifaces: HashMap<_, u32, Iface> =
             HashMap::try_from(ebpf.map_mut(map::IFACES).context("IFACES")?)?;
-        ifaces.insert(index, Iface { devmap, side, mac, ..Iface::default() }, 0)?;
+        let addresses = if side == Side::OUTSIDE {
+            (Addr::default(), Addr::from(GW_OUTSIDE))
+        } else {
+            (Addr::from(GW_INSIDE), Addr::from(GW_OUTSIDE))
+        };
+        let iface = Iface {
+            devmap,
+            side,
+            mac,
+            rpf: setup.rpf as u8,
+            inside_addr: addresses.0,
+            outside_addr: addresses.1,
+            broadcasts: [
+                Addr::from_octets([10, 0, 0, 255]),
+                Addr::from_octets([192, 0, 2, 255]),
+                Addr::default(),
+                Addr::default(),
+            ],
+            ..Iface::default()
+        };
+        ifaces.insert(index, iface, 0)?;
         let mut devices = DevMap::try_from(ebpf.map_mut(map::DEVICES).context("DEVICES")?)?;
         devices.set(u32::from(devmap), index, None, 0)?;
         let mut indices: Array<_, u32> = Array::try_from(ebpf.map_mut(map::IFINDEX).context("IFINDEX")?)?;

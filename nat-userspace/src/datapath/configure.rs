@@ -10,7 +10,7 @@ use nat_common::eip::{MAX_EIPS, MAX_PREFIXES};
 use nat_common::hash::Secret;
 use nat_common::hop::Iface;
 use nat_common::ports::PortSet;
-use nat_common::settings::{PROBE_BUDGET, Settings};
+use nat_common::settings::{ANSWERS_PER_SECOND, PROBE_BUDGET, Settings};
 use nat_common::stats::EipStats;
 use nat_common::table::{self, HashKey};
 use nat_common::{Addr, Eip, EipState, LpmAddr, PoolRef};
@@ -42,6 +42,7 @@ pub(super) struct Tables {
     secret: Secret,
     hash: HashKey,
     choice: HashKey,
+    pub(super) placing: HashKey,
 }
 
 impl Tables {
@@ -64,6 +65,7 @@ impl Tables {
             secret: Secret::default(),
             hash: HashKey::default(),
             choice: HashKey::default(),
+            placing: HashKey::default(),
         })
     }
 
@@ -74,12 +76,14 @@ impl Tables {
         if adopted && old.hash != HashKey::default() {
             self.hops.bump_all();
             (self.secret, self.hash, self.choice) = (old.secret, old.hash, old.choice);
+            self.placing = old.placing;
         } else {
             self.hops.reset();
             self.secret = draw()?;
-            (self.hash, self.choice) = (draw()?, draw()?);
-            self.hash.multiplier |= 1;
-            self.choice.multiplier |= 1;
+            (self.hash, self.choice, self.placing) = (draw()?, draw()?, draw()?);
+            for key in [&mut self.hash, &mut self.choice, &mut self.placing] {
+                key.multiplier |= 1;
+            }
         }
         Ok(())
     }
@@ -91,13 +95,14 @@ impl Tables {
             secret: self.secret,
             hash: self.hash,
             choice: self.choice,
+            placing: self.placing,
             homes: table::homes(places),
             capacity: table::capacity(places),
             timeouts: gateway.timeouts.with_shortest(),
             probe_budget: PROBE_BUDGET,
             event_budget: EVENT_BUDGET,
             shared_echo: gateway.shared_echo.into(),
-            spare: 0,
+            answers_per_second: ANSWERS_PER_SECOND,
         };
         self.settings.set(0, settings, 0).map_err(Error::map("write", map::SETTINGS))?;
         let exempt: BTreeMap<_, _> = gateway.exempt.iter().map(|net| (prefix(*net), 1u32)).collect();
@@ -146,7 +151,8 @@ impl Tables {
                     pool: number,
                     state: EipState::Active as u8,
                     shared: desired.host_ports.is_some().into(),
-                    spare: [0; 2],
+                    reserves: 0,
+                    spare: 0,
                 };
                 if before != Some(&eip) {
                     self.eips.insert(addr, eip, 0).map_err(Error::map("write", map::EIPS))?;

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use aya::maps::MapData;
 use nat_common::abi::map;
 use nat_common::hop::{HOP_SLOTS, HOP_WAYS, HopSlot, NextHop, slot_of};
+use nat_common::table::HashKey;
 use nat_common::{Addr, HopStamp};
 
 use super::memory::{self, Access, Mapping};
@@ -38,9 +39,9 @@ impl Hops {
     }
 
     /// Makes every flow that is sent to this neighbour resolve its hop again.
-    pub fn bump(&self, ifindex: u32, addr: Addr) {
+    pub fn bump(&self, placing: &HashKey, ifindex: u32, addr: Addr) {
         let next = NextHop { ifindex, addr };
-        for slot in (0..HOP_WAYS).map(|way| slot_of(ifindex, addr, way)) {
+        for slot in (0..HOP_WAYS).map(|way| slot_of(placing, &next, way)) {
             if self.slot(slot).is_some_and(|s| s.next == next) {
                 self.bump_slot(slot);
             }

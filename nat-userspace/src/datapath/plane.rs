@@ -38,7 +38,12 @@ impl Datapath {
                 "the flow table keeps its size; max_flows sets another, and empties it"
             );
         }
-        let options = LoadOptions { max_flows, one_armed: gateway.is_one_armed().into(), log };
+        let options = LoadOptions {
+            max_flows,
+            one_armed: gateway.is_one_armed().into(),
+            several_inside: (gateway.inside.len() > 1).into(),
+            log,
+        };
         match Self::load(pins, gateway, options, &adoption) {
             Ok((ebpf, tables)) => Ok((Self { pins: pins.clone(), ebpf, tables, leftovers, lock }, adoption)),
             Err(e) => {
@@ -87,7 +92,7 @@ impl Datapath {
 
     /// Makes every flow that is sent to this neighbour resolve its hop again.
     pub fn bump(&self, ifindex: u32, addr: nat_common::Addr) {
-        self.tables.hops.bump(ifindex, addr);
+        self.tables.hops.bump(&self.tables.placing, ifindex, addr);
     }
 
     /// Makes every flow resolve its hop again.

@@ -3,7 +3,7 @@
 use aya::maps::MapError;
 use nat_common::Side;
 use nat_common::abi::map;
-use nat_common::hop::{Iface, MAX_INTERFACES};
+use nat_common::hop::{Iface, MAX_INTERFACES, Rpf};
 
 use super::{Datapath, Error, sys};
 use crate::control::desired::Gateway;
@@ -43,7 +43,8 @@ impl Datapath {
             Error::bpf(format!("cannot make {} a redirect target", link.name))(std::io::Error::other(e))
         })?;
         self.tables.ifindex.set(at, link.index, 0).map_err(Error::map("write", map::IFINDEX))?;
-        let iface = Iface { devmap: at as u16, side, spare: 0, mac: link.mac, spare2: [0; 2] };
+        let iface =
+            Iface { devmap: at as u16, side, rpf: Rpf::Strict as u8, mac: link.mac, ..Iface::default() };
         self.tables.ifaces.insert(link.index, iface, 0).map_err(Error::map("write", map::IFACES))
     }
 
