@@ -7,7 +7,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use nat_common::{
-    Addr, Eip, FlowEntry, LpmAddr, PoolRef, abi,
+    Addr, Eip, FlowEntry, LpmAddr, PoolRef, Tuple, abi,
     eip::{MAX_EIPS, MAX_PREFIXES, MAX_RESERVED, MAX_ROUTE_MTUS, ReservedPort},
     event::Event,
     hop::{HOP_SLOTS, HopSlot, Iface, MAX_INTERFACES, NextHop},
@@ -154,9 +154,10 @@ pub fn route_mtu(destination: Addr) -> u32 {
     ROUTE_MTU.get(&Key::new(32, destination)).copied().unwrap_or(0)
 }
 
-/// Whether a port of an EIP is never claimed.
+/// Whether the port that a tuple from outside is sent to is never claimed.
 #[inline(always)]
-pub fn is_reserved(port: ReservedPort) -> bool {
+pub fn is_reserved(tuple: &Tuple) -> bool {
+    let port = ReservedPort { addr: tuple.dst, proto: tuple.proto, spare: 0, port: tuple.dport };
     RESERVED.get(&Key::new(ReservedPort::BITS, port)).is_some()
 }
 
@@ -168,11 +169,10 @@ pub fn hop(slot: u32) -> Option<*mut HopSlot> {
 
 /// The managed interface with this ifindex.
 #[inline(always)]
-pub fn iface(ifindex: u32) -> Option<Iface> {
-    IFACES.get_ptr(ifindex).map(|p| {
-        // SAFETY: written by userspace when interfaces come and go.
-        unsafe { *p }
-    })
+pub fn iface(ifindex: u32) -> Option<&'static Iface> {
+    // SAFETY: an element lives at least as long as this program runs. Userspace replaces it when the interface changes; a
+    // reader then sees the old one or, its place given to another interface, that one's for the rest of its packet.
+    IFACES.get_ptr(ifindex).map(|p| unsafe { &*p })
 }
 
 /// The ifindex behind a devmap index; 0 for none.
