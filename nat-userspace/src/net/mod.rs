@@ -12,6 +12,7 @@ pub mod namespace;
 pub mod neighbours;
 mod netlink;
 pub mod offloads;
+pub mod private;
 mod routes;
 pub mod state;
 pub mod sysctls;
