@@ -143,13 +143,19 @@ pub(super) fn make(path: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(missing)
 }
 
-/// The same for a directory elsewhere in natgw that is no state directory. One that exists is to be natgw's own, too.
-pub fn make_and_check(path: &Path) -> Result<(), Error> {
+/// Opens a directory in which natgw keeps something, and makes it where there is none, for itself alone. One that somebody
+/// else could have prepared is refused.
+pub fn directory(path: &Path) -> Result<File, Error> {
     make(path)?;
-    Directory::open(path).map(drop)
+    check(path)
 }
 
-/// Takes away what others may do with a directory that natgw made. Refused as in [`make_and_check`].
+/// The same for one that must exist.
+pub fn check(path: &Path) -> Result<File, Error> {
+    Directory::open(path).map(|directory| directory.fd)
+}
+
+/// Takes away what others may do with a directory that natgw made. Refused as in [`directory`].
 pub fn keep_to_ourselves(path: &Path) -> Result<(), Error> {
     Directory::open(path)?.tighten()
 }
