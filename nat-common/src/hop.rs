@@ -119,7 +119,8 @@ pub struct Iface {
     pub spare2: [u8; 2],
 }
 
-/// Key of `NEXTHOPS`: a neighbour that flows are sent to, for the daemon to keep resolved.
+/// Key of `NEXTHOPS`: a neighbour that flows are sent to, for the daemon to keep resolved. Its value is the [`crate::Stamp`]
+/// of when it was noted last.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
 pub struct NextHop {

@@ -14,7 +14,7 @@ use nat_common::{
     hop::{HopSlot, NextHop},
 };
 
-use crate::{fast::Way, flow::Flow, hops, maps, packet::Packet, scratch, stats};
+use crate::{clock, fast::Way, flow::Flow, hops, maps, packet::Packet, scratch, stats};
 
 const AF_INET: u8 = 2;
 
@@ -135,7 +135,7 @@ fn share(ctx: &XdpContext, packet: &Packet, translated: &Tuple, next: NextHop, h
 #[inline(never)]
 fn note() {
     if let Some(fib) = scratch::fib() {
-        maps::note_next_hop(&next_hop(fib));
+        maps::note_next_hop(&next_hop(fib), clock::now());
     }
 }
 

@@ -9,11 +9,11 @@ use nat_common::abi::map;
 use nat_common::hop::{HopSlot, Iface, NextHop};
 use nat_common::settings::Settings;
 use nat_common::stats::{EipStats, Stats};
-use nat_common::{Addr, Eip, FlowEntry, LpmAddr, PoolRef};
+use nat_common::{Addr, Eip, FlowEntry, LpmAddr, PoolRef, Stamp};
 
-use super::Error;
 use super::attach::errno;
 use super::pins::{self, Pins};
+use super::{Error, sys};
 use crate::net::private;
 
 macro_rules! openers {
@@ -48,8 +48,6 @@ openers! {
     devices: DevMap<MapData> = DevMap(map::DEVICES);
     /// Devmap index to ifindex.
     ifindex: Array<MapData, u32> = Array(map::IFINDEX);
-    /// Neighbours that flows use.
-    nexthops: HashMap<MapData, NextHop, u32> = LruHashMap(map::NEXTHOPS);
     /// Settings.
     settings: Array<MapData, Settings> = Array(map::SETTINGS);
     /// Counters.
@@ -62,20 +60,31 @@ openers! {
 
 /// The flow table, for [`super::table`]. Only BPF programs write it.
 pub fn flows(pins: &Pins) -> Result<MapData, Error> {
-    array::<FlowEntry>(pins, map::FLOWS)
+    raw::<FlowEntry>(pins, map::FLOWS, MapType::Array)
 }
 
 /// The next hops, for [`super::hops`].
 pub fn hops(pins: &Pins) -> Result<MapData, Error> {
-    array::<HopSlot>(pins, map::HOPS)
+    raw::<HopSlot>(pins, map::HOPS, MapType::Array)
 }
 
-/// One that is mapped into memory rather than read by its elements.
-fn array<V>(pins: &Pins, name: &'static str) -> Result<MapData, Error> {
+/// Neighbours that flows use, [`NextHop`] to [`Stamp`], for [`super::batch`]: walked one by one, a map that loses elements
+/// meanwhile may start over again and again.
+pub fn nexthops(pins: &Pins) -> Result<MapData, Error> {
+    raw::<Stamp>(pins, map::NEXTHOPS, MapType::LruHash)
+}
+
+/// Removes one of [`nexthops`]; `false` when it was not there.
+pub fn forget(nexthops: &MapData, hop: &NextHop) -> Result<bool, Error> {
+    sys::delete(nexthops.fd(), hop).map_err(Error::bpf("cannot forget a neighbour"))
+}
+
+/// One that is mapped into memory, or read many elements at a time.
+fn raw<V>(pins: &Pins, name: &'static str, wanted: MapType) -> Result<MapData, Error> {
     let data = open(pins, name)?;
     let info = data.info().map_err(Error::map("inspect", name))?;
     let kind = info.map_type().map_err(Error::map("inspect", name))?;
-    if kind == MapType::Array && info.value_size() as usize == size_of::<V>() {
+    if kind == wanted && info.value_size() as usize == size_of::<V>() {
         return Ok(data);
     }
     let (found, wanted) = ("a map of another type or size", "its table");

@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::encode::Scrape;
-pub use super::encode::{DestinationUsage, EipSnapshot, Snapshot};
+pub use super::encode::{DestinationUsage, EipSnapshot, HostCounts, Snapshot};
 use super::format::Format;
 use super::peak::{Peak, WINDOW};
 

@@ -17,7 +17,10 @@ use rtnetlink::{
     },
     sys::{AsyncSocket, AsyncSocketExt, TokioSocket, protocols::NETLINK_ROUTE},
 };
-use tokio::task::JoinHandle;
+use tokio::{
+    task::JoinHandle,
+    time::{Duration, Instant, sleep_until},
+};
 
 use super::{Error, facts::Link, links, netlink::Netlink};
 
@@ -32,6 +35,9 @@ const GROUPS: &[MulticastGroup] = &[
 
 /// Enough for the start of any message; the rest of it is not looked at.
 const RECEIVE: usize = 4096;
+
+/// Between two readings of the links when the kernel reports more than the socket holds, again and again.
+const READ_PAUSE: Duration = Duration::from_millis(500);
 
 /// Something happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,7 +102,10 @@ pub struct Watch {
     netlink: Netlink,
     links: BTreeMap<u32, Link>,
     ready: VecDeque<HostEvent>,
-    stale: bool,
+    /// When the links are to be read again after an overrun.
+    stale: Option<Instant>,
+    /// When they were.
+    read_at: Option<Instant>,
 }
 
 trait Messages: Send {
@@ -128,7 +137,8 @@ impl Watch {
             netlink: Netlink::open()?,
             links: BTreeMap::new(),
             ready: VecDeque::new(),
-            stale: false,
+            stale: None,
+            read_at: None,
         };
         watch.read_links().await?;
         watch.ready.clear();
@@ -142,15 +152,18 @@ impl Watch {
             if let Some(event) = self.ready.pop_front() {
                 return Some(event);
             }
-            if self.stale {
+            let stale = self.stale;
+            if stale.is_some_and(|at| at <= Instant::now()) {
                 if let Err(error) = self.read_links().await {
                     tracing::warn!(?error, "cannot read the interfaces again after an overrun");
                 }
-                self.stale = false;
+                self.read_at = Some(Instant::now());
+                self.stale = None;
                 continue;
             }
             let mut unread = Vec::with_capacity(RECEIVE);
             tokio::select! {
+                () = sleep_until(stale.unwrap_or_else(Instant::now)), if stale.is_some() => {}
                 message = self.messages.next() => self.handle(message?),
                 _ = self.nexthops.recv(&mut unread) => self.ready.push_back(HostEvent::Routes),
             }
@@ -161,8 +174,12 @@ impl Watch {
         use RouteNetlinkMessage as M;
         match message.payload {
             NetlinkPayload::Overrun(_) => {
-                self.stale = true;
-                self.ready.push_back(HostEvent::Overrun);
+                // One after the other, as a rule: they are one event until the links were read.
+                if self.stale.is_none() {
+                    let pause = self.read_at.map_or_else(Instant::now, |read| read + READ_PAUSE);
+                    self.stale = Some(pause);
+                    self.ready.push_back(HostEvent::Overrun);
+                }
             }
             NetlinkPayload::InnerMessage(message) => match message {
                 M::NewLink(m) => {
@@ -250,6 +267,16 @@ fn neighbour(message: &NeighbourMessage, usable: bool) -> Option<HostEvent> {
         }
     }
     Some(HostEvent::Neighbour { ifindex: message.header.ifindex, addr: addr?, usable, lladdr })
+}
+
+/// Where the kernel would send what is for a neighbour.
+pub(super) fn reachable(message: &NeighbourMessage) -> Option<((u32, Ipv4Addr), [u8; 6])> {
+    match neighbour(message, usable(message.header.state))? {
+        HostEvent::Neighbour { ifindex, addr, usable: true, lladdr: Some(lladdr) } => {
+            Some(((ifindex, addr), lladdr))
+        }
+        _ => None,
+    }
 }
 
 fn usable(state: NeighbourState) -> bool {

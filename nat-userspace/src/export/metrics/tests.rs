@@ -29,6 +29,7 @@ fn snapshot() -> Snapshot {
             remote: "198.51.100.7:443".parse().expect("address"),
             ratio: 0.25,
         }],
+        host: HostCounts { kept: 27, refused: 28, overruns: 29 },
     }
 }
 
@@ -72,6 +73,9 @@ fn every_name_of_the_interface_comes_out() {
         ("natgw_flow_lost_races_total", 24.0),
         ("natgw_port_probes_total", 25.0),
         ("natgw_hops_resolved_total", 26.0),
+        ("natgw_neighbours_kept", 27.0),
+        ("natgw_neighbours_refused", 28.0),
+        ("natgw_netlink_overruns_total", 29.0),
         ("natgw_flow_table_entries", 40.0),
         ("natgw_flow_table_capacity", 2000.0),
         ("natgw_port_allocation_errors_total{eip=\"203.0.113.10\",proto=\"tcp\"}", 9.0),
