@@ -58,7 +58,7 @@ pub async fn run(gateway: Gateway, options: Options) -> Result<(), Error> {
     // Whatever can be refused without touching the host, first.
     object::bytes()?;
     let listener = match gateway.metrics {
-        Some(addr) => Some(metrics::bind(addr).await?),
+        Some(addr) => Some(metrics::bind(addr)?),
         None => None,
     };
     let watch = Watch::new().await?;

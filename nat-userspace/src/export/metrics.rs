@@ -60,8 +60,8 @@ pub enum Error {
     },
 }
 
-/// Takes the address, so that a conflict is found before anything else is done.
-pub async fn bind(addr: SocketAddr) -> Result<TcpListener, Error> {
+/// Takes the address, so that a conflict is found before anything else is done. Needs a tokio runtime.
+pub fn bind(addr: SocketAddr) -> Result<TcpListener, Error> {
     let listen = || {
         let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.set_reuseaddr(true)?;
@@ -76,7 +76,7 @@ pub async fn serve<E: std::fmt::Display>(
     addr: SocketAddr,
     source: impl Fn() -> Result<Snapshot, E>,
 ) -> Result<Infallible, Error> {
-    Ok(serve_on(bind(addr).await?, source).await)
+    Ok(serve_on(bind(addr)?, source).await)
 }
 
 /// Serves until dropped. `source` is called at each scrape, and every ten seconds for the peak rates.

@@ -5,6 +5,7 @@ use std::{
     io,
     net::Ipv4Addr,
     pin::Pin,
+    sync::Arc,
 };
 
 use futures_util::StreamExt;
@@ -99,7 +100,9 @@ pub struct Watch {
     messages: Box<dyn Messages>,
     task: JoinHandle<()>,
     nexthops: TokioSocket,
-    netlink: Netlink,
+    netlink: Arc<Netlink>,
+    /// The links, being read again.
+    reading: Option<JoinHandle<Result<Vec<Link>, Error>>>,
     links: BTreeMap<u32, Link>,
     ready: VecDeque<HostEvent>,
     /// When the links are to be read again after an overrun.
@@ -134,13 +137,14 @@ impl Watch {
             messages: Box::new(messages),
             task,
             nexthops,
-            netlink: Netlink::open()?,
+            netlink: Arc::new(Netlink::open()?),
+            reading: None,
             links: BTreeMap::new(),
             ready: VecDeque::new(),
             stale: None,
             read_at: None,
         };
-        watch.read_links().await?;
+        watch.compare(links::dump(&watch.netlink).await?);
         watch.ready.clear();
         Ok(watch)
     }
@@ -153,10 +157,21 @@ impl Watch {
                 return Some(event);
             }
             let stale = self.stale;
-            if stale.is_some_and(|at| at <= Instant::now()) {
-                if let Err(error) = self.read_links().await {
-                    tracing::warn!(?error, "cannot read the interfaces again after an overrun");
+            if stale.is_some_and(|at| at <= Instant::now()) && self.reading.is_none() {
+                // A task of its own: dropped half-way, together with our caller's future, it would never come to an end
+                // when much is going on.
+                let netlink = Arc::clone(&self.netlink);
+                self.reading = Some(tokio::spawn(async move { links::dump(&netlink).await }));
+            }
+            if let Some(reading) = &mut self.reading {
+                match reading.await {
+                    Ok(Ok(links)) => self.compare(links),
+                    Ok(Err(error)) => {
+                        tracing::warn!(?error, "cannot read the interfaces again after an overrun");
+                    }
+                    Err(error) => tracing::warn!(?error, "cannot read the interfaces again after an overrun"),
                 }
+                self.reading = None;
                 self.read_at = Some(Instant::now());
                 self.stale = None;
                 continue;
@@ -173,13 +188,12 @@ impl Watch {
     fn handle(&mut self, message: NetlinkMessage<RouteNetlinkMessage>) {
         use RouteNetlinkMessage as M;
         match message.payload {
+            // They come one after the other, and are one event until the links were read.
+            NetlinkPayload::Overrun(_) if self.stale.is_some() => {}
             NetlinkPayload::Overrun(_) => {
-                // One after the other, as a rule: they are one event until the links were read.
-                if self.stale.is_none() {
-                    let pause = self.read_at.map_or_else(Instant::now, |read| read + READ_PAUSE);
-                    self.stale = Some(pause);
-                    self.ready.push_back(HostEvent::Overrun);
-                }
+                let at = self.read_at.map_or_else(Instant::now, |read| read + READ_PAUSE);
+                self.stale = Some(at);
+                self.ready.push_back(HostEvent::Overrun);
             }
             NetlinkPayload::InnerMessage(message) => match message {
                 M::NewLink(m) => {
@@ -203,8 +217,8 @@ impl Watch {
         }
     }
 
-    async fn read_links(&mut self) -> Result<(), Error> {
-        let now = links::dump(&self.netlink).await?;
+    /// Tells of the differences to what is known.
+    fn compare(&mut self, now: Vec<Link>) {
         let gone: Vec<u32> =
             self.links.keys().copied().filter(|i| !now.iter().any(|l| l.index == *i)).collect();
         for index in gone {
@@ -213,7 +227,6 @@ impl Watch {
         for link in now {
             self.see(link);
         }
-        Ok(())
     }
 
     fn see(&mut self, link: Link) {
@@ -242,6 +255,9 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         self.task.abort();
+        if let Some(reading) = &self.reading {
+            reading.abort();
+        }
     }
 }
 

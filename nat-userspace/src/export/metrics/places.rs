@@ -122,7 +122,7 @@ impl Visit {
     pub(super) async fn overdue(&self, limit: Duration) {
         sleep(limit).await;
         if self.shared.asked.get().is_some() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

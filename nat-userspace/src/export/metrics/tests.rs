@@ -126,7 +126,7 @@ async fn get(addr: SocketAddr, path: &str, headers: &str) -> String {
 
 #[tokio::test]
 async fn http_serves_metrics_health_and_nothing_else() {
-    let listener = bind("127.0.0.1:0".parse().expect("address")).await.expect("a free port");
+    let listener = bind("127.0.0.1:0".parse().expect("address")).expect("a free port");
     let addr = listener.local_addr().expect("bound");
     let client = async {
         let metrics = get(addr, "/metrics", "Accept: application/openmetrics-text\r\n").await;
@@ -147,15 +147,15 @@ async fn http_serves_metrics_health_and_nothing_else() {
 
 #[tokio::test]
 async fn an_address_that_is_taken_is_named() {
-    let first = bind("127.0.0.1:0".parse().expect("address")).await.expect("a free port");
+    let first = bind("127.0.0.1:0".parse().expect("address")).expect("a free port");
     let addr = first.local_addr().expect("bound");
-    let error = bind(addr).await.expect_err("taken").to_string();
+    let error = bind(addr).expect_err("taken").to_string();
     assert!(error.contains(&addr.to_string()) && error.contains("[metrics]"), "{error}");
 }
 
 /// Serves, and runs `client` meanwhile.
 async fn while_serving(client: impl AsyncFnOnce(SocketAddr)) {
-    let listener = bind("127.0.0.1:0".parse().expect("address")).await.expect("a free port");
+    let listener = bind("127.0.0.1:0".parse().expect("address")).expect("a free port");
     let addr = listener.local_addr().expect("bound");
     tokio::select! {
         never = serve_on(listener, || Ok::<_, &str>(snapshot())) => match never {},

@@ -37,7 +37,7 @@ pub(super) fn flaw(state: &RunState, dir: &Path) -> Option<String> {
     let directories = state.directories.iter().find_map(|d| directory(d, dir));
     let pid = (i32::try_from(state.pid).is_err()).then(|| format!("{} is no process", state.pid));
     let pins = (!state.bpffs.as_os_str().is_empty() && !is_plain(&state.bpffs))
-        .then(|| format!("{:?} is no place for pins", state.bpffs));
+        .then(|| format!("{} is no place for pins", state.bpffs.display()));
     managed.or(interfaces).or(sysctls).or(offloads).or(addresses).or(directories).or(pid).or(pins)
 }
 

@@ -319,7 +319,7 @@ fn a_state_of_another_form_is_refused_without_reading_it_all() {
     }
     for text in ["", "7", "null", "\u{0}", &"[".repeat(100_000)] {
         fs::write(dir.path().join("state.json"), text).unwrap();
-        assert!(matches!(state.read(), Err(Error::StateCorrupt { .. })), "{:.9}", text);
+        assert!(matches!(state.read(), Err(Error::StateCorrupt { .. })), "{text:.9}");
     }
     // A file without blocks that would be a gigabyte in memory.
     File::create(dir.path().join("state.json")).unwrap().set_len(1 << 30).unwrap();
