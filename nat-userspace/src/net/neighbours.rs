@@ -45,12 +45,15 @@ pub struct Keeper {
     netlink: Netlink,
     kept: BTreeSet<Neighbour>,
     method: Option<Method>,
+    /// The last one that [`Keeper::refresh`] came to.
+    refreshed: Option<Neighbour>,
 }
 
 impl Keeper {
     /// Starts with what an earlier run of natgw left managed.
     pub async fn new() -> Result<Self, Error> {
-        let mut keeper = Self { netlink: Netlink::open()?, kept: BTreeSet::new(), method: None };
+        let mut keeper =
+            Self { netlink: Netlink::open()?, kept: BTreeSet::new(), method: None, refreshed: None };
         keeper.kept = keeper.dump().await?.iter().filter(|e| is_ours(e)).filter_map(neighbour).collect();
         Ok(keeper)
     }
@@ -149,7 +152,12 @@ impl Keeper {
             self.dump().await?.iter().filter(|e| is_managed(e)).filter_map(neighbour).collect();
         let mut result = Ok(());
         let mut refused_on = BTreeSet::new();
-        for lost in self.kept.difference(&present).take(limit) {
+        let mut lost: Vec<Neighbour> = self.kept.difference(&present).copied().collect();
+        // On from where the last time ended, so that everybody's turn comes.
+        let first = lost.partition_point(|l| self.refreshed.is_some_and(|last| *l <= last));
+        lost.rotate_left(first);
+        for lost in lost.iter().take(limit) {
+            self.refreshed = Some(*lost);
             if refused_on.contains(&lost.ifindex) {
                 continue;
             }

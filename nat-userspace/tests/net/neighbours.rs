@@ -207,3 +207,23 @@ fn an_interface_that_refuses_does_not_use_up_the_work_of_a_round() {
         assert_eq!(managed_count(), 3);
     });
 }
+
+#[test]
+fn what_was_flushed_is_kept_again_a_part_at_a_time_until_all_is() {
+    in_namespace(|| async {
+        let _peer = peer();
+        let mut keeper = Keeper::new().await.unwrap();
+        let roster = roster::choose(&BTreeSet::new(), &BTreeSet::new(), &noted(50), 50);
+        keeper.approach(&roster, 100).await.unwrap();
+        let gone: Vec<String> =
+            roster.others.iter().map(|n| format!("neigh del {} dev ng0", n.addr)).collect();
+        let mut batch = tempfile::NamedTempFile::new().unwrap();
+        std::io::Write::write_all(&mut batch, gone.join("\n").as_bytes()).unwrap();
+        sh(&format!("ip -batch {}", batch.path().display()));
+        assert_eq!(managed_count(), 0);
+        for expected in [20, 40, 50, 50] {
+            keeper.refresh(20).await.unwrap();
+            assert_eq!(managed_count(), expected);
+        }
+    });
+}
