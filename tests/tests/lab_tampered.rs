@@ -4,7 +4,7 @@
 use std::fs;
 use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output};
 
 use nat_tests::lab::gateway::run_to_end;
 use nat_tests::lab::servers::{Server, any};
@@ -153,5 +153,26 @@ fn a_forged_state_is_refused_by_every_verb_that_would_act_on_it() {
     }
     fs::write(&file, good).unwrap();
     gateway.say(&["detach"]).unwrap();
+    assert!(!gateway.bpffs().exists() && !gateway.state_dir().exists());
+}
+
+#[test]
+fn detach_stops_nobody_but_the_daemon_of_its_state_directory() {
+    let lab = Lab::two_armed(1).unwrap();
+    let gateway = killed(&lab);
+    // Another gateway's daemon, by its name.
+    let other = lab.dir().join("natgw");
+    fs::copy("/bin/sleep", &other).unwrap();
+    let mut decoy = Command::new(&other).arg("60").spawn().unwrap();
+    let file = gateway.state_dir().join("state.json");
+    let mut state: serde_json::Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    state["pid"] = decoy.id().into();
+    fs::write(&file, state.to_string()).unwrap();
+    let out = gateway.verb(&["detach"]).unwrap();
+    let alive = decoy.try_wait().unwrap().is_none();
+    decoy.kill().unwrap();
+    decoy.wait().unwrap();
+    assert!(alive, "detach ended a process that it has nothing to do with");
+    assert!(out.status.success(), "{}", said(&out));
     assert!(!gateway.bpffs().exists() && !gateway.state_dir().exists());
 }

@@ -180,10 +180,7 @@ impl StateDir {
             Ok(()) if !is_at(&file, &path) => return self.try_lock(),
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let mut pid = String::new();
-                // The holder may not have written its pid yet.
-                let _ = Read::by_ref(&mut file).take(16).read_to_string(&mut pid);
-                return Err(Error::Locked { dir: self.path.clone(), pid: pid.trim().parse().ok() });
+                return Err(Error::Locked { dir: self.path.clone(), pid: written_pid(&mut file) });
             }
             Err(TryLockError::Error(source)) => return Err(Error::Write { path, source }),
         }
@@ -191,6 +188,18 @@ impl StateDir {
             .and_then(|()| writeln!(file, "{}", std::process::id()))
             .map_err(Error::write(&path))?;
         Ok(Lock { file })
+    }
+
+    /// Who is the gateway of this directory now, as the lock file says; `None` when nobody holds it. What `state.json` says
+    /// of a process is no reason to send it a signal.
+    pub fn holder(&self) -> Result<Option<u32>, Error> {
+        let Some(mut file) = self.directory()?.read(LOCK)? else { return Ok(None) };
+        // Given back at once, with the descriptor.
+        match file.try_lock_shared() {
+            Ok(()) => Ok(None),
+            Err(TryLockError::WouldBlock) => Ok(written_pid(&mut file)),
+            Err(TryLockError::Error(source)) => Err(Error::Read { path: self.path.join(LOCK), source }),
+        }
     }
 
     /// Gives the directory up: forgets the state, and removes the lock and the directories that natgw made, now or
@@ -336,6 +345,13 @@ impl RunState {
     pub fn namespace(&self) -> u64 {
         self.netns
     }
+}
+
+/// What the holder of a lock wrote into it; it may not have done so yet.
+fn written_pid(lock: &mut File) -> Option<u32> {
+    let mut pid = String::new();
+    lock.take(16).read_to_string(&mut pid).ok()?;
+    pid.trim().parse().ok()
 }
 
 fn is_at(file: &File, path: &Path) -> bool {

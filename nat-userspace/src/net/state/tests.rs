@@ -43,9 +43,12 @@ fn a_second_lock_names_the_holder() {
     let held = state.try_lock().unwrap();
     let error = state.try_lock().unwrap_err();
     assert!(matches!(error, Error::Locked { pid, .. } if pid == Some(std::process::id())));
+    assert_eq!(state.holder().unwrap(), Some(std::process::id()));
     fs::remove_file(dir.path().join("lock")).unwrap();
     drop(held);
-    state.try_lock().unwrap();
+    assert_eq!(state.holder().unwrap(), None);
+    drop(state.try_lock().unwrap());
+    assert_eq!(state.holder().unwrap(), None, "what is written is that of who held it");
 }
 
 #[test]
