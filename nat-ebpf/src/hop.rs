@@ -12,6 +12,7 @@ use nat_common::{
 };
 
 use crate::{
+    clock,
     fast::Way,
     fib::{self, Route},
     flow::Flow,
@@ -173,7 +174,7 @@ fn share(ctx: &XdpContext, packet: &Packet, translated: &Tuple, next: NextHop, h
 /// Notes a next hop for the daemon. Out of line: the key's place on the stack is gone again before anybody goes deeper.
 #[inline(never)]
 fn note(next: &NextHop) {
-    maps::note_next_hop(next);
+    maps::note_next_hop(next, clock::now());
 }
 
 /// The same for one that was noted when it was new: now and then it is worth a look, so that it stays young.

@@ -7,7 +7,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use nat_common::{
-    Addr, Eip, FlowEntry, LpmAddr, PoolRef, Tuple, abi,
+    Addr, Eip, FlowEntry, LpmAddr, PoolRef, Stamp, Tuple, abi,
     eip::{MAX_EIPS, MAX_PREFIXES, MAX_RESERVED, MAX_ROUTE_MTUS, ReservedPort},
     event::Event,
     hop::{HOP_SLOTS, HopSlot, Iface, MAX_INTERFACES, NextHop},
@@ -47,7 +47,7 @@ static DEVICES: DevMap<{ MAX_INTERFACES as usize }> = DevMap::new();
 #[btf_map]
 static IFINDEX: Array<u32, { MAX_INTERFACES as usize }> = Array::new();
 #[btf_map]
-static NEXTHOPS: LruHashMap<NextHop, u32, 4096> = LruHashMap::new();
+static NEXTHOPS: LruHashMap<NextHop, Stamp, 4096> = LruHashMap::new();
 #[btf_map]
 static SETTINGS: Array<Settings, 1> = Array::new();
 #[btf_map]
@@ -187,13 +187,17 @@ pub fn redirect(devmap: u16) -> Result<u32, u32> {
     DEVICES.redirect(u32::from(devmap), 0)
 }
 
-/// Tells the daemon about a neighbour that flows depend on. A lookup first: it refreshes the LRU mark
-/// without taking a lock.
+/// Tells the daemon about a neighbour that flows depend on, and when they did last. A lookup first: it refreshes the LRU
+/// mark without taking a lock.
 #[inline(always)]
-pub fn note_next_hop(hop: &NextHop) {
-    if NEXTHOPS.get_ptr(hop).is_none() {
+pub fn note_next_hop(hop: &NextHop, now: Stamp) {
+    if let Some(noted) = NEXTHOPS.get_ptr_mut(hop) {
+        // SAFETY: an element of the map, which stays readable and writable while this program runs. It is one word:
+        // whichever CPU writes last, it is a moment at which the hop was noted.
+        unsafe { (&raw mut (*noted).ms).write_volatile(now.ms) };
+    } else {
         // A full LRU evicts; a failure costs a neighbour that the kernel still resolves on demand.
-        let _ = NEXTHOPS.insert(hop, 1, 0);
+        let _ = NEXTHOPS.insert(hop, now, 0);
     }
 }
 

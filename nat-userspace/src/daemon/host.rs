@@ -1,16 +1,21 @@
 //! Reacting to the host: hops are resolved again when it matters, interfaces that come back are attached again.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use nat_common::Addr;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
 use super::Error;
+use super::bumps::{Bump, Bumps};
+use super::episode::Episode;
 use super::gateway::Running;
 use super::neighbours::Neighbours;
 use super::wait;
+use crate::export::metrics::HostCounts;
 use crate::net::facts::{HostFacts, Link};
 use crate::net::watch::{HostEvent, Watch};
 
@@ -23,6 +28,15 @@ const BUMP_PAUSE: Duration = Duration::from_millis(50);
 /// After a neighbour was lost, when to see to it again.
 const SOON: Duration = Duration::from_millis(100);
 
+/// Between two looks at the neighbours, however many are lost.
+const REFRESH_PAUSE: Duration = Duration::from_secs(1);
+
+/// Between two readings of everything when the kernel reports more than the socket holds, again and again.
+const RESYNC_PAUSE: Duration = Duration::from_secs(1);
+
+/// Neighbours that are remembered. The kernel has fewer, as a rule.
+const KNOWN: usize = 16_384;
+
 /// The host as seen by a running gateway.
 pub(super) struct Host {
     pub(super) running: Running,
@@ -33,7 +47,12 @@ pub(super) struct Host {
     tick: Interval,
     bump_at: Option<Instant>,
     last_bump: Instant,
+    bumps: Bumps,
     refresh_at: Option<Instant>,
+    last_refresh: Instant,
+    resync_at: Option<Instant>,
+    last_resync: Option<Instant>,
+    overruns: Episode,
     /// Interfaces whose failure to attach was logged.
     complained: HashSet<String>,
 }
@@ -44,8 +63,12 @@ pub(super) enum Wake {
     Event(HostEvent),
     /// Hops are to be resolved again.
     Bump,
+    /// Hops of single neighbours are to be resolved again.
+    BumpSome,
     /// Neighbours are to be looked at.
     Refresh,
+    /// Reports of the kernel's were lost: everything is to be read again.
+    Resync,
     /// Time passed.
     Tick,
 }
@@ -71,7 +94,12 @@ impl Host {
             tick,
             bump_at: None,
             last_bump: Instant::now(),
+            bumps: Bumps::default(),
             refresh_at: None,
+            last_refresh: Instant::now(),
+            resync_at: None,
+            last_resync: None,
+            overruns: Episode::default(),
             complained: HashSet::new(),
         })
     }
@@ -81,7 +109,9 @@ impl Host {
         tokio::select! {
             event = self.watch.next() => event.map(Wake::Event).ok_or(Error::WatchEnded),
             () = wait::maybe(self.bump_at.map(sleep_until)) => Ok(Wake::Bump),
+            () = wait::maybe(self.bumps.next().map(sleep_until)) => Ok(Wake::BumpSome),
             () = wait::maybe(self.refresh_at.map(sleep_until)) => Ok(Wake::Refresh),
+            () = wait::maybe(self.resync_at.map(sleep_until)) => Ok(Wake::Resync),
             _ = self.tick.tick() => Ok(Wake::Tick),
         }
     }
@@ -96,10 +126,17 @@ impl Host {
                 self.running.plane.bump_all();
                 Ok(())
             }
+            Wake::BumpSome => {
+                for (ifindex, addr) in self.bumps.due(Instant::now()) {
+                    self.running.plane.bump(ifindex, Addr::from(addr));
+                }
+                Ok(())
+            }
             Wake::Refresh => {
                 self.refresh().await;
                 Ok(())
             }
+            Wake::Resync => self.resync().await,
             Wake::Tick => {
                 self.attach_severed().await?;
                 self.attach_missing().await?;
@@ -110,6 +147,10 @@ impl Host {
     }
 
     async fn event(&mut self, event: HostEvent) -> Result<(), Error> {
+        if !matches!(event, HostEvent::Neighbour { .. }) {
+            // Routes that go with a link, an address or a next-hop object are not reported as such.
+            self.neighbours.routes_changed();
+        }
         match event {
             HostEvent::Neighbour { ifindex, addr, usable, lladdr } => {
                 self.neighbour(ifindex, addr, lladdr.filter(|_| usable));
@@ -131,8 +172,17 @@ impl Host {
                 self.bump_soon();
             }
             HostEvent::Overrun => {
-                self.known.clear();
+                self.neighbours.overrun();
+                let now = Instant::now();
+                if self.overruns.begins(now) {
+                    tracing::warn!(
+                        "the kernel reported more changes of interfaces, routes and neighbours than natgw could take in; \
+                         reading all of them again"
+                    );
+                }
                 self.bump_soon();
+                let at = self.last_resync.map_or(now, |last| now.max(last + RESYNC_PAUSE));
+                self.resync_at.get_or_insert(at);
             }
             HostEvent::Routes | HostEvent::Addresses | HostEvent::Rules => self.bump_soon(),
         }
@@ -149,10 +199,48 @@ impl Host {
             return;
         }
         if lladdr.is_none() {
-            self.neighbours.lost(ifindex, addr.into());
-            self.refresh_at.get_or_insert_with(|| Instant::now() + SOON);
+            self.lost(ifindex, addr);
         }
-        self.running.plane.bump(ifindex, Addr::from(addr));
+        if self.known.len() > KNOWN {
+            self.known.clear();
+            self.bump_soon();
+        }
+        match self.bumps.change((ifindex, addr), Instant::now()) {
+            Bump::Now => self.running.plane.bump(ifindex, Addr::from(addr)),
+            Bump::Later => {}
+            Bump::All => self.bump_soon(),
+        }
+    }
+
+    fn lost(&mut self, ifindex: u32, addr: Ipv4Addr) {
+        self.neighbours.lost(ifindex, addr.into());
+        self.refresh_soon();
+    }
+
+    /// After an overrun. Links are read by the watch, which tells of what became of them; routes are read by the refresh,
+    /// and what depends on rules and addresses is resolved again.
+    async fn resync(&mut self) -> Result<(), Error> {
+        self.resync_at = None;
+        self.last_resync = Some(Instant::now());
+        match self.neighbours.usable().await {
+            Ok(usable) => {
+                let gone: Vec<_> =
+                    self.known.keys().filter(|key| !usable.contains_key(key)).copied().collect();
+                for (ifindex, addr) in gone {
+                    self.lost(ifindex, addr);
+                }
+                self.known = usable;
+            }
+            Err(e) => {
+                tracing::warn!("{e}");
+                self.known.clear();
+            }
+        }
+        // After the reading: whatever changed before it is resolved again, and what changes later is reported.
+        self.running.plane.bump_all();
+        self.attach_missing().await?;
+        self.refresh().await;
+        Ok(())
     }
 
     /// A link appeared or changed: one of ours is attached if it is not, and followed if it has a new address.
@@ -224,7 +312,18 @@ impl Host {
 
     async fn refresh(&mut self) {
         self.refresh_at = None;
+        self.last_refresh = Instant::now();
         self.neighbours.refresh(&indices(&self.running)).await;
+    }
+
+    fn refresh_soon(&mut self) {
+        let at = (Instant::now() + SOON).max(self.last_refresh + REFRESH_PAUSE);
+        self.refresh_at.get_or_insert(at);
+    }
+
+    /// What metrics report of the host.
+    pub(super) fn counts(&self) -> Rc<Cell<HostCounts>> {
+        self.neighbours.counts()
     }
 
     fn bump_soon(&mut self) {
