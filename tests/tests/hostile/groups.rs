@@ -27,7 +27,9 @@ fn group_macs_are_no_way_around(topology: Topology, extra: &[&str]) {
     let mut sent = 0;
     for dmac in GROUPS {
         let group = |p: Packet| p.with(|p| p.dmac = dmac);
-        for dst in [GW_OUTSIDE, eip(0), client_addr(1)] {
+        // On one wire the bridge hands a frame for a group to every host, natgw or not.
+        let dsts = [GW_OUTSIDE, eip(0), client_addr(1)].into_iter().take(if one_armed { 2 } else { 3 });
+        for dst in dsts {
             let say = |what: &str| label(&format!("{what} to {dst} at {dmac:02x?}"));
             e.send(group(Packet::echo_request(EVIL, dst, 7).payload(say("ping")))).unwrap();
             e.send(group(Packet::udp(at(EVIL, 9), at(dst, SERVICE)).payload(say("udp")))).unwrap();
@@ -42,9 +44,10 @@ fn group_macs_are_no_way_around(topology: Topology, extra: &[&str]) {
     }
     watch.settle();
     assert_none("packets that an inside host received", service.labels());
-    // On one wire the bridge hands a group frame to everybody; what counts is what the gateway makes of it.
-    let reached = if one_armed { labels(&watch.inside) } else { watch.labels() };
-    assert_none("packets that came through, or answers that quote them", reached);
+    assert_none("packets that came through, or answers that quote them", labels(&watch.inside));
+    if !one_armed {
+        assert_none("packets that went out, or answers that quote them", labels(&watch.outside));
+    }
     assert_none("answers", watch.sent_to(EVIL));
     assert!(gateway.flows(&[]).unwrap().is_empty(), "no flow was made");
     assert_eq!(gateway.drops("group_mac").unwrap(), sent, "{:#}", gateway.stats().unwrap());
