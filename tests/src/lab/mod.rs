@@ -31,7 +31,7 @@ use anyhow::{Context as _, Result};
 pub use addr::*;
 pub use gateway::{Gateway, Options};
 pub use netns::Netns;
-pub use tap::{Frame, Tap};
+pub use tap::{Frame, Tap, mac_text};
 pub use topology::{Arms, Topology};
 
 use session::Session;

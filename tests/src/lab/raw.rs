@@ -58,7 +58,8 @@ impl Raw {
         let dmac = mac_of(lab.gw(), lab.topology().outside()[0])?;
         if lab.topology().arms == Arms::One {
             // The bridge would keep the outermost tag in the frame's metadata, where native XDP does not see it.
-            lab.node("lan").output("ethtool", &["-K", "gw", "txvlan", "off", "tx-vlan-stag-hw-insert", "off"])?;
+            lab.node("lan")
+                .output("ethtool", &["-K", "gw", "txvlan", "off", "tx-vlan-stag-hw-insert", "off"])?;
         }
         Self::at(lab.node("wan"), "gw0", E_MAC, dmac)
     }
@@ -142,6 +143,14 @@ impl Watch {
 
     /// Returns when all that was sent to the gateway before has been dealt with, and what answers has answered.
     pub fn settle(&self) {
+        self.fence();
+        // A process of the gateway that answers does so a moment after. That something does not come has no event to
+        // wait for.
+        std::thread::sleep(Duration::from_millis(100));
+    }
+
+    /// Returns when natgw has seen all that was sent to the gateway before.
+    pub fn fence(&self) {
         for (raw, tap) in &self.fences {
             tap.clear();
             let frame = [&raw.dmac[..], &raw.smac[..], &FENCE, &[0; 50]].concat();
@@ -152,9 +161,6 @@ impl Watch {
                     })
             });
         }
-        // A process of the gateway that answers does so a moment after. That something does not come has no event to
-        // wait for.
-        std::thread::sleep(Duration::from_millis(100));
     }
 
     /// Labels of the frames that the gateway sent, on either wire.

@@ -4,7 +4,9 @@ use std::net::Ipv4Addr;
 
 use nat_tests::lab::raw::{Raw, Recorder, Watch, label, labels};
 use nat_tests::lab::servers::any;
-use nat_tests::lab::{EVIL, GW_OUTSIDE, Gateway, Lab, Options, SRV_A, Topology, client_addr, eip, wait_until};
+use nat_tests::lab::{
+    EVIL, GW_OUTSIDE, Gateway, Lab, Options, SRV_A, Topology, client_addr, eip, wait_until,
+};
 use nat_tests::packet::{Packet, flags};
 
 use super::{PATIENCE, SERVICE, assert_none, at};
@@ -16,7 +18,8 @@ const GROUPS: [[u8; 6]; 3] = [[0xff; 6], [0x01, 0, 0x5e, 0, 0, 1], [0x33, 0x33, 
 fn group_macs_are_no_way_around(topology: Topology, extra: &[&str]) {
     let one_armed = topology.arms == nat_tests::lab::Arms::One;
     let lab = Lab::start(topology).unwrap();
-    let mut options = Options { eips: vec![eip(0).to_string(), GW_OUTSIDE.to_string()], ..Options::default() };
+    let mut options =
+        Options { eips: vec![eip(0).to_string(), GW_OUTSIDE.to_string()], ..Options::default() };
     for word in ["--shared-echo", "false"].iter().chain(extra) {
         options = options.arg(word);
     }
@@ -33,7 +36,8 @@ fn group_macs_are_no_way_around(topology: Topology, extra: &[&str]) {
             let say = |what: &str| label(&format!("{what} to {dst} at {dmac:02x?}"));
             e.send(group(Packet::echo_request(EVIL, dst, 7).payload(say("ping")))).unwrap();
             e.send(group(Packet::udp(at(EVIL, 9), at(dst, SERVICE)).payload(say("udp")))).unwrap();
-            e.send(group(Packet::tcp(at(EVIL, 9), at(dst, SERVICE), flags::SYN).payload(say("syn")))).unwrap();
+            e.send(group(Packet::tcp(at(EVIL, 9), at(dst, SERVICE), flags::SYN).payload(say("syn"))))
+                .unwrap();
             sent += 3;
         }
         let say = |what: &str| label(&format!("{what} from inside at {dmac:02x?}"));

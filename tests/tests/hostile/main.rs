@@ -3,19 +3,19 @@
 //! invariants are those of docs/ARCHITECTURE.md.
 #![expect(clippy::unwrap_used, reason = "a test panics where it fails; helpers are part of tests")]
 
-// mod accounting;
+mod accounting;
 mod errors;
 mod groups;
-// mod hops;
-// mod local;
+mod hops;
+mod local;
 mod pmtu;
-// mod rpf;
+mod rpf;
 mod sources;
-// mod spray;
-// mod sysctls;
+mod spray;
+mod sysctls;
 mod tags;
+mod tcp;
 mod wire;
-// mod tcp;
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddrV4};

@@ -59,7 +59,11 @@ fn forged_errors_blackhole_nobody(topology: Topology, options: &Options) {
     drop(watch);
     the_victim_works(&lab, &mut stream);
     assert_eq!(gateway.drops("mtu").unwrap(), 0, "{:#}", gateway.stats().unwrap());
-    assert_eq!(gateway.stats().unwrap()["internals"]["handovers"].as_u64().unwrap_or(0) / 100, 0, "natgw forwards");
+    assert_eq!(
+        gateway.stats().unwrap()["internals"]["handovers"].as_u64().unwrap_or(0) / 100,
+        0,
+        "natgw forwards"
+    );
 }
 
 /// Invariant 9, and 8 of the victims: E to the gateway's own address, M to 10.0.0.1.

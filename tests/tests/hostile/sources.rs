@@ -23,7 +23,9 @@ fn forged(src: Ipv4Addr) -> Vec<(Packet, &'static [(u16, u16)])> {
     // Plain, exempt, and three that are never translated.
     let places = [SRV_A, SRV_B, [169, 254, 7, 7].into(), [240, 0, 0, 1].into(), [224, 0, 0, 251].into()];
     for dst in places {
-        for (depth, tags) in [("no tag", &[][..]), ("a tag", &[PRIORITY][..]), ("five tags", &[PRIORITY; 5][..])] {
+        for (depth, tags) in
+            [("no tag", &[][..]), ("a tag", &[PRIORITY][..]), ("five tags", &[PRIORITY; 5][..])]
+        {
             let say = |what: &str| label(&format!("{what} from {src} to {dst}, {depth}"));
             let (a, b) = (at(src, 4000), at(dst, 53));
             for packet in [
@@ -44,7 +46,7 @@ fn forged(src: Ipv4Addr) -> Vec<(Packet, &'static [(u16, u16)])> {
 fn neighbours_that_answer(lab: &Lab) {
     // Frames that the kernel would forward must not wait for an ARP that nobody answers.
     let mac = nat_tests::lab::tap::mac_of(lab.node("wan"), "gw0").unwrap();
-    let mac = mac.map(|b| format!("{b:02x}")).join(":");
+    let mac = nat_tests::lab::mac_text(mac);
     let device = lab.topology().outside()[0];
     lab.gw().ip(&format!("neigh replace {} lladdr {mac} dev {device}", nat_tests::lab::WAN)).unwrap();
 }
@@ -119,7 +121,8 @@ fn services_are_deaf_to_forged_sources(topology: Topology, eips: &[Ipv4Addr]) {
         for dst in [GW_INSIDE, GW_OUTSIDE] {
             let say = |what: &str| label(&format!("{what} as {src} to {dst}"));
             m.send(Packet::udp(at(src, 4000), at(dst, SERVICE)).payload(say("udp"))).unwrap();
-            m.send_tagged(Packet::udp(at(src, 4001), at(dst, SERVICE)).payload(say("tagged")), &[PRIORITY]).unwrap();
+            m.send_tagged(Packet::udp(at(src, 4001), at(dst, SERVICE)).payload(say("tagged")), &[PRIORITY])
+                .unwrap();
             m.send(Packet::tcp(at(src, 4002), at(dst, SERVICE), flags::SYN).payload(say("syn"))).unwrap();
             sent += 3;
         }

@@ -3,9 +3,7 @@
 use nat_tests::lab::raw::{Raw, Recorder, Tag, Watch, label, labels};
 use nat_tests::lab::servers::{Server, any};
 use nat_tests::lab::tap::{Direction, Tap};
-use nat_tests::lab::{
-    EVIL, GW_INSIDE, GW_OUTSIDE, Gateway, Lab, Options, SRV_A, Topology, client_addr, eip,
-};
+use nat_tests::lab::{EVIL, GW_INSIDE, GW_OUTSIDE, Gateway, Lab, Options, SRV_A, Topology, client_addr, eip};
 use nat_tests::packet::{Packet, flags};
 
 use super::{PATIENCE, SERVICE, assert_none, at, without_xdp};
@@ -144,7 +142,8 @@ fn a_priority_tag_before_a_clients_packet_is_looked_through() {
     let lab = Lab::two_armed(2).unwrap();
     let _gateway = Gateway::start(&lab, &Options::one_eip()).unwrap();
     lab.node("wan").ip("route add blackhole 198.51.100.99/32").unwrap();
-    let client = Raw::inside(&lab).unwrap().as_mac(nat_tests::lab::tap::mac_of(lab.client(0), "eth0").unwrap());
+    let client =
+        Raw::inside(&lab).unwrap().as_mac(nat_tests::lab::tap::mac_of(lab.client(0), "eth0").unwrap());
     let (watch, e) = (Watch::start(&lab).unwrap(), Raw::outside(&lab).unwrap());
     let still_tagged = [tagged_only(&lab, "wan", "gw0"), tagged_only(&lab, "lan", "gw")];
     let ghost = "198.51.100.99".parse().unwrap();

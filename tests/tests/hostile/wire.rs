@@ -14,9 +14,6 @@ use super::{PATIENCE, at};
 /// No host has this address: nobody but the test answers for it.
 pub(crate) const GHOST: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 99);
 
-/// How long to wait for what must not come.
-pub(crate) const SHORT: Duration = Duration::from_millis(200);
-
 /// Both ends of flows between the first client and [`GHOST`].
 pub(crate) struct Wire {
     /// The client.
