@@ -5,11 +5,11 @@ use std::net::Ipv4Addr;
 use nat_tests::lab::raw::{Raw, Recorder, Watch, label, labels};
 use nat_tests::lab::servers::any;
 use nat_tests::lab::{
-    EVIL, GW_OUTSIDE, Gateway, Lab, Options, SRV_A, Topology, client_addr, eip, wait_until,
+    EVIL, GW_OUTSIDE, Gateway, Lab, Options, SRV_A, Topology, client_addr, clients, eip, wait_until,
 };
 use nat_tests::packet::{Packet, flags};
 
-use super::{PATIENCE, SERVICE, assert_none, at};
+use super::{PATIENCE, SERVICE, assert_none, at, without_xdp};
 
 const GROUPS: [[u8; 6]; 3] = [[0xff; 6], [0x01, 0, 0x5e, 0, 0, 1], [0x33, 0x33, 0, 0, 0, 1]];
 
@@ -94,21 +94,44 @@ fn broadcast_and_multicast_still_reach_the_host() {
     wait_until("four datagrams", PATIENCE, || service.labels().len() == 4);
 }
 
-/// A source route (RFC 791) makes a packet to the gateway's own address one to an inside host. Where the
-/// administrator accepts source routes, only `forwarding`, which natgw sets, was missing.
+/// Invariant 2 by the guards alone: where XDP is gone, neither a group address nor a source route gets by.
 #[test]
-fn source_routes_from_outside_lead_nowhere() {
-    let lab = Lab::two_armed(2).unwrap();
-    lab.gw().sysctl("net.ipv4.conf.all.accept_source_route", "1").unwrap();
-    for device in ["in0", "out0"] {
-        lab.gw().sysctl(&format!("net.ipv4.conf.{device}.accept_source_route"), "1").unwrap();
-    }
-    let gateway = Gateway::start(&lab, &Options::one_eip()).unwrap();
+fn neither_group_macs_nor_source_routes_get_by_the_guards_when_xdp_is_gone() {
+    let lab = lab_that_accepts_source_routes();
+    let _gateway = without_xdp(&lab, &Options::one_eip(), None);
     let service = Recorder::start(lab.client(1), any(SERVICE)).unwrap();
     let (watch, e) = (Watch::start(&lab).unwrap(), Raw::outside(&lab).unwrap());
-    let before = super::drops(&gateway.stats().unwrap());
-    // The gateway's neighbour table knows the target.
-    nat_tests::lab::clients::ping(lab.gw(), client_addr(1), 1, &[]).unwrap();
+    for dmac in GROUPS {
+        for dst in [eip(0), client_addr(1)] {
+            let say = |what: &str| label(&format!("{what} to {dst} at {dmac:02x?}"));
+            for packet in [
+                Packet::echo_request(EVIL, dst, 7).payload(say("ping")),
+                Packet::udp(at(EVIL, 9), at(dst, SERVICE)).payload(say("udp")),
+                Packet::tcp(at(EVIL, 9), at(dst, SERVICE), flags::SYN).payload(say("syn")),
+            ] {
+                e.send(packet.with(|p| p.dmac = dmac)).unwrap();
+            }
+        }
+    }
+    source_routed(&e);
+    watch.settle();
+    assert_none("packets that an inside host received", service.labels());
+    assert_none("packets that came through, or answers that quote them", watch.labels());
+    assert_none("answers", watch.sent_to(EVIL));
+}
+
+/// A gateway whose administrator accepts source routes, and whose neighbour table knows the target.
+fn lab_that_accepts_source_routes() -> Lab {
+    let lab = Lab::two_armed(2).unwrap();
+    for device in ["all", "in0", "out0"] {
+        lab.gw().sysctl(&format!("net.ipv4.conf.{device}.accept_source_route"), "1").unwrap();
+    }
+    assert_eq!(clients::ping(lab.gw(), client_addr(1), 1, &[]).unwrap(), 1);
+    lab
+}
+
+/// Packets to the gateway's addresses that want to go on to an inside host: eight.
+fn source_routed(e: &Raw) {
     for (name, kind) in [("loose", 131_u8), ("strict", 137)] {
         let route = [&[kind, 7, 4][..], &client_addr(1).octets(), &[0]].concat();
         for dst in [GW_OUTSIDE, eip(0)] {
@@ -118,6 +141,18 @@ fn source_routes_from_outside_lead_nowhere() {
             e.send(routed(Packet::tcp(at(EVIL, 9), at(dst, 22), flags::SYN).payload(say("syn")))).unwrap();
         }
     }
+}
+
+/// A source route (RFC 791) makes a packet to the gateway's own address one to an inside host. Where the
+/// administrator accepts source routes, only `forwarding`, which natgw sets, was missing.
+#[test]
+fn source_routes_from_outside_lead_nowhere() {
+    let lab = lab_that_accepts_source_routes();
+    let gateway = Gateway::start(&lab, &Options::one_eip()).unwrap();
+    let service = Recorder::start(lab.client(1), any(SERVICE)).unwrap();
+    let (watch, e) = (Watch::start(&lab).unwrap(), Raw::outside(&lab).unwrap());
+    let before = super::drops(&gateway.stats().unwrap());
+    source_routed(&e);
     watch.settle();
     assert_none("packets that an inside host received", service.labels());
     assert_none("packets that came through", watch.labels());

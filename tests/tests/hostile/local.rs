@@ -1,13 +1,15 @@
 //! An unprivileged user of the gateway's own machine.
 
+use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
 use nat_tests::lab::gateway::run_to_end;
 use nat_tests::lab::{Gateway, Lab, Options};
 
-use super::assert_none;
+use super::{PATIENCE, assert_none};
 
 const NOBODY: u32 = 65_534;
 
@@ -72,7 +74,7 @@ fn an_unprivileged_user_reads_nothing_and_holds_no_lock() {
         }
         // Were the directory above open one day, the file itself would have to be shut.
         let meta = std::fs::symlink_metadata(file).unwrap();
-        if meta.permissions().mode() & 0o077 != 0 && file.starts_with(gateway.state_dir()) {
+        if meta.permissions().mode() & 0o007 != 0 && file.starts_with(gateway.state_dir()) {
             may.push(format!("{path} has mode {:o}", meta.permissions().mode()));
         }
         assert_eq!(meta.uid(), 0, "{path}");
@@ -125,4 +127,25 @@ fn a_state_directory_of_somebody_else_is_refused() {
     std::fs::create_dir(&state).unwrap();
     chown(&state, Some(NOBODY), Some(NOBODY)).unwrap();
     is_refused(&lab, &state, "somebody else's directory");
+}
+
+/// Requests that never end do not keep others from asking.
+#[test]
+fn half_sent_requests_do_not_shut_out_a_scrape() {
+    let lab = Lab::two_armed(1).unwrap();
+    let _gateway = Gateway::start(&lab, &Options::one_eip().arg("--metrics").arg("127.0.0.1:9464")).unwrap();
+    let half_sent = || {
+        let mut stream = std::net::TcpStream::connect("127.0.0.1:9464").unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n").unwrap();
+        stream
+    };
+    let _held: Vec<_> = lab.gw().run(|| (0..100).map(|_| half_sent()).collect());
+    let curl =
+        || lab.gw().output("curl", &["-sS", "--fail", "--max-time", "2", "http://127.0.0.1:9464/metrics"]);
+    let deadline = Instant::now() + PATIENCE / 2;
+    let mut said = curl();
+    while said.is_err() && Instant::now() < deadline {
+        said = curl();
+    }
+    assert!(said.expect("a scrape").contains("natgw_"), "metrics");
 }

@@ -7,7 +7,8 @@ use nat_tests::lab::raw::{M_MAC, Raw, Recorder, Watch, label, labels};
 use nat_tests::lab::servers::any;
 use nat_tests::lab::tap::Direction;
 use nat_tests::lab::{
-    EVIL, GW_INSIDE, GW_OUTSIDE, Gateway, Lab, Options, SRV_A, SRV_B, Topology, client_addr, clients, eip,
+    Arms, EVIL, GW_INSIDE, GW_OUTSIDE, Gateway, Lab, Options, SRV_A, SRV_B, Topology, client_addr, clients,
+    eip,
 };
 use nat_tests::packet::{Packet, flags};
 
@@ -85,6 +86,12 @@ fn no_forged_eip_leaves_with_generic_xdp() {
     eips_do_not_leave(Topology::default(), &Options::default().arg("--xdp").arg("generic"), None);
 }
 
+/// The same on one wire. What M sends to the router itself, natgw cannot see; this is what it sends to the gateway.
+#[test]
+fn no_forged_eip_leaves_one_armed() {
+    eips_do_not_leave(Topology::one_armed(1), &Options::default(), None);
+}
+
 /// The same by the guards alone.
 #[test]
 fn no_forged_eip_leaves_when_xdp_is_gone_inside() {
@@ -117,7 +124,12 @@ fn services_are_deaf_to_forged_sources(topology: Topology, eips: &[Ipv4Addr]) {
     let answered = || lab.gw().counter("Tcp", "OutSegs").unwrap() + listens("SyncookiesSent");
     let before = (super::drops(&gateway.stats().unwrap()), answered());
     let mut sent = 0;
-    for src in [GW_INSIDE, GW_OUTSIDE, eip(0), EVIL, [198, 51, 100, 77].into(), [127, 0, 0, 1].into()] {
+    let mut sources = vec![GW_INSIDE, GW_OUTSIDE, eip(0), [127, 0, 0, 1].into()];
+    if lab.topology().arms == Arms::Two {
+        // On one wire these are genuine.
+        sources.extend([EVIL, [198, 51, 100, 77].into()]);
+    }
+    for src in sources {
         for dst in [GW_INSIDE, GW_OUTSIDE] {
             let say = |what: &str| label(&format!("{what} as {src} to {dst}"));
             m.send(Packet::udp(at(src, 4000), at(dst, SERVICE)).payload(say("udp"))).unwrap();
@@ -147,4 +159,9 @@ fn the_gateways_services_are_deaf_to_forged_sources() {
 #[test]
 fn the_gateways_services_are_deaf_to_forged_sources_with_a_shared_eip() {
     services_are_deaf_to_forged_sources(Topology::default(), &[eip(0), GW_OUTSIDE]);
+}
+
+#[test]
+fn the_gateways_services_are_deaf_to_forged_sources_one_armed() {
+    services_are_deaf_to_forged_sources(Topology::one_armed(1), &[eip(0)]);
 }
