@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use nat_tests::lab::raw::label;
 use nat_tests::lab::tap::{Direction, Tap};
-use nat_tests::lab::{GW_INSIDE, GW_OUTSIDE, Gateway, Lab, Options, SRV_A, Topology, client_addr, eip};
+use nat_tests::lab::{GW_INSIDE, GW_OUTSIDE, Gateway, Lab, Options, SRV_A, Topology, WAN, client_addr, eip};
 use nat_tests::packet::{Packet, Parsed, flags};
 
 use super::wire::{GHOST, Wire};
@@ -135,6 +135,29 @@ fn errors_are_natgws_own_with_jumbo_frames() {
 #[test]
 fn errors_are_natgws_own_one_armed() {
     all_four_errors(Topology::one_armed(1), &Options::one_eip(), 1400);
+}
+
+/// The route's own `mtu`, locked or not, is the administrator's word about the way; the link's is the other bound.
+#[test]
+fn errors_name_the_mtu_of_the_route() {
+    for lock in ["", "lock "] {
+        let lab = Lab::two_armed(1).unwrap();
+        lab.gw().ip(&format!("route add {GHOST}/32 via {WAN} mtu {lock}1300")).unwrap();
+        let gateway = Gateway::start(&lab, &Options::one_eip()).unwrap();
+        let wire = Wire::open(&lab);
+        wire.udp(5000);
+        let kernel = icmp_sent(&lab);
+        let (client, ghost) = (at(client_addr(0), 5000), at(GHOST, 53));
+        let packet = Packet::udp(client, ghost).payload(vec![1; 1300]);
+        let about = wire.client.frame(packet.clone());
+        wire.client.send(packet).unwrap();
+        let owed = Owed { from: GW_INSIDE, to: client_addr(0), icmp: (3, 4), mtu: 1300, about: &about };
+        assert_owed(&wire.watch.inside, &owed);
+        // What fits goes.
+        let fits = Packet::udp(client, ghost).payload(vec![1; 1300 - 28]);
+        wire.out(fits, PATIENCE).expect("a packet of 1300 bytes");
+        assert_eq!((icmp_sent(&lab), answers(&gateway, "too_big")), (kernel, 1), "mtu {lock}1300");
+    }
 }
 
 /// RFC 1122 3.2.2: never about an ICMP error, a later fragment, nor what went to a group. A control today, where the

@@ -59,9 +59,10 @@ impl Wire {
     /// SYN, SYN-ACK, ACK; the outside end.
     pub(crate) fn handshake(&self, port: u16) -> std::net::SocketAddrV4 {
         let (a, b) = (at(client_addr(0), port), at(GHOST, 80));
-        let end = self.out(Packet::tcp(a, b, flags::SYN), PATIENCE).expect("SYN").source();
-        self.back(Packet::tcp(b, end, flags::SYN | flags::ACK), PATIENCE).expect("SYN-ACK");
-        self.out(Packet::tcp(a, b, flags::ACK), PATIENCE).expect("ACK");
+        let bare = |src, dst, kind| Packet::tcp(src, dst, kind).payload(Vec::new());
+        let end = self.out(bare(a, b, flags::SYN), PATIENCE).expect("SYN").source();
+        self.back(bare(b, end, flags::SYN | flags::ACK), PATIENCE).expect("SYN-ACK");
+        self.out(bare(a, b, flags::ACK), PATIENCE).expect("ACK");
         end
     }
 
