@@ -29,6 +29,12 @@ fn colliding(ifindex: u32, count: usize) -> Vec<Ipv4Addr> {
     all.filter(|a| unkeyed_slot(ifindex, *a) == home).take(count).collect()
 }
 
+/// Lines for `ip` by which M is at all these addresses.
+fn neighbours(hosts: impl Iterator<Item = Ipv4Addr>) -> String {
+    let line = |host| format!("neigh add {host} lladdr {} dev in0", mac_text(M_MAC));
+    hosts.map(line).collect::<Vec<_>>().join("\n")
+}
+
 /// A flow of an inside host, as the frame of an answer to it.
 fn answer_to(lane: &mut Lane<'_>, host: Ipv4Addr, mac: [u8; 6]) -> Vec<u8> {
     let (a, b) = (at(host, 40_000), SocketAddrV4::new(SRV_A, 443));
@@ -49,11 +55,8 @@ fn besieged(count: usize, siege: impl FnOnce(&World, &mut Lane<'_>, &[u8], &[Vec
     let world = World::new(setup).unwrap();
     let ifindex = world.program(Arrives::Inside).unwrap().1;
     let hosts = colliding(ifindex, count);
-    let mut script = "route add 10.0.0.0/8 dev in0".to_owned();
-    for host in &hosts {
-        script += &format!("\nneigh add {host} lladdr {} dev in0", mac_text(M_MAC));
-    }
-    world.gw().ip(&script).unwrap();
+    world.gw().ip("route add 10.0.0.0/8 dev in0").unwrap();
+    world.gw().ip(&neighbours(hosts.iter().copied())).unwrap();
     thread::scope(|s| {
         let run = s.spawn(|| {
             let mut lane = world.lane(0).unwrap();
@@ -105,11 +108,8 @@ fn the_victims_slot_is_not_taken_at_packet_rate() {
 fn twenty_thousand_next_hops_do_not_disturb_the_victim() {
     let lab = Lab::two_armed(3).unwrap();
     let host = |n: u16| Ipv4Addr::from(u32::from(n) + 0x0ac8_0002);
-    let mut script = "addr add 10.200.0.1/16 dev in0".to_owned();
-    for n in 0..20_000 {
-        script += &format!("\nneigh add {} lladdr {} dev in0", host(n), mac_text(M_MAC));
-    }
-    lab.gw().ip(&script).unwrap();
+    lab.gw().ip("addr add 10.200.0.1/16 dev in0").unwrap();
+    lab.gw().ip(&neighbours((0..20_000).map(host))).unwrap();
     let _gateway = Gateway::start(&lab, &Options::one_eip()).unwrap();
     let _http = Server::http(lab.node("srv-a"), any(80)).unwrap();
     let _dns = Server::udp_echo(lab.node("srv-a"), any(53)).unwrap();

@@ -33,7 +33,7 @@ fn the_victim_works(lab: &Lab, stream: &mut TcpStream) {
     let wanted = clients::expected_sha256(SMALL).unwrap();
     assert_eq!(sum.split_whitespace().next(), Some(wanted.as_str()), "B's download of 3 MB");
     for _ in 0..16 {
-        clients::echo(stream, &[0x5a; 65_536]).expect("B's upload to srv-b");
+        clients::echo(stream, &vec![0x5a; 65_536]).expect("B's upload to srv-b");
     }
 }
 
