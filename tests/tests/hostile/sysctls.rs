@@ -9,9 +9,9 @@ use nat_tests::lab::servers::{Server, any};
 use nat_tests::lab::tap::{Direction, Tap};
 use nat_tests::lab::{
     DMZ, EVIL, Frame, GW_DMZ, GW_INSIDE, GW_OUTSIDE, Gateway, Lab, Netns, Options, SRV_A, Topology, WAN,
-    client_addr, clients, eip,
+    client_addr, clients, eip, is_inside,
 };
-use nat_tests::packet::{Packet, flags};
+use nat_tests::packet::{Packet, Parsed, flags};
 
 use super::{SERVICE, assert_none, at};
 
@@ -47,6 +47,8 @@ impl Targets {
     }
 }
 
+const BEFORE: &str = "before, ";
+
 /// Who sends as whom, and to whom.
 fn probes() -> Vec<(&'static str, Ipv4Addr, Ipv4Addr)> {
     let common =
@@ -62,16 +64,19 @@ fn probes() -> Vec<(&'static str, Ipv4Addr, Ipv4Addr)> {
 }
 
 /// Sends every probe and tells which of them arrived somewhere, and how.
-fn reached(lab: &Lab, targets: &Targets, watch: &Watch) -> BTreeSet<String> {
+///
+/// `phase` tells the packets of one time from those of another: what waits for an ARP that fails comes back as an error
+/// seconds later.
+fn reached(lab: &Lab, targets: &Targets, watch: &Watch, phase: &str) -> BTreeSet<String> {
     let (e, m) = (Raw::outside(lab).unwrap(), Raw::inside(lab).unwrap());
     targets.clear();
     watch.clear();
     let mut ports = Vec::new();
     for (n, (who, src, dst)) in (0..).zip(probes()) {
-        let port = 20_000 + n;
+        let port = n + if phase == BEFORE { 20_000 } else { 30_000 };
         let name = format!("{who} as {src} to {dst}");
         let sender = if who == "E" { &e } else { &m };
-        let say = |how: &str| label(&format!("{how}: {name}"));
+        let say = |how: &str| label(&format!("{phase}{how}: {name}"));
         sender.send(Packet::udp(at(src, port), at(dst, SERVICE)).payload(say("udp"))).unwrap();
         sender.send(Packet::udp(at(src, port), at(dst, 9)).payload(say("udp, closed"))).unwrap();
         sender.send(Packet::tcp(at(src, port), at(dst, SERVICE), flags::SYN).payload(say("syn"))).unwrap();
@@ -79,15 +84,18 @@ fn reached(lab: &Lab, targets: &Targets, watch: &Watch) -> BTreeSet<String> {
         ports.push((port, name));
     }
     watch.settle();
+    let of_phase = |label: String| label.strip_prefix(phase).map(str::to_owned);
     let mut all: BTreeSet<String> = BTreeSet::new();
     for (service, recorder) in &targets.services {
-        all.extend(recorder.labels().into_iter().map(|l| format!("{l} arrives at a service of {service}")));
+        let labels = recorder.labels().into_iter().filter_map(of_phase);
+        all.extend(labels.map(|l| format!("{l} arrives at a service of {service}")));
     }
     // Whatever the gateway sends because of a probe: forwarded, or answered.
     for (place, tap) in [("outside", &watch.outside), ("inside", &watch.inside), ("at dmz", &targets.dmz)] {
         let received =
             tap.frames().into_iter().filter(|f| f.direction == Direction::Received && !is_by_eip(f));
-        all.extend(received.filter_map(|f| label_in(&f.bytes)).map(|l| format!("{l} comes out {place}")));
+        let labels = received.filter_map(|f| label_in(&f.bytes)).filter_map(of_phase);
+        all.extend(labels.map(|l| format!("{l} comes out {place}")));
     }
     for (port, name) in ports {
         let answer = |tap: &Tap| {
@@ -132,14 +140,14 @@ fn nothing_is_opened(before_natgw: &[(&str, &str)], extra: &[&str]) {
     }
     warm(&lab);
     let (targets, watch) = (Targets::start(&lab), Watch::start(&lab).unwrap());
-    let before = reached(&lab, &targets, &watch);
+    let before = reached(&lab, &targets, &watch, BEFORE);
     let mut options = Options::one_eip().arg("--ports").arg(&format!("{}-{}", PORTS.start(), PORTS.end()));
     for word in extra {
         options = options.arg(word);
     }
-    let _gateway = Gateway::start(&lab, &options).unwrap();
+    let gateway = Gateway::start(&lab, &options).unwrap();
     warm(&lab);
-    let after = reached(&lab, &targets, &watch);
+    let after = reached(&lab, &targets, &watch, "after, ");
     let meant: Vec<String> = probes()
         .into_iter()
         .filter(|probe| is_meant_to_be_open(*probe, extra.contains(&"--exempt")))
@@ -147,6 +155,14 @@ fn nothing_is_opened(before_natgw: &[(&str, &str)], extra: &[&str]) {
         .collect();
     let opened = after.difference(&before).filter(|what| !meant.iter().any(|m| what.contains(m)));
     assert_none("opened by natgw", opened.map(String::as_str));
+    let inside = |p: &Parsed, d| d == Direction::Received && is_inside(p.src);
+    assert_none(
+        "inside sources outside, with natgw",
+        watch.outside.find(inside).iter().map(ToString::to_string),
+    );
+    drop(gateway);
+    // Before natgw, the gateway answered as 10.0.0.1.
+    lab.expect_leak();
 }
 
 const CLOSED: &[(&str, &str)] = &[("forwarding", "0"), ("rp_filter", "0"), ("accept_local", "0")];

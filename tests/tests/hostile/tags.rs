@@ -1,13 +1,14 @@
 //! VLAN tags: no stack of them leads past natgw, and a priority tag is as if it were not there.
 
-use nat_tests::lab::raw::{Raw, Recorder, Tag, Watch, label, labels};
+use nat_tests::lab::raw::{E_MAC, M_MAC, Raw, Recorder, Tag, Watch, label, labels};
 use nat_tests::lab::servers::{Server, any};
 use nat_tests::lab::tap::{Direction, Tap};
 use nat_tests::lab::{
-    Arms, EVIL, GW_INSIDE, GW_OUTSIDE, Gateway, Lab, Options, SRV_A, Topology, client_addr, eip,
+    Arms, EVIL, GW_INSIDE, GW_OUTSIDE, Gateway, Lab, Options, SRV_A, Topology, client_addr, eip, wait_until,
 };
 use nat_tests::packet::{Packet, flags};
 
+use super::wire::GHOST;
 use super::{PATIENCE, SERVICE, assert_none, at, without_xdp};
 
 const C_TAG: u16 = 0x8100;
@@ -158,17 +159,18 @@ fn a_priority_tag_before_a_clients_packet_is_looked_through_with_generic_xdp() {
 fn priority_tags_are_looked_through(options: &Options) {
     let lab = Lab::two_armed(2).unwrap();
     let _gateway = Gateway::start(&lab, options).unwrap();
-    lab.node("wan").ip("route add blackhole 198.51.100.99/32").unwrap();
+    for host in ["cli-a", "wan"] {
+        lab.node(host).ip(&format!("route add blackhole {GHOST}/32")).unwrap();
+    }
     let client =
         Raw::inside(&lab).unwrap().as_mac(nat_tests::lab::tap::mac_of(lab.client(0), "eth0").unwrap());
     let (watch, e) = (Watch::start(&lab).unwrap(), Raw::outside(&lab).unwrap());
     let still_tagged = [tagged_only(&lab, "wan", "gw0"), tagged_only(&lab, "lan", "gw")];
-    let ghost = "198.51.100.99".parse().unwrap();
     for (name, priority) in [("0", 0), ("5", 0xa000)] {
         let src = at(client_addr(0), 5000 + priority / 100);
         for (kind, packet, answer) in [
-            ("udp", Packet::udp(src, at(ghost, 53)), None),
-            ("tcp", Packet::tcp(src, at(ghost, 80), flags::SYN), Some(flags::SYN | flags::ACK)),
+            ("udp", Packet::udp(src, at(GHOST, 53)), None),
+            ("tcp", Packet::tcp(src, at(GHOST, 80), flags::SYN), Some(flags::SYN | flags::ACK)),
         ] {
             let said = label(&format!("{kind} with priority {name}"));
             watch.clear();
@@ -179,8 +181,8 @@ fn priority_tags_are_looked_through(options: &Options) {
                 .unwrap_or_else(|| panic!("{kind} with priority {name} is not translated"));
             assert!(out.checksums_ok() && out.ttl == 63, "{out}");
             let back = match answer {
-                None => Packet::udp(at(ghost, 53), out.source()),
-                Some(flags) => Packet::tcp(at(ghost, 80), out.source(), flags),
+                None => Packet::udp(at(GHOST, 53), out.source()),
+                Some(flags) => Packet::tcp(at(GHOST, 80), out.source(), flags),
             };
             e.send_tagged(back.payload(b"the answer".to_vec()), &[(S_TAG, priority)]).unwrap();
             let came = watch.inside.wait_for(PATIENCE, |p, d| {
@@ -189,9 +191,13 @@ fn priority_tags_are_looked_through(options: &Options) {
             assert!(came.expect("the answer comes back").checksums_ok());
         }
     }
-    for tap in still_tagged {
+    for tap in &still_tagged {
         assert_none("frames that leave with a tag", tap.frames().iter().map(|f| format!("{f:?}")));
     }
+    // The taps would have seen one.
+    let own = Raw::at(lab.gw(), "in0", M_MAC, E_MAC).unwrap();
+    own.send_tagged(Packet::udp(at(eip(0), 1), at(GHOST, 1)), &[(C_TAG, 0xa000)]).unwrap();
+    wait_until("a tagged frame to be seen", PATIENCE, || !still_tagged[1].frames().is_empty());
 }
 
 /// What a tap receives with a tag in its metadata, where the kernel puts the outermost one.
@@ -203,7 +209,7 @@ fn tagged_only(lab: &Lab, node: &str, device: &str) -> Tap {
         op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, TYPE),
         op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 2, 0, libc::PACKET_OUTGOING.into()),
         op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, PRESENT),
-        op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, 1),
+        op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, 0, 1),
         op(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
         op(libc::BPF_RET | libc::BPF_K, 0, 0, 0xffff),
     ];
