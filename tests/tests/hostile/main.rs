@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test panics where it fails; helpers are part of tests")]
 
 mod accounting;
+mod encap;
 mod errors;
 mod groups;
 mod hops;
