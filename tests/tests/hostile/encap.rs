@@ -38,7 +38,7 @@ fn client_sends(lab: &Lab, wire: &Wire) {
 }
 
 /// Invariant 1: a route with a lightweight tunnel (`encap ip`) is one that `bpf_fib_lookup` does not answer
-/// (BPF_FIB_LKUP_RET_UNSUPP_LWT). What natgw cannot classify it does not pass: the kernel would wrap the inside source.
+/// (`BPF_FIB_LKUP_RET_UNSUPP_LWT`). What natgw cannot classify it does not pass: the kernel would wrap the inside source.
 #[test]
 fn an_encapsulating_route_leaks_no_wrapped_inside_source() {
     let lab = Lab::two_armed(1).unwrap();
