@@ -210,7 +210,7 @@ fn every_frame_is_counted_once(topology: Topology, extra: &[&str]) {
     wait_until("the sum to be right", super::PATIENCE, || accounted(&gateway) - zero == entered());
 }
 
-/// One counter for one frame, whatever it is. See docs/packet-flow.md.
+/// One counter for one frame, whatever it is: docs/packet-flow.md. A control, with its two siblings.
 #[test]
 fn every_frame_ends_in_one_counter() {
     every_frame_is_counted_once(Topology { outside_mtu: 1400, ..Topology::default() }, &[]);

@@ -8,7 +8,7 @@ use nat_tests::fixture::{Arrives, CLIENT_MAC, IN_MAC, Lane, OUT_MAC, ROUTER_MAC,
 use nat_tests::lab::raw::{M_MAC, Raw};
 use nat_tests::lab::servers::{SMALL, Server, any};
 use nat_tests::lab::tap::mac_of;
-use nat_tests::lab::{Gateway, Lab, Options, SRV_A, client_addr, clients, mac_text};
+use nat_tests::lab::{Gateway, Lab, Netns, Options, SRV_A, client_addr, clients, mac_text};
 use nat_tests::packet::{Packet, Parsed};
 
 use super::at;
@@ -103,7 +103,7 @@ fn the_victims_slot_is_not_taken_at_packet_rate() {
     });
 }
 
-/// The whole of it on wires: 20,000 next hops of M's, more than there are slots, while B downloads.
+/// A control: the whole of it on wires, 20,000 next hops of M's, more than there are slots, while B downloads.
 #[test]
 fn twenty_thousand_next_hops_do_not_disturb_the_victim() {
     let lab = Lab::two_armed(3).unwrap();
@@ -114,12 +114,12 @@ fn twenty_thousand_next_hops_do_not_disturb_the_victim() {
     let _http = Server::http(lab.node("srv-a"), any(80)).unwrap();
     let _dns = Server::udp_echo(lab.node("srv-a"), any(53)).unwrap();
     let inside = lab.inside_tap().unwrap();
-    let (b, m) = (lab.client(1), Raw::inside(&lab).unwrap());
+    let (newcomer, b, m) = (lab.client(0), lab.client(1), Raw::inside(&lab).unwrap());
     let script = format!("curl -sS --fail --max-time 8 http://{SRV_A}/3mb | sha256sum");
     let wanted = clients::expected_sha256(SMALL).unwrap();
-    let download = || {
-        let sum = b.output("sh", &["-c", &script]).unwrap();
-        assert_eq!(sum.split_whitespace().next(), Some(wanted.as_str()), "B's download");
+    let download = |host: &Netns| {
+        let sum = host.output("sh", &["-c", &script]).unwrap();
+        assert_eq!(sum.split_whitespace().next(), Some(wanted.as_str()), "a download by {}", host.name());
     };
     thread::scope(|s| {
         let spray = s.spawn(|| {
@@ -132,13 +132,23 @@ fn twenty_thousand_next_hops_do_not_disturb_the_victim() {
             }
         });
         while !spray.is_finished() {
-            download();
+            download(b);
         }
-        download();
+        download(b);
+        // One for whom there may be no slot left.
+        download(newcomer);
     });
-    let own = mac_of(b, "eth0").unwrap();
-    let astray = inside.find(|p, _| p.dst == client_addr(1) && p.dmac != own);
-    assert!(astray.is_empty(), "{} of B's packets went elsewhere, e.g. {}", astray.len(), astray[0]);
+    for (n, host) in [(0, newcomer), (1, b)] {
+        let own = mac_of(host, "eth0").unwrap();
+        let astray = inside.find(|p, _| p.dst == client_addr(n) && p.dmac != own);
+        assert!(
+            astray.is_empty(),
+            "{} packets of {} went astray, e.g. {}",
+            astray.len(),
+            host.name(),
+            astray[0]
+        );
+    }
     let m_saw: BTreeSet<_> = inside.find(|p, _| p.dmac == M_MAC).iter().map(|p| p.dst).collect();
     assert!(m_saw.len() > 10_000, "the spray was answered at {} addresses", m_saw.len());
 }
