@@ -24,17 +24,11 @@ extern "C" fn group_decide(ctx: *mut xdp_md, src: u32, dst: u32) -> u32 {
     if !policy::is_for_everybody(iface, dst) {
         return verdict::unparsed(Reason::GroupMac);
     }
-    let side = match iface.side {
-        Side::ONEARM if maps::pool(src).is_some() => Side::INSIDE,
-        Side::ONEARM => Side::OUTSIDE,
-        side => side,
-    };
-    let genuine = match side {
+    let genuine = if iface.side == Side::OUTSIDE {
+        maps::is_exempt(src) || maps::pool(src).is_none() && maps::eip(src).is_none()
+    } else {
         // 0.0.0.0: a host that asks for an address (RFC 2131 section 4.1).
-        Side::INSIDE => {
-            src == Addr::default() || maps::eip(src).is_none() && via::is_genuine(&XdpContext::new(ctx))
-        }
-        _ => maps::is_exempt(src) || maps::pool(src).is_none() && maps::eip(src).is_none(),
+        src == Addr::default() || maps::eip(src).is_none() && via::is_genuine(&XdpContext::new(ctx))
     };
     if genuine { verdict::pass() } else { verdict::unparsed(Reason::SpoofedSource) }
 }

@@ -12,8 +12,8 @@ use aya_ebpf::{
 use nat_common::{Addr, Reason, Side, Tuple, abi::HANDOVER_MARK, hop::Iface};
 
 use crate::{
-    maps,
-    packet::{ETHERNET, ETHERTYPE_IPV4, is_vlan},
+    maps, options,
+    packet::{ETHERNET, ETHERTYPE_IPV4, IPV4_MIN, is_vlan},
     policy::{self, Kernel},
     scratch, stats,
     tags::{MOST_TAGS, VID, VLAN},
@@ -30,7 +30,7 @@ enum Frame {
     Ipv4(Tuple),
     /// Not IPv4, or of a VLAN, whose own interface decides.
     Foreign,
-    /// More tags than are looked through, or too short.
+    /// More tags than are looked through, too short, or with a source route.
     Unclassified,
 }
 
@@ -128,6 +128,9 @@ impl Guarded {
         if !exempt && (maps::pool(src).is_some() || maps::eip(src).is_some()) {
             return Some(false);
         }
+        if self.iface.side == Side::ONEARM && src != Addr::default() && !self.is_genuine()? {
+            return Some(false);
+        }
         if let Some(passes) = self.for_many_or_an_eip() {
             return Some(passes);
         }
@@ -184,8 +187,8 @@ fn classify(ctx: &TcContext) -> Frame {
     for _ in 0..=MOST_TAGS {
         let Ok(ethertype) = ctx.load::<u16>(at - 2) else { return Frame::Unclassified };
         if ethertype == ETHERTYPE_IPV4 {
-            return match (ctx.load(at + 12), ctx.load(at + 16)) {
-                (Ok(src), Ok(dst)) => {
+            return match (ctx.load::<u8>(at), ctx.load(at + 12), ctx.load(at + 16)) {
+                (Ok(first), Ok(src), Ok(dst)) if !has_source_route(ctx, at, first) => {
                     Frame::Ipv4(Tuple { src: Addr { be: src }, dst: Addr { be: dst }, ..Tuple::default() })
                 }
                 _ => Frame::Unclassified,
@@ -201,6 +204,18 @@ fn classify(ctx: &TcContext) -> Frame {
         }
     }
     Frame::Unclassified
+}
+
+/// Whether the IPv4 header at `at`, whose first byte is `first`, carries a source route: `packet::has_source_route` tells more.
+#[inline(always)]
+fn has_source_route(ctx: &TcContext, at: usize, first: u8) -> bool {
+    let header = usize::from(first & 0xf) * 4;
+    if header <= IPV4_MIN {
+        return false;
+    }
+    options::has_source_route((at + IPV4_MIN) as u32, (at + header) as u32, |at| {
+        Some((ctx.load(at as usize).ok()?, ctx.load(at as usize + 1).ok()?))
+    })
 }
 
 /// Whether the XDP program translated the packet and marked it as its own.

@@ -1,7 +1,7 @@
 //! A packet from outside that no live flow claims.
 
 use aya_ebpf::programs::XdpContext;
-use nat_common::{Proto, Reason, Tuple, Verdict, icmp};
+use nat_common::{Proto, Reason, Side, Tuple, Verdict, icmp};
 
 use crate::{
     flow, host, maps,
@@ -25,6 +25,10 @@ pub fn miss(ctx: &XdpContext, packet: &Packet) -> Verdict {
     // An inside address, or an EIP, cannot come from out there (RFC 2827), unless its network is exempt and lies there.
     let exempt = maps::is_exempt(src) && via::is_genuine(ctx);
     if !exempt && (maps::pool(src).is_some() || maps::eip(src).is_some()) {
+        return Verdict::drop(Reason::SpoofedSource);
+    }
+    // Where one wire is both sides, the kernel takes its own addresses for sources too (`accept_local`).
+    if iface.side == Side::ONEARM && !via::is_genuine(ctx) {
         return Verdict::drop(Reason::SpoofedSource);
     }
     if dst.is_group() {

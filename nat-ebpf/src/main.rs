@@ -30,6 +30,7 @@ mod ingress;
 mod life;
 mod log;
 mod maps;
+mod options;
 mod packet;
 mod policy;
 mod reap;

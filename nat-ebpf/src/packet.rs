@@ -7,11 +7,12 @@
 use aya_ebpf::{bindings::xdp_md, helpers::generated::bpf_xdp_get_buff_len, programs::XdpContext};
 use nat_common::{Addr, Port, Proto, Tuple, checksum, icmp, tcp};
 
-use crate::{flow::Flow, scratch, tags};
+use crate::{flow::Flow, options, tags};
 
 /// Bytes of an Ethernet header.
 pub const ETHERNET: usize = 14;
-const IPV4_MIN: usize = 20;
+/// Bytes of an IPv4 header without options.
+pub const IPV4_MIN: usize = 20;
 
 /// Ethertype of IPv4, network byte order.
 pub const ETHERTYPE_IPV4: u16 = 0x0800u16.to_be();
@@ -247,45 +248,20 @@ pub fn has_source_route(ctx: &XdpContext, packet: &Packet) -> bool {
     packet.l4 as usize > ETHERNET + IPV4_MIN && packet_source_route(ctx.ctx, packet.l4) != 0
 }
 
-/// The position is kept in the scratch space: on the stack, every length that an option may have would be another state to
-/// the verifier, in every turn.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn packet_source_route(ctx: *mut xdp_md, l4: u32) -> u32 {
-    const END: u8 = 0;
-    const NOTHING: u8 = 1;
-    const LOOSE: u8 = 131;
-    const STRICT: u8 = 137;
     let ctx = XdpContext::new(ctx);
     let (start, end) = (ctx.data(), ctx.data_end());
-    let Some(position) = scratch::option() else { return 1 };
-    let position: *mut u32 = position;
-    // SAFETY: a valid element that only this CPU uses; volatile, so that it is read anew in every turn.
-    let (at, set) = (|| unsafe { position.read_volatile() }, |at| unsafe { position.write_volatile(at) });
-    set((ETHERNET + IPV4_MIN) as u32);
-    for _ in 0..MOST_OPTIONS {
-        if at() >= l4 {
-            return 0;
-        }
-        let option = start + (at() & 0x7f) as usize;
+    u32::from(options::has_source_route((ETHERNET + IPV4_MIN) as u32, l4, |at| {
+        let option = start + (at & 0x7f) as usize;
         if option + 2 > end {
-            return 1;
+            return None;
         }
         // SAFETY: two bytes from `option` are in bounds.
-        let (kind, length) = unsafe { (load::<u8>(option as *mut u8, 0), load::<u8>(option as *mut u8, 1)) };
-        if kind == END {
-            return 0;
-        }
-        if kind == LOOSE || kind == STRICT || (kind != NOTHING && length < 2) {
-            return 1;
-        }
-        set(at() + if kind == NOTHING { 1 } else { u32::from(length) });
-    }
-    0
+        Some(unsafe { (load::<u8>(option as *mut u8, 0), load::<u8>(option as *mut u8, 1)) })
+    }))
 }
-
-/// Bytes of options that an IPv4 header has at most, hence options.
-const MOST_OPTIONS: u32 = 40;
 
 /// Destination station address of a frame.
 #[inline(always)]

@@ -18,7 +18,7 @@ use crate::datapath::Error as DatapathError;
 use crate::datapath::attach;
 use crate::datapath::inspect::Inspect;
 use crate::export::stats::{FlowCounts, StatsView};
-use crate::net::state::{Interface, RunState, StateDir};
+use crate::net::state::{Interface, InterfaceSide, RunState, StateDir};
 
 /// Between the two samples that rates are computed from.
 pub(super) const SAMPLE: Duration = Duration::from_millis(500);
@@ -144,7 +144,10 @@ fn look(instance: &Instance, inspect: &Inspect, first: &Stats) -> anyhow::Result
         rates: rates(first, &stats),
         faults: Vec::new(),
     };
-    let unguarded = attach::unguarded(&pins)?;
+    let is_outside = |name: &str| {
+        status.interfaces.iter().any(|i| i.recorded.name == name && i.recorded.side != InterfaceSide::Inside)
+    };
+    let unguarded = attach::unguarded(&pins, is_outside)?;
     let seen = Seen { first, last: &stats, unresolved: unresolved(inspect)?, unguarded: &unguarded };
     status.faults = faults(&status, &seen);
     Ok(status)
@@ -245,7 +248,7 @@ pub(super) mod tests {
     use bytemuck::Zeroable as _;
 
     use super::*;
-    use crate::net::state::{InterfaceSide, XdpMode};
+    use crate::net::state::XdpMode;
 
     pub(in crate::cli) fn healthy() -> StatusView {
         let recorded = Interface {

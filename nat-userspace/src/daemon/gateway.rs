@@ -63,8 +63,8 @@ impl Running {
         for link in links {
             self.plane.register(link, side_of(&self.gateway, &link.name))?;
         }
-        for link in links.iter().filter(|l| self.gateway.outside.contains(&l.name)) {
-            self.plane.guard(link)?;
+        for link in links {
+            self.plane.guard(link, side_of(&self.gateway, &link.name))?;
         }
         // Only now: forwarding without guards would let inside addresses out.
         apply_sysctls(&self.gateway, links, &self.state)?;
@@ -73,7 +73,7 @@ impl Running {
             self.attach_xdp(link).await?;
         }
         let managed = self.gateway.interfaces();
-        for name in self.plane.detach_others(&managed, &self.gateway.outside)? {
+        for name in self.plane.detach_others(&managed)? {
             tracing::info!(interface = name, "detached: the configuration no longer names it");
         }
         self.plane.retire_leftovers()?;
@@ -126,9 +126,7 @@ impl Running {
     pub(super) async fn attach(&mut self, link: &Link) -> Result<(), Error> {
         let present: Vec<Link> = HostFacts::read().await?.links;
         self.plane.register(link, side_of(&self.gateway, &link.name))?;
-        if self.gateway.outside.contains(&link.name) {
-            self.plane.guard(link)?;
-        }
+        self.plane.guard(link, side_of(&self.gateway, &link.name))?;
         apply_sysctls(&self.gateway, &present, &self.state)?;
         self.show_tags(&present)?;
         self.attach_xdp(link).await?;

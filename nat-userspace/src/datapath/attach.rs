@@ -1,4 +1,4 @@
-//! Programs on interfaces: XDP on all of them, guards on the outside ones. Links are pinned, so what is
+//! Programs on interfaces: XDP and guards. Links are pinned, so what is
 //! attached stays when the process ends.
 
 use std::io;
@@ -148,7 +148,7 @@ impl Datapath {
     }
 
     /// Detaches from interfaces that an earlier configuration managed and `managed` does not name.
-    pub fn detach_others(&mut self, managed: &[&str], outside: &[String]) -> Result<Vec<String>, Error> {
+    pub fn detach_others(&mut self, managed: &[&str]) -> Result<Vec<String>, Error> {
         let mut gone = Vec::new();
         for name in self.pins.attached()? {
             if !managed.contains(&name.as_str()) {
@@ -156,12 +156,12 @@ impl Datapath {
                 gone.push(name);
             }
         }
-        for name in self.pins.guarded()?.into_iter().filter(|n| !outside.contains(n)) {
+        for name in self.pins.guarded()?.into_iter().filter(|n| !managed.contains(&n.as_str())) {
             for hook in [Hook::Egress, Hook::Ingress] {
                 pins::remove(&self.pins.guard_link(hook, &name))?;
             }
         }
-        for name in self.pins.tc_guarded()?.into_iter().filter(|n| !outside.contains(n)) {
+        for name in self.pins.tc_guarded()?.into_iter().filter(|n| !managed.contains(&n.as_str())) {
             guard::detach_filter(&self.pins, &name, None)?;
         }
         Ok(gone)
@@ -194,12 +194,14 @@ pub fn places(pins: &Pins) -> Result<Vec<(String, u32)>, Error> {
     Ok(places)
 }
 
-/// Interfaces of which a guard is pinned, while the interface no longer has both of its guards: somebody detached one
-/// by force. Of an interface that was deleted, too. Classic tc filters are not looked at.
-pub fn unguarded(pins: &Pins) -> Result<Vec<String>, Error> {
+/// Interfaces of which a guard is pinned, while one that they need is not on them: somebody detached it by force, or the
+/// interface was deleted. Ones that `is_outside` need both. Classic tc filters are not looked at.
+pub fn unguarded(pins: &Pins, is_outside: impl Fn(&str) -> bool) -> Result<Vec<String>, Error> {
     let mut unguarded = Vec::new();
     for interface in pins.guarded()? {
-        for pin in [Hook::Egress, Hook::Ingress].map(|hook| pins.guard_link(hook, &interface)) {
+        let needed =
+            if is_outside(&interface) { &[Hook::Egress, Hook::Ingress][..] } else { &[Hook::Ingress] };
+        for pin in needed.iter().map(|hook| pins.guard_link(*hook, &interface)) {
             if !unguarded.contains(&interface) && (!pin.exists() || index_of(&pin)? == 0) {
                 unguarded.push(interface.clone());
             }

@@ -1,5 +1,5 @@
-//! Guards: tc programs on outside interfaces that hold when XDP is gone. TCX links where the kernel has them, else
-//! classic filters on clsact.
+//! Guards: tc programs that hold when XDP is gone, one on the ingress of every managed interface and one on the egress of
+//! outside ones. TCX links where the kernel has them, else classic filters on clsact.
 
 use std::io;
 use std::path::Path;
@@ -8,7 +8,7 @@ use aya::Ebpf;
 use aya::programs::LinkOrder;
 use aya::programs::links::FdLink;
 use aya::programs::tc::{self, SchedClassifier, SchedClassifierLink, TcAttachOptions, TcAttachType};
-use nat_common::abi::program;
+use nat_common::{Side, abi::program};
 use nix::net::if_::if_indextoname;
 
 use super::attach::{errno, is_on, open_link};
@@ -17,14 +17,22 @@ use super::{Datapath, Error};
 use crate::net::facts::Link;
 
 impl Datapath {
-    /// Puts both guards on an outside interface, or swaps them into the links that are pinned.
-    pub fn guard(&mut self, link: &Link) -> Result<(), Error> {
+    /// Puts its guards on an interface of `side` (a constant of [`Side`]), or swaps them into the links that are pinned.
+    pub fn guard(&mut self, link: &Link, side: u8) -> Result<(), Error> {
         for (hook, name, at) in [
             (Hook::Egress, program::GUARD_EGRESS, TcAttachType::Egress),
             (Hook::Ingress, program::GUARD_INGRESS, TcAttachType::Ingress),
         ] {
             let pin = self.pins.guard_link(hook, &link.name);
             let mark = self.pins.tc_mark(&link.name);
+            if side == Side::INSIDE && hook == Hook::Egress {
+                // Of an interface that was outside in an earlier run.
+                pins::remove(&pin)?;
+                if mark.exists() {
+                    let _ = tc::qdisc_detach_program(&link.name, at, name);
+                }
+                continue;
+            }
             let guard = classifier(&mut self.ebpf, name)?;
             if is_on(&pin, link.index)? && swap_guard(guard, &pin)? {
                 continue;
