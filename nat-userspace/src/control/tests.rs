@@ -23,7 +23,7 @@ fn host() -> HostFacts {
         up: true,
         ethernet,
     };
-    let address = |index, net: &str| Address { index, net: net.parse().expect("prefix") };
+    let address = |index, net: &str| Address { index, net: net.parse().expect("prefix"), broadcast: None };
     HostFacts {
         links: vec![
             link(1, "lo", false),

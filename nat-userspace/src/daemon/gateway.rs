@@ -8,12 +8,12 @@ use crate::control::desired::{Announce, Gateway, XdpChoice};
 use crate::datapath::attach::XdpModeUsed;
 use crate::datapath::pins::Pins;
 use crate::datapath::register::side_of;
-use crate::datapath::{Adoption, Datapath};
+use crate::datapath::{Adoption, Datapath, iface};
 use crate::net::facts::{HostFacts, Link};
 use crate::net::neighbours::Keeper;
 use crate::net::offloads::{Offloads, Tags};
 use crate::net::state::{Interface, InterfaceSide, Lock, RunState, StateDir, XdpMode};
-use crate::net::sysctls::Sysctls;
+use crate::net::sysctls::{Before, Sysctls};
 use crate::net::{addresses, bpffs};
 
 /// A gateway that is up.
@@ -34,7 +34,7 @@ impl Running {
         let mut state = StateDir::open(&options.state_dir)?;
         let lock = state.try_lock()?;
         let before = state.read()?;
-        let Prepared { bpffs, links, plane, adoption } = match prepare(&state, &gateway, options).await {
+        let Prepared { bpffs, facts, plane, adoption } = match prepare(&state, &gateway, options).await {
             Ok(prepared) => prepared,
             Err(e) => {
                 undo(&state, lock, before, options)
@@ -43,7 +43,7 @@ impl Running {
             }
         };
         let mut running = Self { gateway, plane, state, bpffs, interfaces: Vec::new(), lock };
-        match running.bring_up(&links).await {
+        match running.bring_up(&facts).await {
             Ok(()) => Ok((running, adoption)),
             Err(e) if adoption == Adoption::Adopted => {
                 tracing::warn!("the data plane of the earlier run stays up; `natgw detach` takes it down");
@@ -57,11 +57,12 @@ impl Running {
         }
     }
 
-    async fn bring_up(&mut self, links: &[Link]) -> Result<(), Error> {
+    async fn bring_up(&mut self, facts: &HostFacts) -> Result<(), Error> {
+        let links = &links(&self.gateway, facts)?;
         let indices: Vec<u32> = links.iter().map(|l| l.index).collect();
         self.plane.unregister_others(&indices)?;
         for link in links {
-            self.plane.register(link, side_of(&self.gateway, &link.name))?;
+            self.register(link, facts)?;
         }
         for link in links.iter().filter(|l| self.gateway.outside.contains(&l.name)) {
             self.plane.guard(link)?;
@@ -80,6 +81,23 @@ impl Running {
         self.add_eips(links).await?;
         self.plane.bump_all();
         self.record_interfaces()
+    }
+
+    /// Tells the packet path about an interface as it is now.
+    fn register(&mut self, link: &Link, facts: &HostFacts) -> Result<(), Error> {
+        let before = Before::of(&link.name, &self.state)?;
+        Ok(self.plane.register(link, iface::describe(&self.gateway, link, facts, before))?)
+    }
+
+    /// [`Self::register`] for every interface that is attached: their addresses may have changed.
+    pub(super) async fn register_all(&mut self) -> Result<(), Error> {
+        let facts = HostFacts::read_interfaces().await?;
+        let attached: Vec<u32> = self.interfaces().map(|i| i.ifindex).collect();
+        facts
+            .links
+            .iter()
+            .filter(|l| attached.contains(&l.index))
+            .try_for_each(|link| self.register(link, &facts))
     }
 
     /// Before XDP is attached: a tagged frame is never to be taken for an untagged one.
@@ -124,15 +142,16 @@ impl Running {
 
     /// An interface of the gateway came (back): everything that start does for it, in the same order.
     pub(super) async fn attach(&mut self, link: &Link) -> Result<(), Error> {
-        let present: Vec<Link> = HostFacts::read().await?.links;
-        self.plane.register(link, side_of(&self.gateway, &link.name))?;
+        let facts = HostFacts::read_interfaces().await?;
+        let present = &facts.links;
+        self.register(link, &facts)?;
         if self.gateway.outside.contains(&link.name) {
             self.plane.guard(link)?;
         }
-        apply_sysctls(&self.gateway, &present, &self.state)?;
-        self.show_tags(&present)?;
+        apply_sysctls(&self.gateway, present, &self.state)?;
+        self.show_tags(present)?;
         self.attach_xdp(link).await?;
-        self.add_eips(&present).await?;
+        self.add_eips(present).await?;
         self.plane.bump_all();
         self.record_interfaces()
     }
@@ -159,8 +178,8 @@ impl Running {
     }
 
     /// The interface's address changed.
-    pub(super) fn readdress(&mut self, link: &Link) -> Result<(), Error> {
-        self.plane.register(link, side_of(&self.gateway, &link.name))?;
+    pub(super) fn readdress(&mut self, link: &Link, facts: &HostFacts) -> Result<(), Error> {
+        self.register(link, facts)?;
         self.plane.bump_all();
         Ok(())
     }
@@ -235,7 +254,7 @@ impl Running {
 /// What a start has before it attaches anything.
 struct Prepared {
     bpffs: PathBuf,
-    links: Vec<Link>,
+    facts: HostFacts,
     plane: Datapath,
     adoption: Adoption,
 }
@@ -243,9 +262,10 @@ struct Prepared {
 async fn prepare(state: &StateDir, gateway: &Gateway, options: &Options) -> Result<Prepared, Error> {
     let bpffs = bpffs::resolve(&options.bpffs)?;
     record_start(state, gateway, options, &bpffs)?;
-    let links = links(gateway).await?;
+    let facts = HostFacts::read_interfaces().await?;
+    links(gateway, &facts)?;
     let (plane, adoption) = Datapath::create_or_adopt(&Pins::new(&bpffs), gateway, options.log)?;
-    Ok(Prepared { bpffs, links, plane, adoption })
+    Ok(Prepared { bpffs, facts, plane, adoption })
 }
 
 /// After a refused start: the state directory is as it was `before`.
@@ -283,8 +303,8 @@ fn record_start(
     Ok(())
 }
 
-async fn links(gateway: &Gateway) -> Result<Vec<Link>, Error> {
-    let facts = HostFacts::read().await?;
+/// The gateway's own; all of them must be there.
+fn links(gateway: &Gateway, facts: &HostFacts) -> Result<Vec<Link>, Error> {
     gateway
         .interfaces()
         .into_iter()

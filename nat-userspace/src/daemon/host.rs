@@ -33,6 +33,8 @@ pub(super) struct Host {
     tick: Interval,
     bump_at: Option<Instant>,
     last_bump: Instant,
+    /// Addresses of the host changed since the last bump.
+    readdressed: bool,
     refresh_at: Option<Instant>,
     /// Interfaces whose failure to attach was logged.
     complained: HashSet<String>,
@@ -71,6 +73,7 @@ impl Host {
             tick,
             bump_at: None,
             last_bump: Instant::now(),
+            readdressed: false,
             refresh_at: None,
             complained: HashSet::new(),
         })
@@ -93,6 +96,7 @@ impl Host {
             Wake::Bump => {
                 self.bump_at = None;
                 self.last_bump = Instant::now();
+                self.register_readdressed().await;
                 self.running.plane.bump_all();
                 Ok(())
             }
@@ -132,9 +136,14 @@ impl Host {
             }
             HostEvent::Overrun => {
                 self.known.clear();
+                self.readdressed = true;
                 self.bump_soon();
             }
-            HostEvent::Routes | HostEvent::Addresses | HostEvent::Rules => self.bump_soon(),
+            HostEvent::Addresses => {
+                self.readdressed = true;
+                self.bump_soon();
+            }
+            HostEvent::Routes | HostEvent::Rules => self.bump_soon(),
         }
         Ok(())
     }
@@ -160,13 +169,23 @@ impl Host {
         if !self.running.gateway.interfaces().contains(&name) {
             return Ok(());
         }
-        let facts = HostFacts::read().await?;
+        let facts = HostFacts::read_interfaces().await?;
         let Some(link) = facts.link(name) else { return Ok(()) };
         if self.running.interfaces().any(|i| i.ifindex == link.index) {
-            self.running.readdress(link)
+            self.running.readdress(link, &facts)
         } else {
             self.attach(link).await;
             Ok(())
+        }
+    }
+
+    /// The packet path answers from the host's own addresses, and knows the broadcast addresses of its networks.
+    async fn register_readdressed(&mut self) {
+        if std::mem::take(&mut self.readdressed)
+            && let Err(e) = self.running.register_all().await
+        {
+            // An interface that vanished meanwhile, mostly. Otherwise the next change of an address helps.
+            tracing::warn!("cannot take note of the host's addresses: {e}");
         }
     }
 
@@ -191,7 +210,7 @@ impl Host {
         if severed.is_empty() {
             return Ok(());
         }
-        let facts = HostFacts::read().await?;
+        let facts = HostFacts::read_interfaces().await?;
         for (name, index) in severed {
             // An interface that is gone as well is told of by an event.
             let Some(link) = facts.link(&name).filter(|l| l.index == index) else { continue };
