@@ -3,6 +3,8 @@
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
+use nat_common::eip::MAX_ROUTE_MTUS;
+
 use super::{AtExit, Error, Options};
 use crate::control::desired::{Announce, Gateway, XdpChoice};
 use crate::datapath::attach::XdpModeUsed;
@@ -10,6 +12,7 @@ use crate::datapath::pins::Pins;
 use crate::datapath::register::side_of;
 use crate::datapath::{Adoption, Datapath, iface};
 use crate::net::facts::{HostFacts, Link};
+use crate::net::mtus::{self, RouteMtus};
 use crate::net::neighbours::Keeper;
 use crate::net::offloads::{Offloads, Tags};
 use crate::net::state::{Interface, InterfaceSide, Lock, RunState, StateDir, XdpMode};
@@ -20,6 +23,7 @@ use crate::net::{addresses, bpffs};
 pub(super) struct Running {
     pub(super) gateway: Gateway,
     pub(super) plane: Datapath,
+    route_mtus: RouteMtus,
     state: StateDir,
     bpffs: PathBuf,
     /// All that were attached once, those that are missing included.
@@ -42,7 +46,8 @@ impl Running {
                 return Err(e);
             }
         };
-        let mut running = Self { gateway, plane, state, bpffs, interfaces: Vec::new(), lock };
+        let route_mtus = RouteMtus::default();
+        let mut running = Self { gateway, plane, route_mtus, state, bpffs, interfaces: Vec::new(), lock };
         match running.bring_up(&facts).await {
             Ok(()) => Ok((running, adoption)),
             Err(e) if adoption == Adoption::Adopted => {
@@ -64,6 +69,7 @@ impl Running {
         for link in links {
             self.register(link, facts)?;
         }
+        self.set_route_mtus(mtus::read().await?)?;
         for link in links.iter().filter(|l| self.gateway.outside.contains(&l.name)) {
             self.plane.guard(link)?;
         }
@@ -98,6 +104,20 @@ impl Running {
             .iter()
             .filter(|l| attached.contains(&l.index))
             .try_for_each(|link| self.register(link, &facts))
+    }
+
+    /// Tells the packet path the MTUs of routes. Whether any is another now, so that hops are to be resolved again.
+    pub(super) fn set_route_mtus(&mut self, found: RouteMtus) -> Result<bool, Error> {
+        let before = std::mem::replace(&mut self.route_mtus, found);
+        let RouteMtus { mtus, left_out, ignored } = &self.route_mtus;
+        if (*left_out, *ignored) != (0, 0) && (before.left_out, before.ignored) == (0, 0) {
+            tracing::warn!(
+                "more routes with an mtu, and more specific ones without, than natgw has room for ({MAX_ROUTE_MTUS}): the \
+                 mtu of the route around them holds for {left_out} prefixes that have none, and {ignored} prefixes with an \
+                 mtu are ignored"
+            );
+        }
+        Ok(self.plane.set_route_mtus(mtus)?)
     }
 
     /// Before XDP is attached: a tagged frame is never to be taken for an untagged one.
@@ -234,7 +254,7 @@ impl Running {
     /// Undoes everything. EIPs go before XDP, or the host would answer for them; the guards go last, so that no
     /// inside address leaks while the kernel forwards by itself. Goes on after an error and returns the first.
     pub(super) async fn stop(self, keeper: Option<Keeper>) -> Result<(), Error> {
-        let Self { gateway: _, mut plane, state, bpffs, interfaces: _, lock } = self;
+        let Self { gateway: _, mut plane, route_mtus: _, state, bpffs, interfaces: _, lock } = self;
         let mut result: Result<(), Error> = Sysctls::restore_saved(&state).map_err(Error::from);
         result = result.and(addresses::remove_all_eips(&state).await.map_err(Error::from));
         result = result.and(plane.detach_xdp().map_err(Error::from));

@@ -9,9 +9,11 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
 use super::Error;
 use super::gateway::Running;
+use super::mtus::Mtus;
 use super::neighbours::Neighbours;
 use super::wait;
 use crate::net::facts::{HostFacts, Link};
+use crate::net::mtus::RouteMtus;
 use crate::net::watch::{HostEvent, Watch};
 
 /// Between looks at what should be kept and attached.
@@ -28,6 +30,7 @@ pub(super) struct Host {
     pub(super) running: Running,
     watch: Watch,
     neighbours: Neighbours,
+    mtus: Mtus,
     /// Ethernet addresses that flows may have cached.
     known: HashMap<(u32, Ipv4Addr), [u8; 6]>,
     tick: Interval,
@@ -48,6 +51,8 @@ pub(super) enum Wake {
     Bump,
     /// Neighbours are to be looked at.
     Refresh,
+    /// The MTUs of routes were read again.
+    Mtus(RouteMtus),
     /// Time passed.
     Tick,
 }
@@ -69,6 +74,7 @@ impl Host {
             running,
             watch,
             neighbours,
+            mtus: Mtus::new(),
             known: HashMap::new(),
             tick,
             bump_at: None,
@@ -85,6 +91,7 @@ impl Host {
             event = self.watch.next() => event.map(Wake::Event).ok_or(Error::WatchEnded),
             () = wait::maybe(self.bump_at.map(sleep_until)) => Ok(Wake::Bump),
             () = wait::maybe(self.refresh_at.map(sleep_until)) => Ok(Wake::Refresh),
+            found = self.mtus.read() => Ok(Wake::Mtus(found)),
             _ = self.tick.tick() => Ok(Wake::Tick),
         }
     }
@@ -98,6 +105,12 @@ impl Host {
                 self.last_bump = Instant::now();
                 self.register_readdressed().await;
                 self.running.plane.bump_all();
+                Ok(())
+            }
+            Wake::Mtus(found) => {
+                if self.running.set_route_mtus(found)? {
+                    self.running.plane.bump_all();
+                }
                 Ok(())
             }
             Wake::Refresh => {
@@ -124,6 +137,8 @@ impl Host {
                     self.running.forget(index, &name)?;
                 }
                 self.known.retain(|(i, _), _| *i != index);
+                // Its routes went along, and the kernel does not tell of each.
+                self.mtus.stale();
             }
             HostEvent::LinkUp { name, .. } => {
                 self.link(&name).await?;
@@ -246,7 +261,9 @@ impl Host {
         self.neighbours.refresh(&indices(&self.running)).await;
     }
 
+    /// Routes may have changed.
     fn bump_soon(&mut self) {
+        self.mtus.stale();
         self.bump_at.get_or_insert_with(|| Instant::now().max(self.last_bump + BUMP_PAUSE));
     }
 

@@ -5,6 +5,7 @@ mod error;
 mod events;
 mod gateway;
 mod host;
+mod mtus;
 mod neighbours;
 mod snapshot;
 mod wait;
