@@ -5,13 +5,13 @@ use std::fmt::Error;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use nat_common::stats::{Meter, Stats};
-use nat_common::{Proto, Reason};
+use nat_common::{Answer, Proto, Reason};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 
 use super::peak::Rate;
-use super::stats::active;
+use super::stats::{LIMITED, active};
 
 /// What the maps say at scrape time, and what the collector found on its last pass.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,6 +91,11 @@ fn traffic(out: &mut Out<'_, '_>, stats: &Stats, peak: Rate) -> Result<(), Error
     }
     out.counter("natgw_packets_dropped", "Packets dropped, by reason", |c| {
         Reason::ALL.iter().try_for_each(|r| c.value(&[("reason", r.name())], stats.drops[*r as usize]))
+    })?;
+    let help = "ICMP errors and RSTs that natgw sent, by kind; limited: what answers_per_second held back";
+    out.counter("natgw_answers", help, |c| {
+        Answer::ALL.iter().try_for_each(|a| c.value(&[("kind", a.name())], stats.answers[*a as usize]))?;
+        c.value(&[("kind", LIMITED)], stats.answers_limited)
     })?;
     out.gauge("natgw_peak_bytes_per_second", "Highest 10 s average of bytes in the last minute", |g| {
         g.value(&[], peak.bytes)
