@@ -236,3 +236,32 @@ impl Gauge<'_> {
         self.0.encode_family(&labels)?.encode_gauge(&value)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytemuck::Zeroable as _;
+    use prometheus_client::encoding::text;
+    use prometheus_client::registry::Registry;
+
+    use super::super::peak::Peak;
+    use super::*;
+
+    #[test]
+    fn answers_are_told_by_kind_and_what_was_held_back_is_one() {
+        let mut stats = Stats::zeroed();
+        stats.answers[..5].copy_from_slice(&[1, 2, 3, 4, 5]);
+        stats.answers_limited = 6;
+        let snapshot = Snapshot { stats, capacity: 1000, eips: vec![], destinations: vec![] };
+        let mut registry = Registry::default();
+        registry
+            .register_collector(Box::new(Scrape { snapshot: Some(snapshot), peak: Peak::default().rate() }));
+        let mut body = String::new();
+        text::encode(&mut body, &registry).unwrap();
+        for (n, kind) in
+            (1..).zip(["time_exceeded", "too_big", "reset", "prohibited", "unreachable", "limited"])
+        {
+            assert!(body.contains(&format!("\nnatgw_answers_total{{kind=\"{kind}\"}} {n}\n")), "{body}");
+        }
+        assert!(body.contains("# HELP natgw_answers ICMP errors and RSTs that natgw sent"), "{body}");
+    }
+}

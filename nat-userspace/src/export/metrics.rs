@@ -155,7 +155,7 @@ mod tests {
 
     use bytemuck::Zeroable as _;
     use nat_common::stats::Stats;
-    use nat_common::{Answer, Proto, Reason};
+    use nat_common::{Proto, Reason};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
@@ -164,8 +164,6 @@ mod tests {
         let mut stats = Stats::zeroed();
         (stats.packets, stats.bytes) = ([1, 2, 3, 4], [10, 20, 30, 40]);
         stats.drops[Reason::Fragment as usize] = 7;
-        stats.answers[Answer::TooBig as usize] = 27;
-        stats.answers_limited = 28;
         (stats.attempts, stats.established, stats.idle_timeouts) = ([5, 6, 7], [8, 9, 10], [11, 12, 13]);
         (stats.births, stats.deaths, stats.port_allocation_errors) = ([20, 10, 5], [5, 5, 5], 14);
         (stats.passed, stats.handovers, stats.revivals) = (21, 22, 23);
@@ -213,9 +211,6 @@ mod tests {
             ("natgw_packets_total{side=\"source\",dir=\"in\"}", 1.0),
             ("natgw_packets_dropped_total{reason=\"fragment\"}", 7.0),
             ("natgw_packets_dropped_total{reason=\"unsolicited_inbound\"}", 0.0),
-            ("natgw_answers_total{kind=\"too_big\"}", 27.0),
-            ("natgw_answers_total{kind=\"time_exceeded\"}", 0.0),
-            ("natgw_answers_total{kind=\"limited\"}", 28.0),
             ("natgw_connection_attempts_total{proto=\"tcp\"}", 5.0),
             ("natgw_connections_established_total{proto=\"udp\"}", 9.0),
             ("natgw_idle_timeouts_total{proto=\"icmp\"}", 13.0),
