@@ -95,7 +95,8 @@ impl Running {
         Ok(self.plane.register(link, iface::describe(&self.gateway, link, facts, before))?)
     }
 
-    /// [`Self::register`] for every interface that is attached: their addresses may have changed.
+    /// [`Self::register`] for every interface that is attached: their addresses may have changed. Goes on after an error and
+    /// returns the first.
     pub(super) async fn register_all(&mut self) -> Result<(), Error> {
         let facts = HostFacts::read_interfaces().await?;
         let attached: Vec<u32> = self.interfaces().map(|i| i.ifindex).collect();
@@ -103,7 +104,7 @@ impl Running {
             .links
             .iter()
             .filter(|l| attached.contains(&l.index))
-            .try_for_each(|link| self.register(link, &facts))
+            .fold(Ok(()), |result, link| result.and(self.register(link, &facts)))
     }
 
     /// Tells the packet path the MTUs of routes. Whether any is another now, so that hops are to be resolved again.

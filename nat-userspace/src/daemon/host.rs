@@ -31,13 +31,13 @@ pub(super) struct Host {
     watch: Watch,
     neighbours: Neighbours,
     mtus: Mtus,
+    /// Addresses of the host changed since the last bump.
+    readdressed: bool,
     /// Ethernet addresses that flows may have cached.
     known: HashMap<(u32, Ipv4Addr), [u8; 6]>,
     tick: Interval,
     bump_at: Option<Instant>,
     last_bump: Instant,
-    /// Addresses of the host changed since the last bump.
-    readdressed: bool,
     refresh_at: Option<Instant>,
     /// Interfaces whose failure to attach was logged.
     complained: HashSet<String>,
@@ -47,12 +47,12 @@ pub(super) struct Host {
 pub(super) enum Wake {
     /// The host changed.
     Event(HostEvent),
+    /// The MTUs of routes were read again.
+    Mtus(RouteMtus),
     /// Hops are to be resolved again.
     Bump,
     /// Neighbours are to be looked at.
     Refresh,
-    /// The MTUs of routes were read again.
-    Mtus(RouteMtus),
     /// Time passed.
     Tick,
 }
@@ -75,11 +75,11 @@ impl Host {
             watch,
             neighbours,
             mtus: Mtus::new(),
+            readdressed: false,
             known: HashMap::new(),
             tick,
             bump_at: None,
             last_bump: Instant::now(),
-            readdressed: false,
             refresh_at: None,
             complained: HashSet::new(),
         })
@@ -89,9 +89,9 @@ impl Host {
     pub(super) async fn wake(&mut self) -> Result<Wake, Error> {
         tokio::select! {
             event = self.watch.next() => event.map(Wake::Event).ok_or(Error::WatchEnded),
+            found = self.mtus.read() => Ok(Wake::Mtus(found)),
             () = wait::maybe(self.bump_at.map(sleep_until)) => Ok(Wake::Bump),
             () = wait::maybe(self.refresh_at.map(sleep_until)) => Ok(Wake::Refresh),
-            found = self.mtus.read() => Ok(Wake::Mtus(found)),
             _ = self.tick.tick() => Ok(Wake::Tick),
         }
     }
@@ -100,17 +100,17 @@ impl Host {
     pub(super) async fn handle(&mut self, wake: Wake) -> Result<(), Error> {
         match wake {
             Wake::Event(event) => self.event(event).await,
+            Wake::Mtus(found) => {
+                if self.running.set_route_mtus(found)? {
+                    self.running.plane.bump_all();
+                }
+                Ok(())
+            }
             Wake::Bump => {
                 self.bump_at = None;
                 self.last_bump = Instant::now();
                 self.register_readdressed().await;
                 self.running.plane.bump_all();
-                Ok(())
-            }
-            Wake::Mtus(found) => {
-                if self.running.set_route_mtus(found)? {
-                    self.running.plane.bump_all();
-                }
                 Ok(())
             }
             Wake::Refresh => {
@@ -127,6 +127,7 @@ impl Host {
     }
 
     async fn event(&mut self, event: HostEvent) -> Result<(), Error> {
+        self.readdressed |= matches!(event, HostEvent::Addresses | HostEvent::Overrun);
         match event {
             HostEvent::Neighbour { ifindex, addr, usable, lladdr } => {
                 self.neighbour(ifindex, addr, lladdr.filter(|_| usable));
@@ -151,14 +152,9 @@ impl Host {
             }
             HostEvent::Overrun => {
                 self.known.clear();
-                self.readdressed = true;
                 self.bump_soon();
             }
-            HostEvent::Addresses => {
-                self.readdressed = true;
-                self.bump_soon();
-            }
-            HostEvent::Routes | HostEvent::Rules => self.bump_soon(),
+            HostEvent::Routes | HostEvent::Addresses | HostEvent::Rules => self.bump_soon(),
         }
         Ok(())
     }
@@ -261,7 +257,6 @@ impl Host {
         self.neighbours.refresh(&indices(&self.running)).await;
     }
 
-    /// Routes may have changed.
     fn bump_soon(&mut self) {
         self.mtus.stale();
         self.bump_at.get_or_insert_with(|| Instant::now().max(self.last_bump + BUMP_PAUSE));
