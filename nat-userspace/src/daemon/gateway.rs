@@ -100,11 +100,11 @@ impl Running {
     pub(super) async fn register_all(&mut self) -> Result<(), Error> {
         let facts = HostFacts::read_interfaces().await?;
         let attached: Vec<u32> = self.interfaces().map(|i| i.ifindex).collect();
-        facts
-            .links
-            .iter()
-            .filter(|l| attached.contains(&l.index))
-            .fold(Ok(()), |result, link| result.and(self.register(link, &facts)))
+        let mut result = Ok(());
+        for link in facts.links.iter().filter(|l| attached.contains(&l.index)) {
+            result = result.and(self.register(link, &facts));
+        }
+        result
     }
 
     /// Tells the packet path the MTUs of routes. Whether any is another now, so that hops are to be resolved again.

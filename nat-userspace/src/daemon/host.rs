@@ -264,7 +264,8 @@ impl Host {
 
     /// Takes the gateway down.
     pub(super) async fn stop(self) -> Result<(), Error> {
-        self.running.stop(Some(self.neighbours.keeper)).await
+        // Boxed: what calls it would hold all of the gateway several times over.
+        Box::pin(self.running.stop(Some(self.neighbours.keeper))).await
     }
 
     /// Takes the gateway down because of `error`.

@@ -64,7 +64,7 @@ fn is_inside(gateway: &Gateway, address: &Address) -> bool {
     gateway.pools.iter().flat_map(|p| &p.sources).any(|s| s.contains(&address.net.addr()))
 }
 
-/// Both what was given and what the kernel takes for one by itself: fib_add_ifaddr in net/ipv4/fib_frontend.c.
+/// Both what was given and what the kernel takes for one by itself: `fib_add_ifaddr` in `net/ipv4/fib_frontend.c`.
 fn broadcasts<'a>(addresses: impl Iterator<Item = &'a Address>) -> [Addr; BROADCASTS] {
     let mut found = [Addr::default(); BROADCASTS];
     let mut all: Vec<Ipv4Addr> = Vec::new();
