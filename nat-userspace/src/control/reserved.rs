@@ -1,9 +1,40 @@
 //! Ports of an EIP that flows never get: those of kernel listeners without a socket, or of other software.
 
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
 use nat_common::Proto;
+use nat_common::eip::MAX_RESERVED;
 use nat_common::ports::PortSet;
 
+use super::config::Config;
+use super::error::Error;
+use super::origin::Sourced;
 use super::value::ReservedPorts;
+
+impl Config {
+    /// The reserved ports of each EIP that has some, and where they are written.
+    pub(super) fn reserved(
+        &self,
+        eips: &[Ipv4Addr],
+    ) -> Result<BTreeMap<Ipv4Addr, Sourced<Vec<ReservedPorts>>>, Error> {
+        let mut all = BTreeMap::new();
+        let mut count = 0;
+        for (Sourced { value: eip, at }, ports) in &self.reserved {
+            let at = at.clone();
+            if !eips.contains(eip) {
+                return Err(Error::ReservedNoEip { at, eip: *eip });
+            }
+            let ports = merge(ports.clone());
+            count += ports.iter().map(|p| blocks(p.ports.first, p.ports.last).len()).sum::<usize>();
+            if count > MAX_RESERVED as usize {
+                return Err(Error::TooManyReserved { at, count });
+            }
+            all.insert(*eip, Sourced { value: ports, at });
+        }
+        Ok(all)
+    }
+}
 
 /// Ports whose number begins with the same bits: what one key of an LPM trie stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,12 +1,12 @@
 //! Holds a configuration against the host: every refusal that needs to know more than the text.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use nat_common::Addr;
 use nat_common::abi::MAX_FLOWS;
-use nat_common::eip::{MAX_EIPS, MAX_PREFIXES, MAX_RESERVED};
+use nat_common::eip::{MAX_EIPS, MAX_PREFIXES};
 use nat_common::hop::MAX_INTERFACES;
 use nat_common::ports::PortSet;
 use nat_common::settings::ANSWERS_PER_SECOND;
@@ -16,7 +16,7 @@ use super::config::{Config, PoolConfig};
 use super::desired::{DesiredEip, Gateway, Pool, SizedBy};
 use super::error::{Error, MAX_ANSWERS};
 use super::origin::{Origin, Sourced};
-use super::reserved::{blocks, exhausted, merge};
+use super::reserved::exhausted;
 use super::sources::{self, Sides};
 use super::value::ReservedPorts;
 use crate::net::facts::HostFacts;
@@ -119,25 +119,6 @@ impl Config {
             return Err(Error::EmptyPool { at: pool.at.clone(), pool: pool.name.clone() });
         }
         self.refuse_own_inside_address(&all, facts)?;
-        Ok(all)
-    }
-
-    /// The reserved ports of each EIP that has some, and where they are written.
-    fn reserved(&self, eips: &[Ipv4Addr]) -> Result<BTreeMap<Ipv4Addr, Sourced<Vec<ReservedPorts>>>, Error> {
-        let mut all = BTreeMap::new();
-        let mut count = 0;
-        for (Sourced { value: eip, at }, ports) in &self.reserved {
-            let at = at.clone();
-            if !eips.contains(eip) {
-                return Err(Error::ReservedNoEip { at, eip: *eip });
-            }
-            let ports = merge(ports.clone());
-            count += ports.iter().map(|p| blocks(p.ports.first, p.ports.last).len()).sum::<usize>();
-            if count > MAX_RESERVED as usize {
-                return Err(Error::TooManyReserved { at, count });
-            }
-            all.insert(*eip, Sourced { value: ports, at });
-        }
         Ok(all)
     }
 
