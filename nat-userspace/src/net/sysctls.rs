@@ -42,13 +42,15 @@ impl Before {
             Ok::<_, Error>(record.map_or(current, |s| s.original.clone()))
         };
         // The kernel uses the larger number, IN_DEV_RPFILTER in include/linux/inetdevice.h.
-        let rp_filter = number(&read("all", "rp_filter")?).max(number(&original("rp_filter")?));
-        Ok(Self { rp_filter, forwarded: original("forwarding")? != "0" })
+        let rp_filter = strictness(&read("all", "rp_filter")?).max(strictness(&original("rp_filter")?));
+        let forwarded = original("forwarding")?.parse::<u32>().is_ok_and(|n| n > 0);
+        Ok(Self { rp_filter, forwarded })
     }
 }
 
-fn number(text: &str) -> u8 {
-    text.parse().unwrap_or_default()
+/// What is no number is taken for strict, so that a damaged record weakens nothing.
+fn strictness(rp_filter: &str) -> u8 {
+    rp_filter.parse().unwrap_or(1)
 }
 
 /// The sysctls as natgw needs them. Dropping it changes nothing: see [`Sysctls::restore`].
