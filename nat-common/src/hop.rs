@@ -165,7 +165,8 @@ pub struct Iface {
     pub broadcasts: [Addr; BROADCASTS],
 }
 
-/// Key of `NEXTHOPS`: a neighbour that flows are sent to, for the daemon to keep resolved.
+/// Key of `NEXTHOPS`: a neighbour that flows are sent to, for the daemon to keep resolved. Its value is the [`crate::Stamp`]
+/// of when it was noted last.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
 pub struct NextHop {

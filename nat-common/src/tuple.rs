@@ -29,6 +29,13 @@ impl Addr {
         u32::from_be(self.be)
     }
 
+    /// Multicast (RFC 5771) and limited broadcast (RFC 919): for many hosts at once.
+    #[inline(always)]
+    pub const fn is_group(self) -> bool {
+        let h = self.host();
+        h >> 28 == 0xe || h == u32::MAX
+    }
+
     /// Addresses that natgw never translates to: 0/8, loopback, link-local, multicast, class E and
     /// limited broadcast (RFC 6890 section 2.2.2; RFC 5771).
     #[inline(always)]
@@ -239,6 +246,19 @@ mod tests {
             ([10, 0, 0, 1], false),
         ] {
             assert_eq!(Addr::from_octets(a).is_never_translated(), never, "{a:?}");
+        }
+    }
+
+    #[test]
+    fn groups() {
+        for (a, group) in [
+            ([224, 0, 0, 1], true),
+            ([239, 1, 1, 1], true),
+            ([255; 4], true),
+            ([240, 0, 0, 1], false),
+            ([223, 255, 255, 255], false),
+        ] {
+            assert_eq!(Addr::from_octets(a).is_group(), group, "{a:?}");
         }
     }
 

@@ -1,5 +1,7 @@
 //! What becomes of a packet, and why: one list shared by the packet path, the counters and every text.
 
+use core::num::NonZeroU32;
+
 use crate::answer::Answer;
 
 /// Reasons for a drop. Append-only: the number is an index into a pinned counter array.
@@ -136,52 +138,84 @@ impl Reason {
     }
 }
 
-/// What a step of the slow path decided about a packet. One register, so that it crosses BPF global functions.
+/// How a packet ends that is not translated. Steps of the slow path return `Result<(), Verdict>`, joined by `?`; that is one
+/// register, so it crosses BPF functions.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// Kind in the lowest byte, reason in the second, answer in the third.
-    pub word: u32,
+    word: NonZeroU32,
 }
+
+const _: () = assert!(size_of::<Result<(), Verdict>>() == 4);
 
 impl Verdict {
     const KIND: u32 = 0xff;
     const DROP: u32 = 2;
     const ANSWER: u32 = 3;
 
-    /// The flow exists: the packet goes on as a hit.
-    pub const HIT: Self = Self { word: 0 };
     /// To the kernel, untranslated.
-    pub const PASS: Self = Self { word: 1 };
+    pub const PASS: Self = Self { word: NonZeroU32::MIN };
 
     /// Dropped and counted.
     #[inline(always)]
     pub const fn drop(reason: Reason) -> Self {
-        Self { word: Self::DROP | (reason as u32) << 8 }
+        Self::of(Self::DROP | (reason as u32) << 8)
     }
 
     /// Dropped and counted, and its sender is told by a packet that natgw builds.
     #[inline(always)]
     pub const fn answer(reason: Reason, answer: Answer) -> Self {
-        Self { word: Self::ANSWER | (reason as u32) << 8 | (answer as u32) << 16 }
+        Self::of(Self::ANSWER | (reason as u32) << 8 | (answer as u32) << 16)
+    }
+
+    /// For a word whose lowest byte is one of the kinds above.
+    #[inline(always)]
+    const fn of(word: u32) -> Self {
+        match NonZeroU32::new(word) {
+            Some(word) => Self { word },
+            None => Self::PASS,
+        }
+    }
+
+    /// As a number, for a function that the verifier checks by itself: 0 when the packet goes on.
+    #[inline(always)]
+    pub const fn number(result: Result<(), Self>) -> u32 {
+        match result {
+            Ok(()) => 0,
+            Err(verdict) => verdict.word.get(),
+        }
+    }
+
+    /// From [`Self::number`].
+    #[inline(always)]
+    pub const fn from_number(number: u32) -> Result<(), Self> {
+        match NonZeroU32::new(number) {
+            Some(word) => Err(Self { word }),
+            None => Ok(()),
+        }
     }
 
     /// Index of the reason into counters; of a verdict that drops.
     #[inline(always)]
     pub const fn reason(self) -> usize {
-        (self.word >> 8 & 0xff) as usize
+        (self.word.get() >> 8 & 0xff) as usize
     }
 
     /// Whether the packet ends here.
     #[inline(always)]
     pub const fn is_drop(self) -> bool {
-        self.word & Self::KIND >= Self::DROP
+        self.word.get() & Self::KIND >= Self::DROP
     }
 
     /// What its sender is told, if anything.
     #[inline(always)]
     pub const fn told(self) -> Option<Answer> {
-        if self.word & Self::KIND == Self::ANSWER { Answer::from_number(self.word >> 16) } else { None }
+        if self.word.get() & Self::KIND == Self::ANSWER {
+            Answer::from_number(self.word.get() >> 16)
+        } else {
+            None
+        }
     }
 }
 
@@ -201,8 +235,10 @@ mod tests {
                 assert_eq!((told.reason(), told.told()), (reason as usize, Some(answer)));
             }
         }
-        assert!(!Verdict::HIT.is_drop() && !Verdict::PASS.is_drop());
-        assert!(Verdict::HIT.told().is_none() && Verdict::PASS.told().is_none());
+        assert!(!Verdict::PASS.is_drop() && Verdict::PASS.told().is_none());
+        for result in [Ok(()), Err(Verdict::PASS), Err(Verdict::drop(Reason::Ttl))] {
+            assert_eq!(Verdict::from_number(Verdict::number(result)), result);
+        }
     }
 
     #[test]

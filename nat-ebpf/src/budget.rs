@@ -2,11 +2,13 @@
 
 use bytemuck::{Pod, Zeroable};
 use nat_common::{
-    Reason, Stamp,
+    Reason, Stamp, Verdict,
+    bucket::Bucket,
     event::{Event, EventKind},
+    hop::TAKEOVERS_PER_SECOND,
 };
 
-use crate::{clock, maps, packet::Packet, stats};
+use crate::{clock, maps, packet::Packet};
 
 /// The one element of `BUDGET`, per CPU. Spending starts over every second.
 #[repr(C)]
@@ -16,6 +18,9 @@ pub struct Budget {
     probes: u32,
     events: u32,
     suppressed: u32,
+    answers: Bucket,
+    takeovers: Bucket,
+    samplings: Bucket,
 }
 
 impl Budget {
@@ -40,11 +45,36 @@ pub fn take_probes(wanted: u32, now: Stamp) -> u32 {
     granted
 }
 
+/// Whether natgw may send an answer of its own now.
+#[inline(always)]
+pub fn take_answer() -> bool {
+    let (Some(budget), Some(settings)) = (maps::budget(), maps::settings()) else { return false };
+    budget.answers.take(clock::nanoseconds(), settings.answers_per_second, settings.answers_per_second)
+}
+
+/// Whether a slot of the next hops that is in use may be given away now.
+#[inline(always)]
+pub fn take_takeover() -> bool {
+    maps::budget()
+        .is_some_and(|b| b.takeovers.take(clock::nanoseconds(), TAKEOVERS_PER_SECOND, TAKEOVERS_PER_SECOND))
+}
+
+/// Routes of several ways that one CPU may look at closely, per second: at 3 us each, 3 % of its time. Beyond that, a source
+/// whose best way is another interface counts as not genuine.
+const SAMPLINGS_PER_SECOND: u32 = 10_000;
+
+/// Whether a route of several ways may be looked at closely now.
+#[inline(always)]
+pub fn take_sampling() -> bool {
+    maps::budget()
+        .is_some_and(|b| b.samplings.take(clock::nanoseconds(), SAMPLINGS_PER_SECOND, SAMPLINGS_PER_SECOND))
+}
+
 /// Refuses a flow because the table is full.
 #[inline(never)]
-pub fn refuse_table_full(packet: &Packet) -> u32 {
+pub fn refuse_table_full(packet: &Packet) -> Verdict {
     tell(EventKind::TableFull, packet);
-    stats::drop(Reason::TableFull)
+    Verdict::drop(Reason::TableFull)
 }
 
 /// Tells userspace, unless it has been told often enough this second.

@@ -94,6 +94,8 @@ pub struct Search {
     slot: u32,
     /// 1: the EIP is the host's own address too.
     shared: u32,
+    /// 1: some of its ports are never claimed.
+    reserves: u32,
     /// [`Claimed`] as a number.
     outcome: u32,
     /// 1: the client's own EIP takes new flows.
@@ -153,8 +155,17 @@ pub fn begin(key: &Tuple, pool: &PoolRef) -> Addr {
 ///
 /// The steps write the search that is in progress, so no reference to it may live across [`each`]: the compiler
 /// would take what it knows from before for what is true after. It is borrowed anew instead.
+#[inline(always)]
+pub fn claim(ctx: &XdpContext) -> Claimed {
+    claim_claim(ctx.ctx)
+}
+
+/// Global for the verifier's sake, as in `table.rs`.
 #[inline(never)]
-pub fn claim(ctx: &XdpContext, now: Stamp) -> Claimed {
+#[unsafe(no_mangle)]
+extern "C" fn claim_claim(ctx: *mut xdp_md) -> Claimed {
+    let ctx = &XdpContext::new(ctx);
+    let Some(now) = scratch::missed().map(|missed| missed.now) else { return Claimed::Exhausted };
     let Some(search) = scratch::search() else { return Claimed::Exhausted };
     secret::next();
     let Tuple { dst, dport, proto, .. } = search.key;
@@ -295,6 +306,9 @@ unsafe extern "C" fn probe_step(_index: u32, context: *mut *mut xdp_md) -> i64 {
     if search.probed > 1 && table::find(&search.reverse).is_some() {
         return 0;
     }
+    if search.reserves != 0 && maps::is_reserved(&search.reverse) {
+        return 0;
+    }
     if search.shared != 0 && search.reverse.proto != Proto::Icmp as u8 {
         // SAFETY: bpf_loop passes on the pointer it was given.
         let ctx = unsafe { *context };
@@ -361,6 +375,7 @@ impl Search {
         self.ports = eip.ports;
         self.slot = eip.slot;
         self.shared = u32::from(eip.shared);
+        self.reserves = u32::from(eip.reserves);
         life::is_active(eip) && eip.ports.count > 0
     }
 }

@@ -6,6 +6,12 @@ use nat_common::Stamp;
 /// The coarse monotonic clock: one load in the kernel, a few milliseconds of granularity, no TSC read.
 #[inline(always)]
 pub fn now() -> Stamp {
+    Stamp::from_ns(nanoseconds())
+}
+
+/// The same clock in nanoseconds.
+#[inline(always)]
+pub fn nanoseconds() -> u64 {
     // SAFETY: the helper takes no arguments.
-    Stamp::from_ns(unsafe { bpf_ktime_get_coarse_ns() })
+    unsafe { bpf_ktime_get_coarse_ns() }
 }

@@ -1,51 +1,39 @@
 //! A packet from inside that no live flow claims: policy, and the birth of a flow.
 
 use aya_ebpf::programs::XdpContext;
-use nat_common::{Addr, Proto, Reason, Stamp, Tuple, event::EventKind, stats::Meter};
+use nat_common::{
+    Addr, Answer, FlowEntry, PoolRef, Proto, Reason, Tuple, Verdict, event::EventKind, hop::Iface,
+};
 
 use crate::{
     budget,
     claim::{self, Claimed},
-    fast::{Missed, Slow, Way},
+    fast::{Missed, Way},
     flow,
     hop::{self, Hop, Reach},
     life, log, maps,
     packet::{self, Kind, Packet},
-    scratch, stats, table,
+    policy::{self, Kernel},
+    scratch, stats, table, via,
 };
 
-/// Decides about the packet.
+/// Decides about the packet. `Ok`: its flow exists now.
 #[inline(always)]
-pub fn miss(ctx: &XdpContext, packet: &Packet, missed: &Missed) -> Slow {
-    let Tuple { src, dst, .. } = packet.tuple;
+pub fn miss(ctx: &XdpContext, packet: &Packet, missed: &mut Missed) -> Result<(), Verdict> {
     claim::foresee(&packet.tuple);
-    let Some(hop) = scratch::hop() else { return stats::pass() };
-    if !is_for_translation(ctx, packet) {
-        return stats::pass();
-    }
-    if let Some(own) = maps::eip(dst) {
-        // Its own address is the host's to answer on; a dedicated EIP answers nobody.
-        return if own.shared != 0 { stats::pass() } else { refuse(ctx, packet, Reason::UnsolicitedInbound) };
-    }
-    let Some(pool) = maps::pool(src) else { return unserved(ctx, packet, hop) };
+    let Some(iface) = maps::iface(ctx.ingress_ifindex() as u32) else {
+        return Err(Verdict::drop(Reason::Policy));
+    };
+    let Some(pool) = may_be_translated(ctx, packet, iface)? else {
+        return Err(to_host(ctx, packet, iface));
+    };
     let eip = claim::begin(&packet.tuple, &pool);
     if eip == Addr::default() {
-        return refuse(ctx, packet, Reason::Policy);
+        return Err(Verdict::drop(Reason::Policy));
     }
-    let translated = Tuple { src: eip, ..packet.tuple };
-    // For this host, for another inside network, or nowhere: the kernel delivers, routes or answers. The route
-    // tells what is inside, for a pool may serve all private prefixes and some of them lie outside; only where
-    // the route leaves it open, the prefix does.
-    match hop::resolve(ctx, packet, &translated, hop) {
-        Reach::Inside | Reach::Host => return stats::pass(),
-        Reach::Either if maps::pool(dst).is_some() => return stats::pass(),
-        Reach::Outside | Reach::Either => {}
-    }
-    if let Way::Not(action) = hop::way_of(packet, true, hop.mtu, hop.egress) {
-        return action;
-    }
+    route(ctx, packet, iface, eip)?;
     if !life::may_start(packet) {
-        return refuse(ctx, packet, unstartable(packet));
+        return Err(Verdict::drop(unstartable(packet)));
     }
     if missed.is_known != 0
         && let Some(existing) = table::find(&packet.tuple)
@@ -55,30 +43,100 @@ pub fn miss(ctx: &XdpContext, packet: &Packet, missed: &Missed) -> Slow {
     if let Some(proto) = Proto::from_number(packet.tuple.proto) {
         stats::count(|s| s.attempts[proto.index()] += 1);
     }
-    match claim::claim(ctx, missed.now) {
-        Claimed::Port => created(ctx, packet, hop, missed.now),
-        refusal => refused(ctx, packet, refusal, eip),
+    missed.via = FlowEntry::via(iface.devmap);
+    match claim::claim(ctx) {
+        Claimed::Port => created(ctx, packet, missed),
+        refusal => Err(refused(packet, refusal, eip)),
     }
 }
 
-/// Whether the destination may be translated at all: not multicast and the like, not exempt; and the frame was
-/// sent to this station.
+/// The pool that serves the packet; `None` when the kernel may have it as it is, if it would keep it.
 #[inline(always)]
-fn is_for_translation(ctx: &XdpContext, packet: &Packet) -> bool {
-    let dst = packet.tuple.dst;
-    if dst.is_never_translated() || maps::is_exempt(dst) {
-        return false;
+fn may_be_translated(ctx: &XdpContext, packet: &Packet, iface: &Iface) -> Result<Option<PoolRef>, Verdict> {
+    let Tuple { src, dst, .. } = packet.tuple;
+    if packet::has_source_route(ctx, packet) {
+        return Err(Verdict::drop(Reason::SourceRoute));
     }
-    maps::iface(ctx.ingress_ifindex() as u32).is_some_and(|i| flow::is_for_station(&i, packet::dmac(ctx)))
+    // For another interface on this device (macvlan, VRRP); the kernel drops what is for another host's.
+    if !flow::is_for_station(iface, packet::dmac(ctx)) {
+        return Err(Verdict::PASS);
+    }
+    let pool = maps::pool(src);
+    // An EIP is never in an inside prefix, and nobody inside has one.
+    if pool.is_none() && maps::eip(src).is_some() {
+        return Err(Verdict::drop(Reason::SpoofedSource));
+    }
+    // A host that asks for an address has none yet (RFC 2131 section 4.1).
+    if src == Addr::default() && dst.is_group() {
+        return Err(Verdict::PASS);
+    }
+    if !via::is_genuine(ctx) {
+        return Err(Verdict::drop(Reason::SpoofedSource));
+    }
+    if dst.is_group() {
+        return Err(Verdict::PASS);
+    }
+    if let Some(own) = maps::eip(dst) {
+        // Its own address is the host's to answer on; a dedicated EIP answers nobody.
+        return Err(if own.shared != 0 { Verdict::PASS } else { Verdict::drop(Reason::UnsolicitedInbound) });
+    }
+    match pool {
+        Some(_) if maps::is_exempt(dst) => Err(Verdict::PASS),
+        Some(_) if dst.is_never_translated() => Ok(None),
+        pool => Ok(pool),
+    }
 }
 
-/// No pool serves the source. What it sends to this host is the host's business; the rest goes nowhere.
+/// A packet that natgw does not translate: the kernel gets it if it is for this host, and only then.
 #[inline(always)]
-fn unserved(ctx: &XdpContext, packet: &Packet, hop: &mut Hop) -> u32 {
-    if maps::eip(packet.tuple.src).is_none() && hop::resolve(ctx, packet, &packet.tuple, hop) == Reach::Host {
-        return stats::pass();
+fn to_host(ctx: &XdpContext, packet: &Packet, iface: &Iface) -> Verdict {
+    match kernel(ctx, packet, iface) {
+        Kernel::Delivers => Verdict::PASS,
+        _ if maps::pool(packet.tuple.src).is_some() => Verdict::drop(Reason::Policy),
+        _ => Verdict::drop(Reason::SpoofedSource),
     }
-    refuse(ctx, packet, Reason::SpoofedSource)
+}
+
+/// Where the packet goes once translated, before any port is spent. For this host, for another inside network, or by a way
+/// that the host had before natgw, the kernel gets it as it is. The route tells what is inside, for a pool may serve all
+/// private prefixes and some of them lie outside; only where the route leaves it open, the prefix does.
+#[inline(always)]
+fn route(ctx: &XdpContext, packet: &Packet, iface: &Iface, eip: Addr) -> Result<(), Verdict> {
+    let translated = Tuple { src: eip, ..packet.tuple };
+    let to_inside = |packet: &Packet| maps::pool(packet.tuple.dst).is_some();
+    match hop::resolve(ctx, translated) {
+        Reach::Outside | Reach::Encapsulated => {}
+        Reach::Inside => return Err(Verdict::PASS),
+        Reach::Either if to_inside(packet) => return Err(Verdict::PASS),
+        Reach::Either => {}
+        // An interface that natgw was not told of: what natgw's forwarding must not open.
+        Reach::Unmanaged if iface.forwarded == 0 => return Err(Verdict::drop(Reason::Policy)),
+        Reach::Unmanaged if to_inside(packet) => return Err(Verdict::PASS),
+        Reach::Unmanaged => {}
+        // What the kernel would do with the untranslated packet may differ, by policy routing.
+        Reach::Host => {
+            return Err(match kernel(ctx, packet, iface) {
+                Kernel::Delivers => Verdict::PASS,
+                _ => Verdict::drop(Reason::NoRoute),
+            });
+        }
+        Reach::Unreachable => return Err(Verdict::answer(Reason::NoRoute, Answer::Unreachable)),
+        Reach::Prohibited => return Err(Verdict::answer(Reason::NoRoute, Answer::Prohibited)),
+        Reach::Nowhere => return Err(Verdict::drop(Reason::NoRoute)),
+    }
+    let Some(hop) = scratch::hop() else { return Err(Verdict::drop(Reason::NoRoute)) };
+    match hop::way_of(packet, hop.mtu, hop.egress) {
+        Way::Not(verdict) => Err(verdict),
+        Way::Forward | Way::Handover => Ok(()),
+    }
+}
+
+/// What the kernel would do with the packet as it is.
+#[inline(always)]
+fn kernel(ctx: &XdpContext, packet: &Packet, iface: &Iface) -> Kernel {
+    let Some(fib) = scratch::fib() else { return Kernel::Opens };
+    let ifindex = ctx.ingress_ifindex() as u32;
+    policy::kernel(ctx.ctx.cast(), ifindex, iface, &packet.tuple, packet.tos, fib)
 }
 
 /// Why a packet may not start a flow.
@@ -94,8 +152,10 @@ fn unstartable(packet: &Packet) -> Reason {
 
 /// The port is claimed: the forward entry completes the pair.
 #[inline(always)]
-fn created(ctx: &XdpContext, packet: &Packet, hop: &mut Hop, now: Stamp) -> Slow {
-    let Some(search) = scratch::search() else { return stats::pass() };
+fn created(ctx: &XdpContext, packet: &Packet, missed: &Missed) -> Result<(), Verdict> {
+    let (Some(search), Some(hop)) = (scratch::search(), scratch::hop()) else {
+        return Err(Verdict::drop(Reason::NoFlow));
+    };
     if !search.is_own_eip() {
         // Another EIP may leave by another route.
         *hop = Hop::UNRESOLVED;
@@ -104,14 +164,13 @@ fn created(ctx: &XdpContext, packet: &Packet, hop: &mut Hop, now: Stamp) -> Slow
     if let Some(proto) = Proto::from_number(packet.tuple.proto) {
         search.count(|s| s.births[proto.index()] += 1);
     }
-    life::bear(packet, &search.reverse, hop, now)
+    life::bear(packet, &search.reverse, hop, missed)
 }
 
 /// No port, or no room.
 #[inline(always)]
-fn refused(ctx: &XdpContext, packet: &Packet, refusal: Claimed, own: Addr) -> Slow {
+fn refused(packet: &Packet, refusal: Claimed, own: Addr) -> Verdict {
     if refusal == Claimed::TableFull {
-        received(packet);
         return budget::refuse_table_full(packet);
     }
     budget::tell(EventKind::PortExhausted, packet);
@@ -119,7 +178,7 @@ fn refused(ctx: &XdpContext, packet: &Packet, refusal: Claimed, own: Addr) -> Sl
     if let Some(proto) = Proto::from_number(packet.tuple.proto) {
         count_on(own, |s| s.port_allocation_errors[proto.index()] += 1);
     }
-    refuse(ctx, packet, Reason::PortExhausted)
+    Verdict::drop(Reason::PortExhausted)
 }
 
 #[inline(always)]
@@ -129,17 +188,4 @@ fn count_on(eip: Addr, f: impl FnOnce(&mut nat_common::stats::EipStats)) {
     {
         f(stats);
     }
-}
-
-#[inline(always)]
-fn received(packet: &Packet) {
-    stats::received(Meter::SourceIn, u64::from(packet.len));
-}
-
-/// Drops a packet that clients sent to be translated.
-#[inline(never)]
-fn refuse(ctx: &XdpContext, packet: &Packet, reason: Reason) -> u32 {
-    received(packet);
-    log::refused(ctx, packet, reason);
-    stats::drop(reason)
 }

@@ -10,23 +10,19 @@ use aya_ebpf::{
     },
     programs::XdpContext,
 };
-use nat_common::{EGRESS_KERNEL, Reason, Side, Stamp, stamp::TOUCH_MS, stats::Meter, tcp as flags};
+use nat_common::{
+    EGRESS_KERNEL, FlowEntry, Reason, Side, Stamp, Verdict, stamp::TOUCH_MS, stats::Meter, tcp as flags,
+};
 
 use crate::{
     clock, egress,
     flow::Flow,
-    handover, hop,
+    group, handover, hop,
     hops::{self, Current},
     ingress, life, maps,
     packet::{self, Headers, Kind, Packet, Parsed, TtlStep},
-    scratch, stats, table, tcp,
+    scratch, stats, table, tcp, verdict, via,
 };
-
-/// What the slow path decided: an XDP action, or [`HIT`].
-pub type Slow = u32;
-
-/// The flow exists now: go on as a hit.
-pub const HIT: Slow = u32::MAX;
 
 /// What the slow path is told beside the packet.
 #[repr(C)]
@@ -36,6 +32,8 @@ pub struct Missed {
     pub now: Stamp,
     /// 1: the tuple has an entry, of a flow that is past its deadline.
     pub is_known: u32,
+    /// The interface by which a flow comes that the packet starts, as in an entry's `seen`.
+    pub via: u32,
 }
 
 /// Where a hit goes.
@@ -45,24 +43,22 @@ pub enum Way {
     Forward,
     /// Translated, to the kernel.
     Handover,
-    /// Not translated: dropped, or to the kernel for its ICMP error. An XDP action.
-    Not(u32),
+    /// Not translated.
+    Not(Verdict),
 }
 
 /// The body of the three XDP programs.
 #[inline(always)]
 pub fn translate<const SIDE: u8>(ctx: &XdpContext) -> u32 {
-    let Some(packet) = scratch::packet() else { return stats::pass() };
+    let Some(packet) = scratch::packet() else { return XDP_DROP };
     let headers = match packet::parse(ctx, SIDE, packet) {
         Parsed::Ipv4(headers) => headers,
-        Parsed::Foreign => return stats::pass(),
-        Parsed::BadHeader => return stats::drop(Reason::BadHeader),
-        Parsed::TaggedIpv4(src) => {
-            return if maps::pool(src).is_some() { stats::drop(Reason::Vlan) } else { stats::pass() };
-        }
+        Parsed::BadHeader => return verdict::unparsed(Reason::BadHeader),
+        Parsed::Group(addresses) => return group::decide(ctx, addresses),
+        Parsed::Ended(action) => return action,
     };
     let now = clock::now();
-    let Some(settings) = maps::settings() else { return stats::pass() };
+    let Some(settings) = maps::settings() else { return XDP_DROP };
     let known = if packet.kind == Kind::Flow { table::find_at_home(settings, &packet.tuple) } else { None };
     let flow = match known {
         Some(flow)
@@ -71,29 +67,37 @@ pub fn translate<const SIDE: u8>(ctx: &XdpContext) -> u32 {
         {
             flow
         }
-        _ => match miss::<SIDE>(ctx, packet, known, now) {
-            HIT => match table::find(&packet.tuple) {
+        _ => {
+            let outbound = is_from_inside::<SIDE>(packet);
+            if let Err(verdict) = miss(ctx, outbound, known, now) {
+                return verdict::finish(ctx, outbound, verdict);
+            }
+            match table::find(&packet.tuple) {
                 Some(flow) => flow,
-                None => return stats::drop(Reason::NoFlow),
-            },
-            action => return action,
-        },
+                None => return verdict::finish(ctx, outbound, Verdict::drop(Reason::NoFlow)),
+            }
+        }
     };
     hit::<SIDE>(ctx, packet, &headers, flow, now)
 }
 
-/// No live entry: decide by the side, or by the source where one wire is both.
+/// Whether a packet without a flow comes from inside: by the side, or by the source where one wire is both.
 #[inline(always)]
-fn miss<const SIDE: u8>(ctx: &XdpContext, packet: &Packet, known: Option<Flow>, now: Stamp) -> Slow {
-    if let Some(missed) = scratch::missed() {
-        *missed = Missed { now, is_known: u32::from(known.is_some()) };
-    }
+fn is_from_inside<const SIDE: u8>(packet: &Packet) -> bool {
     match SIDE {
-        Side::INSIDE => miss_inside(ctx.ctx),
-        Side::OUTSIDE => miss_outside(ctx.ctx),
-        _ if maps::pool(packet.tuple.src).is_some() => miss_inside(ctx.ctx),
-        _ => miss_outside(ctx.ctx),
+        Side::INSIDE => true,
+        Side::OUTSIDE => false,
+        _ => maps::pool(packet.tuple.src).is_some(),
     }
+}
+
+/// No live entry.
+#[inline(always)]
+fn miss(ctx: &XdpContext, outbound: bool, known: Option<Flow>, now: Stamp) -> Result<(), Verdict> {
+    if let Some(missed) = scratch::missed() {
+        *missed = Missed { now, is_known: u32::from(known.is_some()), via: 0 };
+    }
+    Verdict::from_number(if outbound { miss_inside(ctx.ctx) } else { miss_outside(ctx.ctx) })
 }
 
 // Global functions, which the verifier checks once and by themselves (see `table.rs`), instead of from every path of the
@@ -101,21 +105,38 @@ fn miss<const SIDE: u8>(ctx: &XdpContext, packet: &Packet, known: Option<Flow>, 
 
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn miss_inside(ctx: *mut xdp_md) -> Slow {
-    let (Some(packet), Some(missed)) = (scratch::packet(), scratch::missed()) else { return XDP_DROP };
-    egress::miss(&XdpContext::new(ctx), packet, missed)
+extern "C" fn miss_inside(ctx: *mut xdp_md) -> u32 {
+    let (Some(packet), Some(missed)) = (scratch::packet(), scratch::missed()) else {
+        return Verdict::number(Err(Verdict::drop(Reason::NoFlow)));
+    };
+    Verdict::number(egress::miss(&XdpContext::new(ctx), packet, missed))
 }
 
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn miss_outside(ctx: *mut xdp_md) -> Slow {
-    let Some(packet) = scratch::packet() else { return XDP_DROP };
-    ingress::miss(&XdpContext::new(ctx), packet)
+extern "C" fn miss_outside(ctx: *mut xdp_md) -> u32 {
+    let Some(packet) = scratch::packet() else {
+        return Verdict::number(Err(Verdict::drop(Reason::NoFlow)));
+    };
+    Verdict::number(Err(ingress::miss(&XdpContext::new(ctx), packet)))
 }
 
 /// A live entry: translate and send.
 #[inline(always)]
 fn hit<const SIDE: u8>(ctx: &XdpContext, packet: &Packet, headers: &Headers, flow: Flow, now: Stamp) -> u32 {
+    let seen = flow.seen();
+    let outbound = match SIDE {
+        Side::INSIDE => true,
+        Side::OUTSIDE => false,
+        _ => seen & FlowEntry::OUTBOUND != 0,
+    };
+    // With one inside interface every packet of a flow came by it.
+    if SIDE == Side::INSIDE
+        && maps::has_several_inside()
+        && let Err(verdict) = via::check(ctx, flow, seen)
+    {
+        return verdict::finish(ctx, outbound, verdict);
+    }
     let stamp = flow.hop();
     let (way, hop, stamp) = match hops::current(stamp) {
         Some(hop)
@@ -125,7 +146,7 @@ fn hit<const SIDE: u8>(ctx: &XdpContext, packet: &Packet, headers: &Headers, flo
         }
         _ => {
             let way = hop::way(ctx, packet, flow);
-            let Some(own) = scratch::hop() else { return stats::drop(Reason::NoRoute) };
+            let Some(own) = scratch::hop() else { return XDP_DROP };
             (way, Current::own(own), own.stamp)
         }
     };
@@ -136,9 +157,8 @@ fn hit<const SIDE: u8>(ctx: &XdpContext, packet: &Packet, headers: &Headers, flo
     let ttl = match way {
         Way::Forward => TtlStep::Decrement,
         Way::Handover => TtlStep::Keep,
-        Way::Not(action) => return action,
+        Way::Not(verdict) => return verdict::finish(ctx, outbound, verdict),
     };
-    let seen = flow.seen();
     if flags::is_event(packet.flags, seen) {
         tcp::observe(packet, flow, now);
     }
@@ -147,35 +167,36 @@ fn hit<const SIDE: u8>(ctx: &XdpContext, packet: &Packet, headers: &Headers, flo
         life::touch(flow, last, now);
     }
     if !packet::rewrite(headers, packet, flow, ttl) {
-        return stats::drop(Reason::BadHeader);
+        return verdict::finish(ctx, outbound, Verdict::drop(Reason::BadHeader));
     }
     if !flow.is_still(&packet.tuple) {
-        return stats::drop(Reason::Expired);
+        return verdict::finish(ctx, outbound, Verdict::drop(Reason::Expired));
     }
     flow.count(u64::from(packet.len));
-    let outbound = match SIDE {
-        Side::INSIDE => true,
-        Side::OUTSIDE => false,
-        _ => seen & nat_common::FlowEntry::OUTBOUND != 0,
-    };
-    forwarded(outbound, u64::from(packet.len));
     if matches!(way, Way::Handover) {
-        return handover::to_kernel(ctx, outbound);
+        if !handover::mark(ctx) {
+            return verdict::finish(ctx, outbound, Verdict::drop(Reason::RedirectError));
+        }
+        forwarded(outbound, u64::from(packet.len));
+        return handover::to_kernel();
     }
     let egress = hop.egress();
     packet::set_macs(headers, hop.macs());
     if !hop.is_still(stamp) {
         // Another CPU resolved it anew, or gave its slot away.
-        return stats::drop(Reason::NoRoute);
+        return verdict::finish(ctx, outbound, Verdict::drop(Reason::NoRoute));
     }
-    // Only one-armed can a hop be the interface that the packet came from.
-    if SIDE == Side::ONEARM && maps::ifindex(egress) == ctx.ingress_ifindex() as u32 {
-        return XDP_TX;
-    }
-    match maps::redirect(egress) {
-        Ok(action) => action,
-        Err(_) => stats::drop(Reason::RedirectError),
-    }
+    let action = if SIDE == Side::ONEARM && maps::ifindex(egress) == ctx.ingress_ifindex() as u32 {
+        // Only one-armed can a hop be the interface that the packet came from.
+        XDP_TX
+    } else {
+        match maps::redirect(egress) {
+            Ok(action) => action,
+            Err(_) => return verdict::finish(ctx, outbound, Verdict::drop(Reason::RedirectError)),
+        }
+    };
+    forwarded(outbound, u64::from(packet.len));
+    action
 }
 
 /// Counts a translated packet: as sent, which implies received (`Stats::sum`).

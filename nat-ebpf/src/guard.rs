@@ -1,78 +1,206 @@
-//! The tc guards: what holds "no leak" and "no unsolicited inbound" when the XDP program is not there.
+//! The tc guards: what holds "no leak" and "no unsolicited inbound" for everything that the kernel gets, also when the XDP
+//! program is not there. The ingress guard is on every managed interface, the egress guard on outside ones.
 //!
 //! What they do not stop is `TC_ACT_UNSPEC`: `TC_ACT_OK` would end the hook, and with it the programs of others.
+
+use core::ffi::c_void;
 
 use aya_ebpf::{
     bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},
     programs::TcContext,
 };
-use nat_common::{Addr, Reason, abi::HANDOVER_MARK};
+use nat_common::{Addr, Reason, Side, Tuple, abi::HANDOVER_MARK, hop::Iface};
 
-use crate::{maps, stats};
+use crate::{
+    maps,
+    packet::{ETHERNET, ETHERTYPE_IPV4, is_vlan},
+    policy::{self, Kernel},
+    scratch, stats,
+    tags::{MOST_TAGS, VID, VLAN},
+};
 
-const ETHERTYPE_IPV4: u16 = 0x0800;
-const ETHERTYPE_VLAN: u16 = 0x8100;
-const ETHERTYPE_QINQ: u16 = 0x88a8;
-const ETHERNET: usize = 14;
-const VLAN: usize = 4;
+/// `PACKET_HOST`: for this station (include/uapi/linux/if_packet.h).
+const FOR_THIS_STATION: u32 = 0;
+/// `PACKET_OTHERHOST`: for another one. The kernel drops it, or an interface on top of this one takes it.
+const FOR_ANOTHER_STATION: u32 = 3;
 
-/// Nothing with an inside source leaves an outside interface, nor anything that entered by a managed interface
-/// and was not translated, but for exempt destinations.
+/// What a frame turned out to be.
+enum Frame {
+    /// IPv4, with priority tags or none.
+    Ipv4(Tuple),
+    /// Not IPv4, or of a VLAN, whose own interface decides.
+    Foreign,
+    /// More tags than are looked through, or too short.
+    Unclassified,
+}
+
+/// No frame leaves outside with an inside source, nor with an EIP that natgw did not give it, nor untranslated after it came
+/// by a managed interface; but for exempt destinations.
 #[inline(always)]
 pub fn egress(ctx: &TcContext) -> i32 {
-    let Some((src, dst)) = addresses(ctx) else { return TC_ACT_UNSPEC };
+    let Tuple { src, dst, .. } = match classify(ctx) {
+        Frame::Ipv4(tuple) => tuple,
+        Frame::Foreign => return TC_ACT_UNSPEC,
+        Frame::Unclassified => return shot(),
+    };
+    let came_by = came_by(ctx);
+    if let Some(eip) = maps::eip(src) {
+        // Translated and handed over: the ingress guard let nobody else's packet with an EIP for a source in.
+        let is_natgws = came_by.is_some_and(|iface| iface.side != Side::OUTSIDE);
+        let is_hosts = eip.shared != 0 && came_by.is_none();
+        return if is_natgws || is_hosts { TC_ACT_UNSPEC } else { shot() };
+    }
     // One wire is inside too: what is for an inside address is not leaving.
     if maps::is_exempt(dst) || (maps::is_one_armed() && maps::pool(dst).is_some()) {
         return TC_ACT_UNSPEC;
     }
-    if maps::pool(src).is_some() || (was_forwarded(ctx) && maps::eip(src).is_none()) {
-        return shot();
-    }
-    TC_ACT_UNSPEC
+    if came_by.is_some() || maps::pool(src).is_some() { shot() } else { TC_ACT_UNSPEC }
 }
 
-/// Nothing for an inside destination, nor for an EIP that is not the host's own address, enters by an outside
-/// interface, but what natgw itself hands over, and answers from exempt destinations.
+/// The kernel gets what natgw hands over, and what is for this host or exempt, with a source that can be genuine.
 #[inline(always)]
 pub fn ingress(ctx: &TcContext) -> i32 {
-    let Some((src, dst)) = addresses(ctx) else { return TC_ACT_UNSPEC };
-    let is_dedicated = maps::eip(dst).is_some_and(|eip| eip.shared == 0);
-    if is_dedicated {
-        return if is_handover(ctx) { TC_ACT_UNSPEC } else { shot() };
-    }
-    if maps::pool(dst).is_none() || maps::is_exempt(src) || is_handover(ctx) {
+    // SAFETY: a valid context.
+    let (ifindex, station) = unsafe { ((*ctx.skb.skb).ifindex, (*ctx.skb.skb).pkt_type) };
+    let Some(iface) = maps::iface(ifindex) else { return TC_ACT_UNSPEC };
+    if station == FOR_ANOTHER_STATION {
         return TC_ACT_UNSPEC;
     }
-    if maps::is_one_armed() && maps::pool(src).is_some() {
+    let tuple = match classify(ctx) {
+        Frame::Ipv4(tuple) => tuple,
+        Frame::Foreign => return TC_ACT_UNSPEC,
+        Frame::Unclassified => return shot(),
+    };
+    if is_handover(ctx) {
         return TC_ACT_UNSPEC;
     }
-    shot()
+    let is_inside = match iface.side {
+        Side::INSIDE => true,
+        Side::OUTSIDE => false,
+        _ => maps::pool(tuple.src).is_some(),
+    };
+    let guarded = Guarded { ctx: ctx.skb.skb.cast(), ifindex, iface, tuple, station };
+    let passes = if is_inside { guarded.from_inside() } else { guarded.from_outside() };
+    if passes == Some(true) { TC_ACT_UNSPEC } else { shot() }
 }
 
-/// Whether the packet entered by a managed interface, rather than being the host's own.
+/// A packet that the kernel is about to get.
+struct Guarded {
+    ctx: *mut c_void,
+    ifindex: u32,
+    iface: &'static Iface,
+    tuple: Tuple,
+    station: u32,
+}
+
+impl Guarded {
+    /// Whether the kernel may have it. `None`: a map is missing, which cannot be.
+    #[inline(always)]
+    fn from_inside(&self) -> Option<bool> {
+        let Tuple { src, dst, .. } = self.tuple;
+        let pool = maps::pool(src);
+        if pool.is_none() && maps::eip(src).is_some() {
+            return Some(false);
+        }
+        if src == Addr::default() && dst.is_group() {
+            return Some(true);
+        }
+        if !self.is_genuine()? {
+            return Some(false);
+        }
+        if let Some(passes) = self.for_many_or_an_eip() {
+            return Some(passes);
+        }
+        Some(match self.kernel()? {
+            Kernel::Delivers => true,
+            Kernel::Routes => pool.is_some(),
+            // The egress guard there knows what is exempt, and lets nothing else with an inside source out.
+            Kernel::LeavesOutside => pool.is_some(),
+            Kernel::Opens => pool.is_some() && maps::is_exempt(dst),
+        })
+    }
+
+    /// The same.
+    #[inline(always)]
+    fn from_outside(&self) -> Option<bool> {
+        let Tuple { src, dst, .. } = self.tuple;
+        let exempt = maps::is_exempt(src) && self.is_genuine()?;
+        if !exempt && (maps::pool(src).is_some() || maps::eip(src).is_some()) {
+            return Some(false);
+        }
+        if let Some(passes) = self.for_many_or_an_eip() {
+            return Some(passes);
+        }
+        if maps::pool(dst).is_some() {
+            return Some(exempt);
+        }
+        Some(self.kernel()? == Kernel::Delivers)
+    }
+
+    /// Whether it passes, when it is for more than one host, or for an EIP.
+    #[inline(always)]
+    fn for_many_or_an_eip(&self) -> Option<bool> {
+        if policy::is_for_everybody(self.iface, self.tuple.dst) {
+            return Some(true);
+        }
+        // A unicast packet in a broadcast or multicast frame.
+        if self.station != FOR_THIS_STATION {
+            return Some(false);
+        }
+        maps::eip(self.tuple.dst).map(|eip| eip.shared != 0)
+    }
+
+    #[inline(always)]
+    fn is_genuine(&self) -> Option<bool> {
+        let fib = scratch::fib()?;
+        Some(policy::is_genuine(self.ctx, self.ifindex, self.iface, self.tuple.src, self.tuple.dst, fib))
+    }
+
+    #[inline(always)]
+    fn kernel(&self) -> Option<Kernel> {
+        let fib = scratch::fib()?;
+        Some(policy::kernel(self.ctx, self.ifindex, self.iface, &self.tuple, 0, fib))
+    }
+}
+
+/// The managed interface that the packet came by; `None` when it is the host's own, or came by another one.
 #[inline(always)]
-fn was_forwarded(ctx: &TcContext) -> bool {
+fn came_by(ctx: &TcContext) -> Option<&'static Iface> {
     // SAFETY: a valid context. 0: sent by this host (include/linux/skbuff.h, skb_iif).
     let ingress = unsafe { (*ctx.skb.skb).ingress_ifindex };
-    ingress != 0 && maps::iface(ingress).is_some()
+    if ingress == 0 { None } else { maps::iface(ingress) }
 }
 
-/// IPv4 source and destination, looking through up to two VLAN tags.
+/// Looks through priority tags as the XDP programs do. The kernel has taken the first tag off by now, and keeps it beside
+/// the frame.
 #[inline(always)]
-fn addresses(ctx: &TcContext) -> Option<(Addr, Addr)> {
+fn classify(ctx: &TcContext) -> Frame {
+    // SAFETY: a valid context.
+    let (has_tag, tag) = unsafe { ((*ctx.skb.skb).vlan_present, (*ctx.skb.skb).vlan_tci) };
+    if has_tag != 0 && tag & u32::from(u16::from_be(VID)) != 0 {
+        return Frame::Foreign;
+    }
     let mut at = ETHERNET;
-    let mut ethertype = u16::from_be(ctx.load::<u16>(12).ok()?);
-    for _ in 0..2 {
-        if ethertype != ETHERTYPE_VLAN && ethertype != ETHERTYPE_QINQ {
-            break;
+    for _ in 0..=MOST_TAGS {
+        let Ok(ethertype) = ctx.load::<u16>(at - 2) else { return Frame::Unclassified };
+        if ethertype == ETHERTYPE_IPV4 {
+            return match (ctx.load(at + 12), ctx.load(at + 16)) {
+                (Ok(src), Ok(dst)) => {
+                    Frame::Ipv4(Tuple { src: Addr { be: src }, dst: Addr { be: dst }, ..Tuple::default() })
+                }
+                _ => Frame::Unclassified,
+            };
         }
-        ethertype = u16::from_be(ctx.load::<u16>(at + 2).ok()?);
-        at += VLAN;
+        if !is_vlan(ethertype) {
+            return Frame::Foreign;
+        }
+        match ctx.load::<u16>(at) {
+            Ok(tag) if tag & VID != 0 => return Frame::Foreign,
+            Ok(_) => at += VLAN,
+            Err(_) => return Frame::Unclassified,
+        }
     }
-    if ethertype != ETHERTYPE_IPV4 {
-        return None;
-    }
-    Some((Addr { be: ctx.load(at + 12).ok()? }, Addr { be: ctx.load(at + 16).ok()? }))
+    Frame::Unclassified
 }
 
 /// Whether the XDP program translated the packet and marked it as its own.
@@ -89,6 +217,6 @@ fn is_handover(ctx: &TcContext) -> bool {
 
 #[inline(always)]
 fn shot() -> i32 {
-    stats::drop(Reason::Guard);
+    stats::dropped(Reason::Guard as usize);
     TC_ACT_SHOT
 }

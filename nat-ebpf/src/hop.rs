@@ -3,20 +3,23 @@
 use core::mem::offset_of;
 
 use aya_ebpf::{
-    bindings::{
-        BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup,
-    },
-    helpers::generated::bpf_fib_lookup as fib_lookup,
+    bindings::{bpf_fib_lookup, xdp_md},
     programs::XdpContext,
 };
 use nat_common::{
-    Addr, EGRESS_KERNEL, HopStamp, Reason, Side, Tuple,
+    Answer, EGRESS_KERNEL, HopStamp, Reason, Side, Tuple, Verdict,
     hop::{HopSlot, NextHop},
 };
 
-use crate::{fast::Way, flow::Flow, hops, maps, packet::Packet, scratch, stats};
-
-const AF_INET: u8 = 2;
+use crate::{
+    clock,
+    fast::Way,
+    fib::{self, Route},
+    flow::Flow,
+    hops, maps,
+    packet::Packet,
+    scratch, stats, via,
+};
 
 /// Resolutions by one CPU of which one looks at the daemon's list of next hops although nothing is new.
 const NOTE_EVERY: u64 = 16;
@@ -49,7 +52,7 @@ impl Hop {
         Self { macs: [0; 3], egress: EGRESS_KERNEL, mtu: 0, stamp: HopStamp::UNRESOLVED };
 }
 
-/// What the FIB says about a destination.
+/// Where a destination lies.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Reach {
@@ -57,50 +60,90 @@ pub enum Reach {
     Outside,
     /// Out of a managed inside interface.
     Inside,
-    /// Out of a one-armed gateway's interface, or a device of the kernel's: either side may lie there.
+    /// Out of a one-armed gateway's interface: either side may lie there.
     Either,
-    /// This host, or nowhere: the kernel's to deliver or to answer.
+    /// Out of a device that natgw does not manage.
+    Unmanaged,
+    /// Into an encapsulation, by a device that the kernel does not tell.
+    Encapsulated,
+    /// This host, or no route.
     Host,
+    /// An `unreachable` route.
+    Unreachable,
+    /// A `prohibit` route.
+    Prohibited,
+    /// A `blackhole` route.
+    Nowhere,
 }
 
-/// Asks the FIB about a translated tuple; fills `hop`, which is the one in the scratch space.
+/// Asks the FIB about the packet at hand once its tuple is `translated`; fills the hop in the scratch space.
+#[inline(always)]
+pub fn resolve(ctx: &XdpContext, translated: Tuple) -> Reach {
+    let Some(asked) = scratch::translated() else { return Reach::Nowhere };
+    *asked = translated;
+    hop_resolve(ctx.ctx)
+}
+
 #[inline(never)]
-pub fn resolve(ctx: &XdpContext, packet: &Packet, translated: &Tuple, hop: &mut Hop) -> Reach {
-    *hop = Hop::UNRESOLVED;
-    let Some(fib) = scratch::fib() else { return Reach::Host };
-    let first = lookup(ctx, packet.tos, translated, 0, fib);
-    if first != BPF_FIB_LKUP_RET_SUCCESS && first != BPF_FIB_LKUP_RET_NO_NEIGH {
-        return Reach::Host;
-    }
-    let next = next_hop(fib);
-    let (side, egress) = match maps::iface(next.ifindex) {
-        Some(iface) => (iface.side, iface.devmap),
-        None => (Side::ONEARM, EGRESS_KERNEL),
+#[unsafe(no_mangle)]
+extern "C" fn hop_resolve(ctx: *mut xdp_md) -> Reach {
+    let (Some(packet), Some(translated), Some(hop)) =
+        (scratch::packet(), scratch::translated(), scratch::hop())
+    else {
+        return Reach::Nowhere;
     };
-    if first == BPF_FIB_LKUP_RET_SUCCESS {
-        answered(fib, hop);
+    ask(&XdpContext::new(ctx), packet, translated, hop)
+}
+
+#[inline(always)]
+fn ask(ctx: &XdpContext, packet: &Packet, translated: &Tuple, hop: &mut Hop) -> Reach {
+    *hop = Hop::UNRESOLVED;
+    let Some(fib) = scratch::fib() else { return Reach::Nowhere };
+    let ifindex = ctx.ingress_ifindex() as u32;
+    let route = fib::route(ctx.ctx.cast(), ifindex, translated, packet.tos, fib);
+    match route {
+        Route::Resolved | Route::Unresolved => {}
+        Route::Encapsulated => {
+            hop.mtu = fib::encapsulated_mtu(ctx.ctx.cast(), ifindex, translated, packet.tos, fib);
+            return Reach::Encapsulated;
+        }
+        Route::Host => return Reach::Host,
+        Route::Unreachable => return Reach::Unreachable,
+        Route::Prohibited => return Reach::Prohibited,
+        Route::Nowhere => return Reach::Nowhere,
+    }
+    let next = fib::next_hop(fib);
+    let (reach, egress) = match maps::iface(next.ifindex) {
+        Some(iface) if iface.side == Side::INSIDE => (Reach::Inside, iface.devmap),
+        Some(iface) if iface.side == Side::OUTSIDE => (Reach::Outside, iface.devmap),
+        Some(iface) => (Reach::Either, iface.devmap),
+        None => (Reach::Unmanaged, EGRESS_KERNEL),
+    };
+    hop.mtu = mtu(ctx, next.ifindex, translated);
+    if route == Route::Resolved {
+        hop.macs = macs(fib);
         hop.egress = egress;
         share(ctx, packet, translated, next, hop);
-    } else {
-        note();
-        // No neighbour yet. Asking for the largest packet yields the MTU all the same.
-        if lookup(ctx, packet.tos, translated, u16::MAX, fib) == BPF_FIB_LKUP_RET_FRAG_NEEDED {
-            // SAFETY: as in `answered`.
-            hop.mtu = unsafe { fib.__bindgen_anon_1.mtu_result };
-        }
     }
     stats::count(|s| s.hops_resolved += 1);
     if hop.stamp != HopStamp::UNRESOLVED {
-        note_now_and_then();
+        note_now_and_then(&next);
     }
-    match side {
-        Side::INSIDE => Reach::Inside,
-        Side::OUTSIDE => Reach::Outside,
-        _ => Reach::Either,
-    }
+    reach
 }
 
-/// Finds the slot that says what the FIB just said, or makes one say it; `hop` is unresolved when that cannot be now.
+/// The largest packet that fits the device and the route. Never the kernel's own answer, which honours the exceptions of
+/// path MTU discovery: anybody can plant those, and forwarding ignores them (`net.ipv4.ip_forward_use_pmtu`).
+#[inline(always)]
+fn mtu(ctx: &XdpContext, ifindex: u32, translated: &Tuple) -> u16 {
+    let device = fib::device_mtu(ctx.ctx.cast(), ifindex);
+    let route = maps::route_mtu(translated.dst);
+    let mtu = if route != 0 && route < device { route } else { device };
+    if mtu > u32::from(u16::MAX) { u16::MAX } else { mtu as u16 }
+}
+
+/// Gives the hop that was just found to all flows with the same next hop: it finds the slot that holds it, or fills one. When
+/// that cannot be now, the hop is this packet's alone, and the next packet asks again.
 #[inline(never)]
 fn share(ctx: &XdpContext, packet: &Packet, translated: &Tuple, next: NextHop, hop: &mut Hop) {
     let slot = hops::slot(&next, hop.mtu);
@@ -109,82 +152,50 @@ fn share(ctx: &XdpContext, packet: &Packet, translated: &Tuple, next: NextHop, h
         hop.stamp = stamp;
         return;
     }
-    note();
-    let (egress, mtu) = (hop.egress, hop.mtu);
-    *hop = Hop { mtu, ..Hop::UNRESOLVED };
+    note(&next);
     let Some(held) = hops::hold(slot, &next) else { return };
-    // The new generation must be there before the lookup whose answer it stands for: a change in between would
-    // otherwise go unnoticed.
-    let Some(fib) = scratch::fib() else { return hops::abandon(slot, held, mtu) };
-    if lookup(ctx, packet.tos, translated, 0, fib) != BPF_FIB_LKUP_RET_SUCCESS {
-        return hops::abandon(slot, held, mtu);
+    // The generation must be there before the lookup whose answer it stands for: a change in between would otherwise go
+    // unnoticed.
+    let Some(fib) = scratch::fib() else { return hops::abandon(slot, held) };
+    let ifindex = ctx.ingress_ifindex() as u32;
+    if fib::route(ctx.ctx.cast(), ifindex, translated, packet.tos, fib) != Route::Resolved {
+        return hops::abandon(slot, held);
     }
-    let again = next_hop(fib);
+    let again = fib::next_hop(fib);
     // A route that changed between the two lookups belongs to another slot: ask again next time.
     if again.ifindex != next.ifindex || again.addr != next.addr {
-        return hops::abandon(slot, held, mtu);
+        return hops::abandon(slot, held);
     }
-    answered(fib, hop);
-    hop.egress = egress;
+    hop.macs = macs(fib);
     hop.stamp = held;
     hops::fill(slot, held);
 }
 
-/// Notes the next hop that was just found for the daemon. Out of line: the key's place on the stack is gone again before
-/// anybody goes deeper.
+/// Notes a next hop for the daemon. Out of line: the key's place on the stack is gone again before anybody goes deeper.
 #[inline(never)]
-fn note() {
-    if let Some(fib) = scratch::fib() {
-        maps::note_next_hop(&next_hop(fib));
-    }
+fn note(next: &NextHop) {
+    maps::note_next_hop(next, clock::now());
 }
 
 /// The same for one that was noted when it was new: now and then it is worth a look, so that it stays young.
-#[inline(never)]
-fn note_now_and_then() {
+#[inline(always)]
+fn note_now_and_then(next: &NextHop) {
     if stats::hops_resolved().is_multiple_of(NOTE_EVERY) {
-        note();
+        note(next);
     }
 }
 
-/// Takes the addresses and the MTU of a successful lookup.
+/// The addresses of a successful lookup.
 #[inline(always)]
-fn answered(fib: &bpf_fib_lookup, hop: &mut Hop) {
-    hop.macs = bytemuck::cast([fib.dmac, fib.smac]);
-    // SAFETY: both variants of the union are the same u16; the kernel wrote mtu_result on success.
-    hop.mtu = unsafe { fib.__bindgen_anon_1.mtu_result };
-}
-
-/// One FIB lookup; the kernel's answer. `fib` holds what it found.
-#[inline(always)]
-fn lookup(ctx: &XdpContext, tos: u8, translated: &Tuple, tot_len: u16, fib: &mut bpf_fib_lookup) -> u32 {
-    // SAFETY: plain data, for which all-zero is valid.
-    *fib = unsafe { core::mem::zeroed() };
-    fib.family = AF_INET;
-    fib.l4_protocol = translated.proto;
-    fib.sport = translated.sport.be;
-    fib.dport = translated.dport.be;
-    fib.__bindgen_anon_1.tot_len = tot_len;
-    fib.__bindgen_anon_2.tos = tos;
-    fib.__bindgen_anon_3.ipv4_src = translated.src.be;
-    fib.__bindgen_anon_4.ipv4_dst = translated.dst.be;
-    fib.ifindex = ctx.ingress_ifindex() as u32;
-    // SAFETY: a valid context, and parameters of the size given. Errors are negative and match no answer.
-    unsafe { fib_lookup(ctx.ctx.cast(), fib, size_of::<bpf_fib_lookup>() as i32, 0) as u32 }
-}
-
-#[inline(always)]
-fn next_hop(fib: &bpf_fib_lookup) -> NextHop {
-    // SAFETY: the kernel leaves the gateway (or the destination, on link) here: net/core/filter.c,
-    // bpf_ipv4_fib_lookup.
-    NextHop { ifindex: fib.ifindex, addr: Addr { be: unsafe { fib.__bindgen_anon_4.ipv4_dst } } }
+fn macs(fib: &bpf_fib_lookup) -> [u32; 3] {
+    bytemuck::cast([fib.dmac, fib.smac])
 }
 
 /// Where a hit goes that the fast path would not send: stale hop, TTL, size, or a device of the kernel's. The hop is
 /// then in the scratch space.
 #[inline(never)]
 pub fn way(ctx: &XdpContext, packet: &Packet, flow: Flow) -> Way {
-    let Some(hop) = scratch::hop() else { return Way::Not(stats::drop(Reason::NoRoute)) };
+    let Some(hop) = scratch::hop() else { return Way::Not(Verdict::drop(Reason::NoRoute)) };
     let outbound = flow.is_outbound();
     let stamp = flow.hop();
     *hop = Hop::UNRESOLVED;
@@ -193,38 +204,54 @@ pub fn way(ctx: &XdpContext, packet: &Packet, flow: Flow) -> Way {
     }
     // It may have changed while it was read.
     if hop.stamp != stamp || hops::current(stamp).is_none() {
+        // Routes may have changed, so the source is looked at again too.
+        if outbound && !via::is_genuine(ctx) {
+            return Way::Not(Verdict::drop(Reason::SpoofedSource));
+        }
         let translated = flow.entry().translated(&packet.tuple);
-        // When an inside network's route is gone, the default route leads outside: what is for an inside host
-        // must not go there.
-        let astray = if outbound { Reach::Inside } else { Reach::Outside };
-        let reach = resolve(ctx, packet, &translated, hop);
-        if reach == Reach::Host || reach == astray {
-            return Way::Not(stats::drop(Reason::NoRoute));
+        let reach = resolve(ctx, translated);
+        let Some(hop) = scratch::hop() else { return Way::Not(Verdict::drop(Reason::NoRoute)) };
+        if is_astray(ctx, outbound, reach) {
+            return Way::Not(Verdict::drop(Reason::NoRoute));
         }
         flow.set_hop(stamp, hop.stamp);
-        // That was a long time ago for the place to be another flow's by now (an undone birth's goes at once): it must not
-        // keep a hop that is not its own. Unresolved is right for anybody.
+        // That was a long time ago for the place to be another flow's by now: it must not keep a hop that is not its own.
+        // Unresolved is right for anybody.
         if !flow.is_still(&packet.tuple) {
             flow.set_hop(hop.stamp, HopStamp::UNRESOLVED);
-            return Way::Not(stats::drop(Reason::Expired));
+            return Way::Not(Verdict::drop(Reason::Expired));
         }
     }
-    way_of(packet, outbound, hop.mtu, hop.egress)
+    let Some(hop) = scratch::hop() else { return Way::Not(Verdict::drop(Reason::NoRoute)) };
+    way_of(packet, hop.mtu, hop.egress)
+}
+
+/// Whether a packet of a live flow must not go where its route leads now: outbound back inside or where natgw opened the way,
+/// inbound out again (when an inside network's route is gone, the default route leads outside).
+#[inline(always)]
+fn is_astray(ctx: &XdpContext, outbound: bool, reach: Reach) -> bool {
+    match reach {
+        Reach::Outside => !outbound,
+        Reach::Inside => outbound,
+        Reach::Either | Reach::Encapsulated => false,
+        Reach::Unmanaged => {
+            outbound && maps::iface(ctx.ingress_ifindex() as u32).is_none_or(|iface| iface.forwarded == 0)
+        }
+        Reach::Host | Reach::Unreachable | Reach::Prohibited | Reach::Nowhere => true,
+    }
 }
 
 /// The same for a hop that is known.
 #[inline(always)]
-pub fn way_of(packet: &Packet, outbound: bool, mtu: u16, egress: u16) -> Way {
+pub fn way_of(packet: &Packet, mtu: u16, egress: u16) -> Way {
     if packet.ttl <= 1 {
-        // Outbound, the kernel's time-exceeded tells the client. Inbound it would tell the internet, about
-        // an inside address.
-        return Way::Not(if outbound { stats::pass() } else { stats::drop(Reason::Ttl) });
+        return Way::Not(Verdict::answer(Reason::Ttl, Answer::TimeExceeded));
     }
     if mtu != 0 && packet.len > u32::from(mtu) {
         if packet.df == 0 {
             return Way::Handover;
         }
-        return Way::Not(if outbound { stats::pass() } else { stats::drop(Reason::Mtu) });
+        return Way::Not(Verdict::answer(Reason::Mtu, Answer::TooBig));
     }
     if egress == EGRESS_KERNEL { Way::Handover } else { Way::Forward }
 }

@@ -4,12 +4,13 @@
 
 use core::ptr::NonNull;
 
+use aya_ebpf::helpers::generated::bpf_get_prandom_u32;
 use nat_common::{
     Addr, HopStamp,
-    hop::{HOP_WAYS, HopSlot, NextHop, slot_of},
+    hop::{HOP_SLOTS, HOP_WAYS, HopSlot, NextHop, slot_of},
 };
 
-use crate::{atomics, hop::Hop, maps, scratch};
+use crate::{atomics, budget, hop::Hop, maps, scratch};
 
 /// How often a stamp is bumped anew because the daemon bumped it at the same moment.
 const ATTEMPTS: u32 = 4;
@@ -81,7 +82,7 @@ impl Current {
     }
 }
 
-/// The slot of a next hop with this MTU; when it has none, the one that it may have.
+/// The slot of a next hop with this MTU; when it has none, a free one; when there is none, one that it may be given.
 #[inline(always)]
 pub fn slot(next: &NextHop, mtu: u16) -> u32 {
     hops_slot(next.ifindex, next.addr.be, u32::from(mtu))
@@ -91,23 +92,29 @@ pub fn slot(next: &NextHop, mtu: u16) -> u32 {
 #[unsafe(no_mangle)]
 extern "C" fn hops_slot(ifindex: u32, addr: u32, mtu: u32) -> u32 {
     let next = NextHop { ifindex, addr: Addr { be: addr } };
-    let Some(key) = maps::settings().map(|s| s.placing) else { return 0 };
+    let Some(settings) = maps::settings() else { return HOP_SLOTS };
+    let first = slot_of(&settings.placing, &next, 0);
+    let mut free = HOP_SLOTS;
     for way in 0..HOP_WAYS {
-        let candidate = slot_of(&key, &next, way);
+        let candidate = (first + way) & (HOP_SLOTS - 1);
         let Some(slot) = maps::hop(candidate) else { break };
         if is_of(slot, &next) && u32::from(read!(slot, mtu)) == mtu {
             return candidate;
         }
-    }
-    for way in 0..HOP_WAYS {
-        let candidate = slot_of(&key, &next, way);
-        let Some(slot) = maps::hop(candidate) else { break };
-        if read!(slot, next).ifindex == 0 {
-            return candidate;
+        if free == HOP_SLOTS && read!(slot, next).ifindex == 0 {
+            free = candidate;
         }
     }
-    slot_of(&key, &next, 0)
+    // Which of those in use goes is drawn: one that is given away again and again would be the same few flows'.
+    if free != HOP_SLOTS {
+        return free;
+    }
+    // SAFETY: the helper takes no arguments.
+    let drawn = unsafe { bpf_get_prandom_u32() };
+    (first + (drawn & (HOP_WAYS - 1))) & (HOP_SLOTS - 1)
 }
+
+const _: () = assert!(HOP_WAYS.is_power_of_two());
 
 #[inline(always)]
 fn is_of(slot: *mut HopSlot, next: &NextHop) -> bool {
@@ -139,8 +146,11 @@ extern "C" fn hops_agrees(slot: u32, ifindex: u32, addr: u32) -> u32 {
     if same && read!(slot, stamp) == stamp { stamp.word } else { HopStamp::UNRESOLVED.word }
 }
 
-/// Holds a slot for `next` and starts a new generation, whose stamp this is: whoever uses the slot resolves anew. `None`
-/// when another CPU holds it.
+/// Holds a slot for `next`; the generation that a lookup from now on may stand for. `None` when another CPU holds it, or
+/// when it is in use and may not be given away now.
+///
+/// A slot in use gets a new generation, so that whoever uses it resolves anew. One that nobody can be using, because it was
+/// never filled for its current generation, keeps it.
 #[inline(always)]
 pub fn hold(slot: u32, next: &NextHop) -> Option<HopStamp> {
     resolved(hops_hold(slot, next.ifindex, next.addr.be))
@@ -151,21 +161,26 @@ pub fn hold(slot: u32, next: &NextHop) -> Option<HopStamp> {
 extern "C" fn hops_hold(slot: u32, ifindex: u32, addr: u32) -> u32 {
     let Some(slot) = maps::hop(slot) else { return HopStamp::UNRESOLVED.word };
     let filled = read!(slot, filled);
+    let in_use = filled == read!(slot, stamp) && read!(slot, next).ifindex != 0;
+    if filled == HopStamp::UNRESOLVED || in_use && !budget::take_takeover() {
+        return HopStamp::UNRESOLVED.word;
+    }
     // SAFETY: a valid, 4-aligned field.
     let swapped = unsafe {
         atomics::compare_exchange((&raw mut (*slot).filled).cast(), filled.word, HopStamp::UNRESOLVED.word)
     };
-    if filled == HopStamp::UNRESOLVED || !swapped {
+    if !swapped {
         return HopStamp::UNRESOLVED.word;
     }
     for _ in 0..ATTEMPTS {
         let stamp = read!(slot, stamp);
-        let bumped = stamp.bump();
+        // Only the generation that it is filled for can be in use.
+        let held = if stamp == filled { stamp.bump() } else { stamp };
         // SAFETY: a valid, 4-aligned field.
-        if unsafe { atomics::compare_exchange((&raw mut (*slot).stamp).cast(), stamp.word, bumped.word) } {
+        if unsafe { atomics::compare_exchange((&raw mut (*slot).stamp).cast(), stamp.word, held.word) } {
             write!(slot, next, NextHop { ifindex, addr: Addr { be: addr } });
             atomics::barrier();
-            return bumped.word;
+            return held.word;
         }
     }
     write!(slot, filled, filled);
@@ -183,11 +198,10 @@ pub fn fill(slot: u32, held: HopStamp) {
     write!(slot, filled, held);
 }
 
-/// Lets go of a slot that is held, with nothing to put into it.
+/// Lets go of a slot that is held, with nothing to put into it. It stays unfilled for its generation.
 #[inline(always)]
-pub fn abandon(slot: u32, held: HopStamp, mtu: u16) {
+pub fn abandon(slot: u32, held: HopStamp) {
     let Some(slot) = maps::hop(slot) else { return };
-    write!(slot, mtu, mtu);
     atomics::barrier();
     write!(slot, filled, held.of_another_slot());
 }

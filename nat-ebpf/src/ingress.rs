@@ -1,34 +1,49 @@
 //! A packet from outside that no live flow claims.
 
 use aya_ebpf::programs::XdpContext;
-use nat_common::{Proto, Reason, Tuple, icmp, stats::Meter};
+use nat_common::{Proto, Reason, Tuple, Verdict, icmp};
 
 use crate::{
-    host, log, maps,
+    flow, host, maps,
     packet::{self, Kind, Packet},
-    stats, table,
+    policy::{self, Kernel},
+    scratch, table, via,
 };
 
-/// Decides about the packet; an XDP action.
+/// Decides about the packet: to the kernel, or dropped.
 #[inline(always)]
-pub fn miss(ctx: &XdpContext, packet: &Packet) -> u32 {
+pub fn miss(ctx: &XdpContext, packet: &Packet) -> Verdict {
     let Tuple { src, dst, .. } = packet.tuple;
-    if dst.is_never_translated() {
-        return stats::pass();
+    let Some(iface) = maps::iface(ctx.ingress_ifindex() as u32) else { return Verdict::drop(Reason::Policy) };
+    if packet::has_source_route(ctx, packet) {
+        return Verdict::drop(Reason::SourceRoute);
     }
-    let exempt = maps::is_exempt(src);
-    // An inside address, or an EIP, cannot come from out there (RFC 2827).
+    // For another interface on this device (macvlan, VRRP); the kernel drops what is for another host's.
+    if !flow::is_for_station(iface, packet::dmac(ctx)) {
+        return Verdict::PASS;
+    }
+    // An inside address, or an EIP, cannot come from out there (RFC 2827), unless its network is exempt and lies there.
+    let exempt = maps::is_exempt(src) && via::is_genuine(ctx);
     if !exempt && (maps::pool(src).is_some() || maps::eip(src).is_some()) {
-        return refuse(ctx, packet, Reason::SpoofedSource);
+        return Verdict::drop(Reason::SpoofedSource);
+    }
+    if dst.is_group() {
+        return Verdict::PASS;
     }
     if let Some(eip) = maps::eip(dst) {
-        return if eip.shared != 0 { shared(ctx, packet) } else { refuse(ctx, packet, unwanted(packet)) };
+        return if eip.shared != 0 { shared(ctx, packet) } else { Verdict::drop(unwanted(packet)) };
     }
     // A neighbour out there must not route into the inside.
-    if !exempt && maps::pool(dst).is_some() {
-        return refuse(ctx, packet, Reason::UnsolicitedInbound);
+    if maps::pool(dst).is_some() {
+        return if exempt { Verdict::PASS } else { Verdict::drop(Reason::UnsolicitedInbound) };
     }
-    stats::pass()
+    // natgw made the kernel forward what comes from here. Only what is for this host may go there.
+    match scratch::fib().map(|fib| {
+        policy::kernel(ctx.ctx.cast(), ctx.ingress_ifindex() as u32, iface, &packet.tuple, packet.tos, fib)
+    }) {
+        Some(Kernel::Delivers) => Verdict::PASS,
+        _ => Verdict::drop(Reason::Transit),
+    }
 }
 
 /// To a dedicated EIP.
@@ -44,24 +59,24 @@ fn unwanted(packet: &Packet) -> Reason {
 
 /// To the host's own address: the host gets what it has a socket for, and answers nothing else.
 #[inline(always)]
-fn shared(ctx: &XdpContext, packet: &Packet) -> u32 {
+fn shared(ctx: &XdpContext, packet: &Packet) -> Verdict {
     let wanted = match (packet.kind, Proto::from_number(packet.tuple.proto)) {
         // A first fragment of a flow's datagram must not wake the host's port-unreachable.
         (Kind::FirstFragment, Some(Proto::Tcp | Proto::Udp)) => {
             if table::find(&packet.tuple).is_some() {
-                return refuse(ctx, packet, Reason::Fragment);
+                return Verdict::drop(Reason::Fragment);
             }
-            host::holds(ctx.ctx, &packet.tuple)
+            is_hosts(ctx, packet)
         }
         // Harmless without its first, which decides.
         (Kind::LaterFragment, _) => true,
         (Kind::IcmpError, _) => {
             if packet::embedded_reverse(ctx, packet).is_some_and(|key| table::find(&key).is_some()) {
-                return refuse(ctx, packet, Reason::UnsupportedProto);
+                return Verdict::drop(Reason::UnsupportedProto);
             }
             true
         }
-        (Kind::Flow, Some(Proto::Tcp | Proto::Udp)) => host::holds(ctx.ctx, &packet.tuple),
+        (Kind::Flow, Some(Proto::Tcp | Proto::Udp)) => is_hosts(ctx, packet),
         (_, Some(Proto::Icmp)) if packet.icmp_type == icmp::ECHO_REQUEST => {
             maps::settings().is_some_and(|s| s.shared_echo != 0)
         }
@@ -70,13 +85,11 @@ fn shared(ctx: &XdpContext, packet: &Packet) -> u32 {
         // Echo replies to the host's own pings, and protocols without ports: the host's own tunnels.
         _ => true,
     };
-    if wanted { stats::pass() } else { refuse(ctx, packet, Reason::UnsolicitedInbound) }
+    if wanted { Verdict::PASS } else { Verdict::drop(Reason::UnsolicitedInbound) }
 }
 
-/// Drops a packet that came for an EIP or the inside.
-#[inline(never)]
-fn refuse(ctx: &XdpContext, packet: &Packet, reason: Reason) -> u32 {
-    log::refused(ctx, packet, reason);
-    stats::received(Meter::DestinationIn, u64::from(packet.len));
-    stats::drop(reason)
+/// Whether a socket of the host's wants the packet, or the port is reserved for something of the host's without one.
+#[inline(always)]
+fn is_hosts(ctx: &XdpContext, packet: &Packet) -> bool {
+    maps::is_reserved(&packet.tuple) || host::holds(ctx.ctx, &packet.tuple)
 }

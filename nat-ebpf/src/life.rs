@@ -1,14 +1,14 @@
 //! Birth, freshness and revival of flows. Death is the reaper's (`reap.rs`).
 
 use nat_common::{
-    Eip, EipState, FlowEntry, Proto, Reason, Stamp, Tuple, icmp,
+    Eip, EipState, FlowEntry, Proto, Reason, Stamp, Tuple, Verdict, icmp,
     reap::ended_idle,
     stamp::REVIVE_WINDOW_MS,
     tcp::{self, State},
 };
 
 use crate::{
-    fast::{HIT, Slow},
+    fast::Missed,
     flow::Flow,
     hop::Hop,
     maps,
@@ -65,8 +65,8 @@ pub fn may_start(packet: &Packet) -> bool {
 
 /// Takes back, in place, a pair that is past its deadline. The packet may start a flow.
 #[inline(never)]
-pub fn revive(packet: &Packet, flow: Flow, now: Stamp) -> Slow {
-    let expired = || stats::drop(Reason::Expired);
+pub fn revive(packet: &Packet, flow: Flow, now: Stamp) -> Result<(), Verdict> {
+    let expired = || Err(Verdict::drop(Reason::Expired));
     let last = flow.last();
     if last.is_dead() && last.age_ms(now) >= REVIVE_WINDOW_MS {
         return expired();
@@ -80,7 +80,7 @@ pub fn revive(packet: &Packet, flow: Flow, now: Stamp) -> Slow {
     // The outbound half's stamp decides between this and the reaper.
     if !flow.restamp(last, now) {
         // Another CPU revived it, or the reaper was first.
-        return if flow.last().is_dead() { expired() } else { HIT };
+        return if flow.last().is_dead() { expired() } else { Ok(()) };
     }
     let other = pair.last();
     if !pair.restamp(other, now) {
@@ -100,7 +100,7 @@ pub fn revive(packet: &Packet, flow: Flow, now: Stamp) -> Slow {
             }
         });
     }
-    HIT
+    Ok(())
 }
 
 /// Whether an EIP takes new flows.
@@ -113,27 +113,29 @@ pub fn is_active(eip: &Eip) -> bool {
 ///
 /// Losing to another CPU that creates the same flow undoes the claim, and the winner's pair is used.
 #[inline(never)]
-pub fn bear(packet: &Packet, reverse: &Tuple, hop: &Hop, now: Stamp) -> Slow {
+pub fn bear(packet: &Packet, reverse: &Tuple, hop: &Hop, missed: &Missed) -> Result<(), Verdict> {
     let key = &packet.tuple;
     let becomes = Tuple { src: reverse.dst, dst: key.dst, sport: reverse.dport, dport: key.dport, ..*key };
-    let Some(entry) = scratch::entry() else { return stats::drop(Reason::TableFull) };
-    *entry = FlowEntry::new(key, &becomes, FlowEntry::OUTBOUND | packet.flags, now);
+    let Some(entry) = scratch::entry() else { return Err(Verdict::drop(Reason::TableFull)) };
+    *entry = FlowEntry::new(key, &becomes, FlowEntry::OUTBOUND | missed.via | packet.flags, missed.now);
     entry.hop = hop.stamp;
-    let Some(proto) = Proto::from_number(key.proto) else { return stats::drop(Reason::UnsupportedProto) };
+    let Some(proto) = Proto::from_number(key.proto) else {
+        return Err(Verdict::drop(Reason::UnsupportedProto));
+    };
     match table::insert_patiently(key, 0) {
         Ok(()) => {
             stats::count(|s| s.births[proto.index()] += 1);
-            HIT
+            Ok(())
         }
         Err(InsertError::Exists) => {
             table::undo(reverse);
             stats::count(|s| s.lost_races += 1);
             table::settle(key);
-            HIT
+            Ok(())
         }
         Err(InsertError::Full | InsertError::Disturbed) => {
             table::undo(reverse);
-            crate::budget::refuse_table_full(packet)
+            Err(crate::budget::refuse_table_full(packet))
         }
     }
 }

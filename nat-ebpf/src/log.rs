@@ -3,18 +3,18 @@
 
 use aya_ebpf::programs::XdpContext;
 use aya_log_ebpf::debug;
-use nat_common::{Reason, Tuple};
+use nat_common::Tuple;
 
 use crate::packet::Packet;
 
 /// A packet was refused.
 #[inline(never)]
-pub fn refused(ctx: &XdpContext, packet: &Packet, reason: Reason) {
+pub fn refused(ctx: &XdpContext, packet: &Packet, reason: u32) {
     let Tuple { src, dst, sport, dport, proto, .. } = packet.tuple;
     debug!(
         ctx,
         "refused: reason {} proto {} {:i}:{} -> {:i}:{}",
-        reason as u32,
+        reason,
         proto,
         src.host(),
         sport.host(),

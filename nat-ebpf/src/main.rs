@@ -11,13 +11,16 @@
     reason = "atomics.rs: core::sync::atomic has no read-modify-write on this target"
 )]
 
+mod answer;
 mod atomics;
 mod budget;
 mod claim;
 mod clock;
 mod egress;
 mod fast;
+mod fib;
 mod flow;
+mod group;
 mod guard;
 mod handover;
 mod hop;
@@ -28,12 +31,16 @@ mod life;
 mod log;
 mod maps;
 mod packet;
+mod policy;
 mod reap;
 mod scratch;
 mod secret;
 mod stats;
 mod table;
+mod tags;
 mod tcp;
+mod verdict;
+mod via;
 
 use aya_ebpf::{
     macros::{classifier, xdp},
@@ -71,7 +78,7 @@ pub fn guard_egress(ctx: TcContext) -> i32 {
     guard::egress(&ctx)
 }
 
-/// tc ingress of outside interfaces.
+/// tc ingress of every managed interface.
 #[classifier]
 pub fn guard_ingress(ctx: TcContext) -> i32 {
     guard::ingress(&ctx)

@@ -7,7 +7,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use nat_common::{
-    Addr, Eip, FlowEntry, LpmAddr, PoolRef, abi,
+    Addr, Eip, FlowEntry, LpmAddr, PoolRef, Stamp, Tuple, abi,
     eip::{MAX_EIPS, MAX_PREFIXES, MAX_RESERVED, MAX_ROUTE_MTUS, ReservedPort},
     event::Event,
     hop::{HOP_SLOTS, HopSlot, Iface, MAX_INTERFACES, NextHop},
@@ -47,7 +47,7 @@ static DEVICES: DevMap<{ MAX_INTERFACES as usize }> = DevMap::new();
 #[btf_map]
 static IFINDEX: Array<u32, { MAX_INTERFACES as usize }> = Array::new();
 #[btf_map]
-static NEXTHOPS: LruHashMap<NextHop, u32, 4096> = LruHashMap::new();
+static NEXTHOPS: LruHashMap<NextHop, Stamp, 4096> = LruHashMap::new();
 #[btf_map]
 static SETTINGS: Array<Settings, 1> = Array::new();
 #[btf_map]
@@ -154,9 +154,10 @@ pub fn route_mtu(destination: Addr) -> u32 {
     ROUTE_MTU.get(&Key::new(32, destination)).copied().unwrap_or(0)
 }
 
-/// Whether a port of an EIP is never claimed.
+/// Whether the port that a tuple from outside is sent to is never claimed.
 #[inline(always)]
-pub fn is_reserved(port: ReservedPort) -> bool {
+pub fn is_reserved(tuple: &Tuple) -> bool {
+    let port = ReservedPort { addr: tuple.dst, proto: tuple.proto, spare: 0, port: tuple.dport };
     RESERVED.get(&Key::new(ReservedPort::BITS, port)).is_some()
 }
 
@@ -168,11 +169,10 @@ pub fn hop(slot: u32) -> Option<*mut HopSlot> {
 
 /// The managed interface with this ifindex.
 #[inline(always)]
-pub fn iface(ifindex: u32) -> Option<Iface> {
-    IFACES.get_ptr(ifindex).map(|p| {
-        // SAFETY: written by userspace when interfaces come and go.
-        unsafe { *p }
-    })
+pub fn iface(ifindex: u32) -> Option<&'static Iface> {
+    // SAFETY: an element lives at least as long as this program runs. Userspace replaces it when the interface changes; a
+    // reader then sees the old one or, its place given to another interface, that one's for the rest of its packet.
+    IFACES.get_ptr(ifindex).map(|p| unsafe { &*p })
 }
 
 /// The ifindex behind a devmap index; 0 for none.
@@ -187,13 +187,17 @@ pub fn redirect(devmap: u16) -> Result<u32, u32> {
     DEVICES.redirect(u32::from(devmap), 0)
 }
 
-/// Tells the daemon about a neighbour that flows depend on. A lookup first: it refreshes the LRU mark
-/// without taking a lock.
+/// Tells the daemon about a neighbour that flows depend on, and when they did last. A lookup first: it refreshes the LRU
+/// mark without taking a lock.
 #[inline(always)]
-pub fn note_next_hop(hop: &NextHop) {
-    if NEXTHOPS.get_ptr(hop).is_none() {
+pub fn note_next_hop(hop: &NextHop, now: Stamp) {
+    if let Some(noted) = NEXTHOPS.get_ptr_mut(hop) {
+        // SAFETY: an element of the map, which stays readable and writable while this program runs. It is one word:
+        // whichever CPU writes last, it is a moment at which the hop was noted.
+        unsafe { (&raw mut (*noted).ms).write_volatile(now.ms) };
+    } else {
         // A full LRU evicts; a failure costs a neighbour that the kernel still resolves on demand.
-        let _ = NEXTHOPS.insert(hop, 1, 0);
+        let _ = NEXTHOPS.insert(hop, now, 0);
     }
 }
 

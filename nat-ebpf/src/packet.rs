@@ -4,16 +4,17 @@
 //! verifier does not ask for alignment in packets on x86-64 and arm64, and byte-wise loads cost three times
 //! the instructions.
 
-use aya_ebpf::{helpers::generated::bpf_xdp_get_buff_len, programs::XdpContext};
+use aya_ebpf::{bindings::xdp_md, helpers::generated::bpf_xdp_get_buff_len, programs::XdpContext};
 use nat_common::{Addr, Port, Proto, Tuple, checksum, icmp, tcp};
 
-use crate::flow::Flow;
+use crate::{flow::Flow, scratch, tags};
 
-const ETHERNET: usize = 14;
+/// Bytes of an Ethernet header.
+pub const ETHERNET: usize = 14;
 const IPV4_MIN: usize = 20;
-const VLAN: usize = 4;
 
-const ETHERTYPE_IPV4: u16 = 0x0800u16.to_be();
+/// Ethertype of IPv4, network byte order.
+pub const ETHERTYPE_IPV4: u16 = 0x0800u16.to_be();
 const ETHERTYPE_VLAN: u16 = 0x8100u16.to_be();
 const ETHERTYPE_QINQ: u16 = 0x88a8u16.to_be();
 
@@ -67,12 +68,27 @@ pub struct Packet {
 pub enum Parsed {
     /// IPv4, with the headers that [`rewrite`] will need.
     Ipv4(Headers),
-    /// VLAN-tagged IPv4, with its source address.
-    TaggedIpv4(Addr),
+    /// IPv4 in a link-layer broadcast or multicast frame.
+    Group(Addresses),
     /// Malformed IPv4.
     BadHeader,
-    /// Anything else: ARP, IPv6, link-layer multicast.
-    Foreign,
+    /// Not IPv4, or not of this network: the XDP action, counted.
+    Ended(u32),
+}
+
+/// Source and destination of a packet that is not looked at further.
+#[derive(Clone, Copy)]
+pub struct Addresses {
+    /// Source.
+    pub src: Addr,
+    /// Destination.
+    pub dst: Addr,
+}
+
+/// Whether an ethertype (network byte order) is that of a VLAN tag (include/linux/if_vlan.h, `eth_type_vlan`).
+#[inline(always)]
+pub const fn is_vlan(ethertype: u16) -> bool {
+    ethertype == ETHERTYPE_VLAN || ethertype == ETHERTYPE_QINQ
 }
 
 /// Pointers into the frame, bounds checked by [`parse`].
@@ -87,7 +103,7 @@ pub struct Headers {
 /// # Safety
 /// `base + offset` is the start of a `T` within the frame.
 #[inline(always)]
-unsafe fn load<T: Copy>(base: *mut u8, offset: usize) -> T {
+pub unsafe fn load<T: Copy>(base: *mut u8, offset: usize) -> T {
     // SAFETY: the caller's promise; alignment as the module says.
     unsafe { base.add(offset).cast::<T>().read() }
 }
@@ -95,7 +111,7 @@ unsafe fn load<T: Copy>(base: *mut u8, offset: usize) -> T {
 /// # Safety
 /// As [`load`].
 #[inline(always)]
-unsafe fn store<T: Copy>(base: *mut u8, offset: usize, value: T) {
+pub unsafe fn store<T: Copy>(base: *mut u8, offset: usize, value: T) {
     // SAFETY: the caller's promise.
     unsafe { base.add(offset).cast::<T>().write(value) }
 }
@@ -103,22 +119,25 @@ unsafe fn store<T: Copy>(base: *mut u8, offset: usize, value: T) {
 /// Reads the headers of a frame that arrived on `side` into `packet`.
 #[inline(always)]
 pub fn parse(ctx: &XdpContext, side: u8, packet: &mut Packet) -> Parsed {
-    let (start, end) = (ctx.data(), ctx.data_end());
-    if start + ETHERNET + IPV4_MIN > end {
-        return Parsed::Foreign;
+    let (mut start, mut end) = (ctx.data(), ctx.data_end());
+    if !is_ipv4(start, end) {
+        match tags::decide(ctx) {
+            tags::UNTAGGED => {}
+            action => return Parsed::Ended(action),
+        }
+        (start, end) = (ctx.data(), ctx.data_end());
+        if !is_ipv4(start, end) {
+            return Parsed::BadHeader;
+        }
     }
     let ethernet = start as *mut u8;
-    // SAFETY: ETHERNET bytes are in bounds.
-    let ethertype: u16 = unsafe { load(ethernet, 12) };
-    if ethertype != ETHERTYPE_IPV4 {
-        return tagged_source(start, end, ethertype).map_or(Parsed::Foreign, Parsed::TaggedIpv4);
-    }
-    // SAFETY: ETHERNET bytes are in bounds. Group bit: link-layer broadcast or multicast is never forwarded
-    // (RFC 1812 section 5.3.4).
-    if unsafe { load::<u8>(ethernet, 0) } & 1 != 0 {
-        return Parsed::Foreign;
-    }
     let ip = (start + ETHERNET) as *mut u8;
+    // SAFETY: `is_ipv4` checked ETHERNET and IPV4_MIN bytes. Group bit: link-layer broadcast or multicast is never
+    // forwarded (RFC 1812 section 5.3.4).
+    if unsafe { load::<u8>(ethernet, 0) } & 1 != 0 {
+        // SAFETY: as before.
+        return Parsed::Group(unsafe { Addresses { src: load(ip, 12), dst: load(ip, 16) } });
+    }
     // SAFETY: IPV4_MIN bytes from `ip` are in bounds.
     let (version_ihl, tos, total, fragment, ttl, proto, src, dst) = unsafe {
         (
@@ -201,6 +220,13 @@ pub fn parse(ctx: &XdpContext, side: u8, packet: &mut Packet) -> Parsed {
     Parsed::Ipv4(headers)
 }
 
+/// Whether a frame is untagged IPv4 and long enough for it.
+#[inline(always)]
+fn is_ipv4(start: usize, end: usize) -> bool {
+    // SAFETY: ETHERNET bytes are in bounds when the second half is asked.
+    start + ETHERNET + IPV4_MIN <= end && unsafe { load::<u16>(start as *mut u8, 12) } == ETHERTYPE_IPV4
+}
+
 /// Length of the whole frame, fragments of a multi-buffer frame included.
 #[inline(never)]
 fn frame_len(ctx: &XdpContext) -> usize {
@@ -214,28 +240,52 @@ pub fn has_frags(ctx: &XdpContext, packet: &Packet) -> bool {
     ETHERNET + packet.len as usize > ctx.data_end() - ctx.data()
 }
 
-/// Source address of VLAN-tagged IPv4, one or two tags deep.
+/// Whether a packet carries a source route, or options that cannot be read to their end: it would go where its sender
+/// says instead of where the routes lead (RFC 791 section 3.1; dropped as RFC 7126 sections 4.3 and 4.4 advise).
 #[inline(always)]
-fn tagged_source(start: usize, end: usize, ethertype: u16) -> Option<Addr> {
-    if ethertype != ETHERTYPE_VLAN && ethertype != ETHERTYPE_QINQ {
-        return None;
-    }
-    for tags in 1..=2 {
-        let ip = start + ETHERNET + tags * VLAN;
-        if ip + IPV4_MIN > end {
-            return None;
-        }
-        // SAFETY: IPV4_MIN bytes from `ip` are in bounds, and the ethertype before it.
-        let (inner, src) = unsafe { (load::<u16>((ip - 2) as *mut u8, 0), load::<Addr>(ip as *mut u8, 12)) };
-        if inner == ETHERTYPE_IPV4 {
-            return Some(src);
-        }
-        if inner != ETHERTYPE_VLAN {
-            return None;
-        }
-    }
-    None
+pub fn has_source_route(ctx: &XdpContext, packet: &Packet) -> bool {
+    packet.l4 as usize > ETHERNET + IPV4_MIN && packet_source_route(ctx.ctx, packet.l4) != 0
 }
+
+/// The position is kept in the scratch space: on the stack, every length that an option may have would be another state to
+/// the verifier, in every turn.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn packet_source_route(ctx: *mut xdp_md, l4: u32) -> u32 {
+    const END: u8 = 0;
+    const NOTHING: u8 = 1;
+    const LOOSE: u8 = 131;
+    const STRICT: u8 = 137;
+    let ctx = XdpContext::new(ctx);
+    let (start, end) = (ctx.data(), ctx.data_end());
+    let Some(position) = scratch::option() else { return 1 };
+    let position: *mut u32 = position;
+    // SAFETY: a valid element that only this CPU uses; volatile, so that it is read anew in every turn.
+    let (at, set) = (|| unsafe { position.read_volatile() }, |at| unsafe { position.write_volatile(at) });
+    set((ETHERNET + IPV4_MIN) as u32);
+    for _ in 0..MOST_OPTIONS {
+        if at() >= l4 {
+            return 0;
+        }
+        let option = start + (at() & 0x7f) as usize;
+        if option + 2 > end {
+            return 1;
+        }
+        // SAFETY: two bytes from `option` are in bounds.
+        let (kind, length) = unsafe { (load::<u8>(option as *mut u8, 0), load::<u8>(option as *mut u8, 1)) };
+        if kind == END {
+            return 0;
+        }
+        if kind == LOOSE || kind == STRICT || (kind != NOTHING && length < 2) {
+            return 1;
+        }
+        set(at() + if kind == NOTHING { 1 } else { u32::from(length) });
+    }
+    0
+}
+
+/// Bytes of options that an IPv4 header has at most, hence options.
+const MOST_OPTIONS: u32 = 40;
 
 /// Destination station address of a frame.
 #[inline(always)]

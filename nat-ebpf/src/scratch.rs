@@ -5,9 +5,11 @@
 //! once. XDP programs do not nest on a CPU (softirq, or test runs with bottom halves off).
 
 use aya_ebpf::bindings::bpf_fib_lookup;
-use nat_common::FlowEntry;
+use nat_common::{FlowEntry, Tuple};
 
-use crate::{claim::Search, fast::Missed, hop::Hop, maps, packet::Packet, secret::Stream};
+use crate::{
+    answer::Quote, claim::Search, fast::Missed, hop::Hop, maps, packet::Packet, secret::Stream, via::Arrival,
+};
 
 /// The one element of `SCRATCH`, per CPU.
 #[repr(C)]
@@ -20,12 +22,20 @@ pub struct Scratch {
     pub search: Search,
     /// Its hop.
     pub hop: Hop,
+    /// What its tuple becomes, for the FIB.
+    pub translated: Tuple,
     /// Question and answer of a FIB lookup.
     pub fib: bpf_fib_lookup,
     /// An entry to insert.
     pub entry: FlowEntry,
     /// Random bits for claims.
     pub stream: Stream,
+    /// Where a walk over IPv4 options is.
+    pub option: u32,
+    /// The interface that the last packet came by.
+    pub arrival: Arrival,
+    /// What an ICMP error quotes.
+    pub quote: Quote,
 }
 
 /// Borrows one field. Fields are borrowed apart, so that two borrows never overlap.
@@ -46,6 +56,18 @@ borrow!(
     stream: Stream
 );
 borrow!(
+    /// Where a walk over IPv4 options is.
+    option: u32
+);
+borrow!(
+    /// The interface that the last packet came by.
+    arrival: Arrival
+);
+borrow!(
+    /// What an ICMP error quotes.
+    quote: Quote
+);
+borrow!(
     /// The packet at hand.
     packet: Packet
 );
@@ -56,6 +78,10 @@ borrow!(
 borrow!(
     /// Its claim.
     search: Search
+);
+borrow!(
+    /// What its tuple becomes, for the FIB.
+    translated: Tuple
 );
 borrow!(
     /// Its hop.

@@ -1,10 +1,6 @@
 //! Counting. Everything is per CPU and plain.
 
-use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
-use nat_common::{
-    Reason,
-    stats::{Meter, Stats},
-};
+use nat_common::stats::{Meter, Stats};
 
 use crate::maps;
 
@@ -16,18 +12,14 @@ pub fn count(f: impl FnOnce(&mut Stats)) {
     }
 }
 
-/// Counts a drop; the XDP action for it.
+/// Counts a drop by the index of its reason.
 #[inline(always)]
-pub fn drop(reason: Reason) -> u32 {
-    count(|s| s.drops[reason as usize] += 1);
-    XDP_DROP
-}
-
-/// Counts a packet that is none of natgw's business, or that the kernel must answer; the XDP action for it.
-#[inline(always)]
-pub fn pass() -> u32 {
-    count(|s| s.passed += 1);
-    XDP_PASS
+pub fn dropped(reason: usize) {
+    count(|s| {
+        if let Some(drops) = s.drops.get_mut(reason) {
+            *drops += 1;
+        }
+    });
 }
 
 /// Counts a packet received from clients or destinations that went no further.

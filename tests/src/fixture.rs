@@ -26,6 +26,7 @@ use nat_userspace::datapath::hops::Hops;
 use nat_userspace::datapath::memory::Access;
 
 use crate::lab::session::Session;
+use crate::lab::tap::Injector;
 use crate::lab::{GW_INSIDE, GW_OUTSIDE, Netns, WAN, client_addr};
 use crate::packet::{Packet, diff};
 use crate::stack::{self, Stack};
@@ -151,7 +152,7 @@ pub struct World {
     setup: Setup,
     in_index: u32,
     out_index: u32,
-    _far: Netns,
+    far: Netns,
     _session: Session,
 }
 
@@ -188,7 +189,7 @@ route add default via {WAN}",
         let (in_index, out_index) = (index("in0")?, index("out0")?);
         // Inside: a devmap takes only devices of the caller's namespace.
         let ebpf = gw.run(|| load(&setup, in_index, out_index))?;
-        Ok(Self { ebpf, gw, setup, in_index, out_index, _far: far, _session: session })
+        Ok(Self { ebpf, gw, setup, in_index, out_index, far, _session: session })
     }
 
     /// The namespace, to change routes and neighbours between steps.
@@ -243,6 +244,13 @@ route add default via {WAN}",
         // Metadata that the program put in front comes out with the frame.
         let meta = (context_out[0] as usize).min(out.len());
         Ok((Verdict::from_number(result.return_value), out.split_off(meta)))
+    }
+
+    /// Gives a packet to the kernel as if it had come by the outside interface: no XDP program is attached here.
+    pub fn deliver(&self, packet: &Packet) -> Result<()> {
+        let frame = packet.clone().macs(ROUTER_MAC, OUT_MAC).build();
+        Injector::open(&self.far, "wan")?.send(&frame)?;
+        Ok(())
     }
 
     /// The program of a side, and the interface that its packets arrive on.

@@ -31,6 +31,8 @@ pub(crate) const TESTS: &[Package] = &[
     Package { name: "bpftool", program: "bpftool" },
     Package { name: "nftables", program: "nft" },
     Package { name: "procps", program: "sysctl" },
+    Package { name: "traceroute", program: "traceroute" },
+    Package { name: "iputils-tracepath", program: "tracepath" },
 ];
 
 /// What the benchmark runs beyond [`LAB`].

@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 use super::args::{DetachArgs, Instance};
 use super::status;
 use crate::daemon::detach::{Detached, Leave, detach, enter_home};
+use crate::net::state::StateDir;
 
 /// A daemon takes seconds at most: it has interfaces to detach and addresses to remove.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -24,7 +25,11 @@ pub async fn run(instance: &Instance, args: DetachArgs, out: &mut dyn Write) -> 
     let bpffs = instance.bpffs();
     // Before anything is touched. It stays findable even if the daemon was all that kept it.
     let home = enter_home(&instance.state_dir, &bpffs)?;
-    let stopped = match status::daemon(&instance.state_dir) {
+    // Another gateway's daemon is not to be stopped because somebody wrote its number into our state.
+    let holds = |pid: &u32| {
+        StateDir::open(&instance.state_dir).and_then(|s| s.holder()).is_ok_and(|h| h == Some(*pid))
+    };
+    let stopped = match status::daemon(&instance.state_dir).filter(holds) {
         Some(pid) => {
             stop(pid).await?;
             Some(pid)

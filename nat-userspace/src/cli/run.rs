@@ -53,5 +53,9 @@ fn start_logging(args: &RunArgs) {
 fn filter(level: LevelFilter) -> EnvFilter {
     let quiet = ["aya", "aya_obj", "hyper", "mio", "netlink_packet_route", "netlink_proto", "rtnetlink"];
     let libraries = quiet.iter().filter(|_| level > LevelFilter::INFO).map(|name| format!("{name}=info"));
-    EnvFilter::new(std::iter::once(level.to_string()).chain(libraries).collect::<Vec<_>>().join(","))
+    // One line for every overrun of a socket; the daemon tells of them itself, once.
+    let overruns = (level > LevelFilter::ERROR).then(|| "netlink_proto::framed=error".to_owned());
+    let directives: Vec<String> =
+        std::iter::once(level.to_string()).chain(libraries).chain(overruns).collect();
+    EnvFilter::new(directives.join(","))
 }

@@ -318,6 +318,7 @@ fn record_start(
         s.pid = fresh.pid;
         s.started = fresh.started;
         bpffs.clone_into(&mut s.bpffs);
+        s.managed.extend(gateway.interfaces().into_iter().map(str::to_owned));
         s.eips = eips(gateway);
         s.persist = options.at_exit == AtExit::Persist;
     })?;

@@ -1,17 +1,22 @@
 //! Reacting to the host: hops are resolved again when it matters, interfaces that come back are attached again.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use nat_common::Addr;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
 use super::Error;
+use super::bumps::{Bump, Bumps};
+use super::episode::Episode;
 use super::gateway::Running;
 use super::mtus::Mtus;
 use super::neighbours::Neighbours;
 use super::wait;
+use crate::export::metrics::HostCounts;
 use crate::net::facts::{HostFacts, Link};
 use crate::net::mtus::RouteMtus;
 use crate::net::watch::{HostEvent, Watch};
@@ -24,6 +29,15 @@ const BUMP_PAUSE: Duration = Duration::from_millis(50);
 
 /// After a neighbour was lost, when to see to it again.
 const SOON: Duration = Duration::from_millis(100);
+
+/// Between two looks at the neighbours, however many are lost.
+const REFRESH_PAUSE: Duration = Duration::from_secs(1);
+
+/// Between two readings of everything when the kernel reports more than the socket holds, again and again.
+const RESYNC_PAUSE: Duration = Duration::from_secs(1);
+
+/// Neighbours that are remembered. The kernel has fewer, as a rule.
+const KNOWN: usize = 16_384;
 
 /// The host as seen by a running gateway.
 pub(super) struct Host {
@@ -38,7 +52,12 @@ pub(super) struct Host {
     tick: Interval,
     bump_at: Option<Instant>,
     last_bump: Instant,
+    bumps: Bumps,
     refresh_at: Option<Instant>,
+    last_refresh: Instant,
+    resync_at: Option<Instant>,
+    last_resync: Option<Instant>,
+    overruns: Episode,
     /// Interfaces whose failure to attach was logged.
     complained: HashSet<String>,
 }
@@ -51,8 +70,12 @@ pub(super) enum Wake {
     Mtus(RouteMtus),
     /// Hops are to be resolved again.
     Bump,
+    /// Hops of single neighbours are to be resolved again.
+    BumpSome,
     /// Neighbours are to be looked at.
     Refresh,
+    /// Reports of the kernel's were lost: everything is to be read again.
+    Resync,
     /// Time passed.
     Tick,
 }
@@ -80,7 +103,12 @@ impl Host {
             tick,
             bump_at: None,
             last_bump: Instant::now(),
+            bumps: Bumps::default(),
             refresh_at: None,
+            last_refresh: Instant::now(),
+            resync_at: None,
+            last_resync: None,
+            overruns: Episode::default(),
             complained: HashSet::new(),
         })
     }
@@ -91,7 +119,9 @@ impl Host {
             event = self.watch.next() => event.map(Wake::Event).ok_or(Error::WatchEnded),
             found = self.mtus.read() => Ok(Wake::Mtus(found)),
             () = wait::maybe(self.bump_at.map(sleep_until)) => Ok(Wake::Bump),
+            () = wait::maybe(self.bumps.next().map(sleep_until)) => Ok(Wake::BumpSome),
             () = wait::maybe(self.refresh_at.map(sleep_until)) => Ok(Wake::Refresh),
+            () = wait::maybe(self.resync_at.map(sleep_until)) => Ok(Wake::Resync),
             _ = self.tick.tick() => Ok(Wake::Tick),
         }
     }
@@ -113,10 +143,17 @@ impl Host {
                 self.running.plane.bump_all();
                 Ok(())
             }
+            Wake::BumpSome => {
+                for (ifindex, addr) in self.bumps.due(Instant::now()) {
+                    self.running.plane.bump(ifindex, Addr::from(addr));
+                }
+                Ok(())
+            }
             Wake::Refresh => {
                 self.refresh().await;
                 Ok(())
             }
+            Wake::Resync => self.resync().await,
             Wake::Tick => {
                 self.attach_severed().await?;
                 self.attach_missing().await?;
@@ -128,6 +165,11 @@ impl Host {
 
     async fn event(&mut self, event: HostEvent) -> Result<(), Error> {
         self.readdressed |= matches!(event, HostEvent::Addresses | HostEvent::Overrun);
+        if !matches!(event, HostEvent::Neighbour { .. }) {
+            // Routes that go with a link, an address or a next-hop object are not reported as such.
+            self.neighbours.routes_changed();
+            self.mtus.stale();
+        }
         match event {
             HostEvent::Neighbour { ifindex, addr, usable, lladdr } => {
                 self.neighbour(ifindex, addr, lladdr.filter(|_| usable));
@@ -138,8 +180,6 @@ impl Host {
                     self.running.forget(index, &name)?;
                 }
                 self.known.retain(|(i, _), _| *i != index);
-                // Its routes went along, and the kernel does not tell of each.
-                self.mtus.stale();
             }
             HostEvent::LinkUp { name, .. } => {
                 self.link(&name).await?;
@@ -151,8 +191,17 @@ impl Host {
                 self.bump_soon();
             }
             HostEvent::Overrun => {
-                self.known.clear();
+                self.neighbours.overrun();
+                let now = Instant::now();
+                if self.overruns.begins(now) {
+                    tracing::warn!(
+                        "the kernel reported more changes of interfaces, routes and neighbours than natgw could take in; \
+                         reading all of them again"
+                    );
+                }
                 self.bump_soon();
+                let at = self.last_resync.map_or(now, |last| now.max(last + RESYNC_PAUSE));
+                self.resync_at.get_or_insert(at);
             }
             HostEvent::Routes | HostEvent::Addresses | HostEvent::Rules => self.bump_soon(),
         }
@@ -169,10 +218,48 @@ impl Host {
             return;
         }
         if lladdr.is_none() {
-            self.neighbours.lost(ifindex, addr.into());
-            self.refresh_at.get_or_insert_with(|| Instant::now() + SOON);
+            self.lost(ifindex, addr);
         }
-        self.running.plane.bump(ifindex, Addr::from(addr));
+        if self.known.len() > KNOWN {
+            self.known.clear();
+            self.bump_soon();
+        }
+        match self.bumps.change((ifindex, addr), Instant::now()) {
+            Bump::Now => self.running.plane.bump(ifindex, Addr::from(addr)),
+            Bump::Later => {}
+            Bump::All => self.bump_soon(),
+        }
+    }
+
+    fn lost(&mut self, ifindex: u32, addr: Ipv4Addr) {
+        self.neighbours.lost(ifindex, addr.into());
+        self.refresh_soon();
+    }
+
+    /// After an overrun. Links are read by the watch, which tells of what became of them; routes are read by the refresh,
+    /// and what depends on rules and addresses is resolved again.
+    async fn resync(&mut self) -> Result<(), Error> {
+        self.resync_at = None;
+        self.last_resync = Some(Instant::now());
+        match self.neighbours.usable().await {
+            Ok(usable) => {
+                let gone: Vec<_> =
+                    self.known.keys().filter(|key| !usable.contains_key(key)).copied().collect();
+                for (ifindex, addr) in gone {
+                    self.lost(ifindex, addr);
+                }
+                self.known = usable;
+            }
+            Err(e) => {
+                tracing::warn!("{e}");
+                self.known.clear();
+            }
+        }
+        // After the reading: whatever changed before it is resolved again, and what changes later is reported.
+        self.running.plane.bump_all();
+        self.attach_missing().await?;
+        self.refresh().await;
+        Ok(())
     }
 
     /// A link appeared or changed: one of ours is attached if it is not, and followed if it has a new address.
@@ -254,11 +341,21 @@ impl Host {
 
     async fn refresh(&mut self) {
         self.refresh_at = None;
+        self.last_refresh = Instant::now();
         self.neighbours.refresh(&indices(&self.running)).await;
     }
 
+    fn refresh_soon(&mut self) {
+        let at = (Instant::now() + SOON).max(self.last_refresh + REFRESH_PAUSE);
+        self.refresh_at.get_or_insert(at);
+    }
+
+    /// What metrics report of the host.
+    pub(super) fn counts(&self) -> Rc<Cell<HostCounts>> {
+        self.neighbours.counts()
+    }
+
     fn bump_soon(&mut self) {
-        self.mtus.stale();
         self.bump_at.get_or_insert_with(|| Instant::now().max(self.last_bump + BUMP_PAUSE));
     }
 

@@ -1,6 +1,8 @@
 //! The daemon: brings a gateway up, keeps it right while the host changes, and takes it down.
 
+mod bumps;
 pub mod detach;
+mod episode;
 mod error;
 mod events;
 mod gateway;
@@ -57,7 +59,7 @@ pub async fn run(gateway: Gateway, options: Options) -> Result<(), Error> {
     // Whatever can be refused without touching the host, first.
     object::bytes()?;
     let listener = match gateway.metrics {
-        Some(addr) => Some(metrics::bind(addr).await?),
+        Some(addr) => Some(metrics::bind(addr)?),
         None => None,
     };
     let watch = Watch::new().await?;
@@ -71,11 +73,13 @@ pub async fn run(gateway: Gateway, options: Options) -> Result<(), Error> {
     };
     let usage = collector.usage();
     let pins = host.running.pins().clone();
+    let counts = host.counts();
     let mut events = events::Events::open(&mut host.running, options.log);
     ready();
     let outcome = {
-        let serving =
-            wait::maybe(listener.map(|l| metrics::serve_on(l, move || snapshot::read(&pins, &usage))));
+        let serving = wait::maybe(
+            listener.map(|l| metrics::serve_on(l, move || snapshot::read(&pins, &usage, counts.get()))),
+        );
         let collecting = collector.run();
         tokio::pin!(serving, collecting);
         loop {

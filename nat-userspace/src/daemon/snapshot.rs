@@ -9,9 +9,13 @@ use crate::collector::Usage;
 use crate::datapath::Error;
 use crate::datapath::inspect::Inspect;
 use crate::datapath::pins::Pins;
-use crate::export::metrics::{EipSnapshot, Snapshot};
+use crate::export::metrics::{EipSnapshot, HostCounts, Snapshot};
 
-pub(super) fn read(pins: &Pins, usage: &watch::Receiver<Rc<Usage>>) -> Result<Snapshot, Error> {
+pub(super) fn read(
+    pins: &Pins,
+    usage: &watch::Receiver<Rc<Usage>>,
+    host: HostCounts,
+) -> Result<Snapshot, Error> {
     let inspect = Inspect::open(pins)?;
     let usage = usage.borrow().clone();
     let eips = inspect
@@ -29,5 +33,6 @@ pub(super) fn read(pins: &Pins, usage: &watch::Receiver<Rc<Usage>>) -> Result<Sn
         capacity: inspect.capacity(),
         eips,
         destinations: usage.destinations.clone(),
+        host,
     })
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use aya::maps::MapInfo;
+use aya_obj::generated::BPF_F_MMAPABLE;
 use nat_common::abi::map;
 use nat_common::table;
 
@@ -27,7 +28,8 @@ pub enum Adoption {
 
 /// How many flows the table is to hold: the size that nobody asked for yields to that of the table which is there.
 pub(super) fn table_size(pins: &Pins, gateway: &Gateway) -> Result<u32, Error> {
-    if gateway.max_flows_by == SizedBy::Operator || !pins.has_map(map::FLOWS) {
+    let is_map = pins::found(&pins.map(map::FLOWS))? == Some(pins::MAP);
+    if gateway.max_flows_by == SizedBy::Operator || !is_map {
         return Ok(gateway.max_flows);
     }
     let info = MapInfo::from_pin(pins.map(map::FLOWS)).map_err(Error::map("inspect", map::FLOWS))?;
@@ -37,6 +39,9 @@ pub(super) fn table_size(pins: &Pins, gateway: &Gateway) -> Result<u32, Error> {
 /// Looks at the pins and clears away what cannot be adopted. Also returns directories whose guards are to be
 /// removed once new ones are in place.
 pub(super) fn prepare(pins: &Pins, max_flows: u32) -> Result<(Adoption, Vec<PathBuf>), Error> {
+    if let Some(path) = pins.foreign()? {
+        return Err(Error::ForeignPin { path });
+    }
     let others = pins.other_versions()?;
     for dir in &others {
         pins::clear(dir, Keep::Guards)?;
@@ -70,8 +75,18 @@ fn obstacle(pins: &Pins, max_flows: u32) -> Result<Option<String>, Error> {
         return Ok(Some("the network namespace it was in is gone".into()));
     }
     for want in object::shapes(max_flows)? {
-        if !pins.has_map(want.name) {
-            return Ok(Some(format!("its tables are another version's: map {} is missing", want.name)));
+        match pins::found(&pins.map(want.name))? {
+            Some(pins::MAP) => {}
+            Some(other) => {
+                let at = pins.map(want.name);
+                return Ok(Some(format!(
+                    "its tables are not natgw's: {} is {other}, not a map",
+                    at.display()
+                )));
+            }
+            None => {
+                return Ok(Some(format!("its tables are another version's: map {} is missing", want.name)));
+            }
         }
         let info = MapInfo::from_pin(pins.map(want.name)).map_err(Error::map("inspect", want.name))?;
         let have = MapShape {
@@ -80,6 +95,7 @@ fn obstacle(pins: &Pins, max_flows: u32) -> Result<Option<String>, Error> {
             key_size: info.key_size(),
             value_size: info.value_size(),
             max_entries: info.max_entries(),
+            mappable: info.map_flags() & BPF_F_MMAPABLE != 0,
         };
         if have != want {
             return Ok(Some(difference(&have, &want)));
@@ -98,7 +114,9 @@ fn difference(have: &MapShape, want: &MapShape) -> String {
         );
     }
     let describe = |s: &MapShape| {
-        format!("type {}, key {} B, value {} B, {} entries", s.kind, s.key_size, s.value_size, s.max_entries)
+        let MapShape { kind, key_size, value_size, max_entries, .. } = s;
+        let mappable = if s.mappable { ", mappable" } else { "" };
+        format!("type {kind}, key {key_size} B, value {value_size} B, {max_entries} entries{mappable}")
     };
     format!(
         "its tables are another version's: map {} is of {}; wanted: {}",
@@ -120,6 +138,7 @@ mod tests {
             key_size: 4,
             value_size: 64,
             max_entries: table::places(1000),
+            mappable: true,
         };
         let text = difference(&MapShape { max_entries: table::places(500), ..want }, &want);
         assert!(text.contains("max_flows was 500 and is 1000 now") && !text.contains("entries"), "{text}");

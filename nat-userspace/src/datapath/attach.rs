@@ -217,10 +217,13 @@ pub(super) fn is_on(pin: &Path, index: u32) -> Result<bool, Error> {
     Ok(index_of(pin)? == index)
 }
 
-/// The interface that a pinned link is on; 0 when that was deleted.
+/// The interface that a pinned link is on; 0 when that was deleted, or when something else has the pin's name.
 fn index_of(pin: &Path) -> Result<u32, Error> {
+    if pins::found(pin)? != Some(pins::LINK) {
+        return Ok(0);
+    }
     let link = sys::object_get(pin).map_err(Error::pin("open", pin))?;
-    Ok(sys::link_info(&link).map_err(Error::pin("inspect", pin))?.ifindex)
+    Ok(sys::link_info(&link).map_err(Error::pin("inspect", pin))?.interface())
 }
 
 pub(super) fn open_link(pin: &Path) -> Result<FdLink, Error> {

@@ -84,6 +84,32 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// Another kind of object has a pin's name.
+    #[error(
+        "{} is {found} where natgw pins {wanted}: somebody else put it there; `natgw detach` clears the directory, and \
+         `natgw run` replaces the data plane",
+        path.display()
+    )]
+    WrongPin {
+        /// The pin.
+        path: PathBuf,
+        /// What is there.
+        found: &'static str,
+        /// What natgw pins there.
+        wanted: &'static str,
+    },
+    /// Something that natgw never makes is in a directory of pins.
+    #[error(
+        "{} is not natgw's, and is in its directory of pins; look at it and remove it, then try again",
+        path.display()
+    )]
+    ForeignPin {
+        /// What is there.
+        path: PathBuf,
+    },
+    /// The directory of pins is not natgw's alone.
+    #[error(transparent)]
+    Directory(#[from] crate::net::Error),
     /// There is no data plane at the pins.
     #[error("no gateway is up: nothing is pinned at {}; start one with `natgw run`, or name its directory with --bpffs", dir.display())]
     NotUp {

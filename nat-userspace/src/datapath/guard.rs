@@ -81,7 +81,7 @@ fn guard_with_filter(
     // It may exist; attaching tells when it could not be created.
     let _ = tc::qdisc_add_clsact(&link.name);
     let _ = tc::qdisc_detach_program(&link.name, at, name);
-    std::fs::create_dir_all(mark).map_err(Error::pin("create", mark))?;
+    crate::net::private::directory(mark)?;
     let failed = || Error::program(format!("cannot guard {}", link.name));
     let id = guard
         // By default before every filter that is there, as with TCX.

@@ -4,24 +4,32 @@ use std::io::{self, ErrorKind};
 
 use aya::maps::lpm_trie::LpmTrie;
 use aya::maps::xdp::DevMap;
-use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
+use aya::maps::{Array, HashMap, Map, MapData, MapType, PerCpuArray, RingBuf};
 use nat_common::abi::map;
 use nat_common::eip::ReservedPort;
-use nat_common::hop::{Iface, NextHop};
+use nat_common::hop::{HopSlot, Iface, NextHop};
 use nat_common::settings::Settings;
 use nat_common::stats::{EipStats, Stats};
-use nat_common::{Addr, Eip, LpmAddr, PoolRef};
+use nat_common::{Addr, Eip, FlowEntry, LpmAddr, PoolRef, Stamp};
 
-use super::Error;
 use super::attach::errno;
-use super::pins::Pins;
+use super::pins::{self, Pins};
+use super::{Error, sys};
+use crate::net::private;
 
 macro_rules! openers {
     ($($(#[$doc:meta])* $name:ident: $ty:ty = $variant:ident($map:expr);)+) => {$(
         $(#[$doc])*
         pub fn $name(pins: &Pins) -> Result<$ty, Error> {
-            let data = open(pins, $map)?;
-            Map::$variant(data).try_into().map_err(Error::map("use", $map))
+            // By the type that the kernel tells: reading one as if it were another would write past our buffers.
+            match Map::from_map_data(open(pins, $map)?).map_err(Error::map("use", $map))? {
+                Map::$variant(data) => Map::$variant(data).try_into().map_err(Error::map("use", $map)),
+                _ => Err(Error::WrongPin {
+                    path: pins.map($map),
+                    found: "a map of another type",
+                    wanted: concat!("one of type ", stringify!($variant)),
+                }),
+            }
         }
     )+};
 }
@@ -45,8 +53,6 @@ openers! {
     devices: DevMap<MapData> = DevMap(map::DEVICES);
     /// Devmap index to ifindex.
     ifindex: Array<MapData, u32> = Array(map::IFINDEX);
-    /// Neighbours that flows use.
-    nexthops: HashMap<MapData, NextHop, u32> = LruHashMap(map::NEXTHOPS);
     /// Settings.
     settings: Array<MapData, Settings> = Array(map::SETTINGS);
     /// Counters.
@@ -59,12 +65,35 @@ openers! {
 
 /// The flow table, for [`super::table`]. Only BPF programs write it.
 pub fn flows(pins: &Pins) -> Result<MapData, Error> {
-    open(pins, map::FLOWS)
+    raw::<FlowEntry>(pins, map::FLOWS, MapType::Array)
 }
 
 /// The next hops, for [`super::hops`].
 pub fn hops(pins: &Pins) -> Result<MapData, Error> {
-    open(pins, map::HOPS)
+    raw::<HopSlot>(pins, map::HOPS, MapType::Array)
+}
+
+/// Neighbours that flows use, [`NextHop`] to [`Stamp`], for [`super::batch`]: walked one by one, a map that loses elements
+/// meanwhile may start over again and again.
+pub fn nexthops(pins: &Pins) -> Result<MapData, Error> {
+    raw::<Stamp>(pins, map::NEXTHOPS, MapType::LruHash)
+}
+
+/// Removes one of [`nexthops`]; `false` when it was not there.
+pub fn forget(nexthops: &MapData, hop: &NextHop) -> Result<bool, Error> {
+    sys::delete(nexthops.fd(), hop).map_err(Error::bpf("cannot forget a neighbour"))
+}
+
+/// One that is mapped into memory, or read many elements at a time.
+fn raw<V>(pins: &Pins, name: &'static str, wanted: MapType) -> Result<MapData, Error> {
+    let data = open(pins, name)?;
+    let info = data.info().map_err(Error::map("inspect", name))?;
+    let kind = info.map_type().map_err(Error::map("inspect", name))?;
+    if kind == wanted && info.value_size() as usize == size_of::<V>() {
+        return Ok(data);
+    }
+    let (found, wanted) = ("a map of another type or size", "its table");
+    Err(Error::WrongPin { path: pins.map(name), found, wanted })
 }
 
 fn open(pins: &Pins, name: &'static str) -> Result<MapData, Error> {
@@ -74,6 +103,8 @@ fn open(pins: &Pins, name: &'static str) -> Result<MapData, Error> {
         Err(e) if e.kind() == ErrorKind::PermissionDenied => return Err(refused(e)),
         Err(_) => return Err(Error::NotUp { dir: pins.dir().to_owned() }),
     }
+    private::check(pins.dir())?;
+    pins::expect(&pins.map(name), pins::MAP)?;
     MapData::from_pin(pins.map(name)).map_err(|e| match errno(&e).map(io::Error::from_raw_os_error) {
         Some(source) if source.kind() == ErrorKind::PermissionDenied => refused(source),
         _ => Error::map("open", name)(e),

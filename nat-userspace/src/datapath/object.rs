@@ -1,6 +1,7 @@
 //! The BPF object that is part of this binary, and what its maps are like.
 
 use aya_obj::Object;
+use aya_obj::generated::BPF_F_MMAPABLE;
 use aya_obj::generated::bpf_map_type::{BPF_MAP_TYPE_DEVMAP, BPF_MAP_TYPE_RINGBUF};
 use nat_common::abi;
 
@@ -30,6 +31,8 @@ pub struct MapShape {
     pub value_size: u32,
     /// Entries; bytes of a ring buffer.
     pub max_entries: u32,
+    /// Can be mapped into memory.
+    pub mappable: bool,
 }
 
 /// The shapes of every pinned map, as loading the object for `max_flows` creates them.
@@ -48,6 +51,7 @@ pub fn shapes(max_flows: u32) -> Result<Vec<MapShape>, Error> {
                 key_size: map.key_size(),
                 value_size: map.value_size(),
                 max_entries: map.max_entries(),
+                mappable: map.map_flags() & BPF_F_MMAPABLE != 0,
             };
             if name == abi::map::FLOWS {
                 shape.max_entries = nat_common::table::places(max_flows);

@@ -2,12 +2,15 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use nat_common::abi;
 use nix::fcntl::{Flock, FlockArg};
 
+use super::sys::Kind;
 use super::{Error, sys};
+use crate::net::private;
 
 /// Which tc hook a guard is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +40,13 @@ pub struct Pins {
 /// Held by the process that owns a gateway's pins.
 #[derive(Debug)]
 pub struct PinLock(#[expect(dead_code, reason = "held for its effect")] Flock<File>);
+
+/// As [`found`] and [`expect`] call it.
+pub(super) const MAP: &str = "a map";
+/// As [`found`] and [`expect`] call it.
+pub(super) const PROGRAM: &str = "a program";
+/// As [`found`] and [`expect`] call it.
+pub(super) const LINK: &str = "a link";
 
 const XDP: &str = "link_xdp_";
 const GUARD: &str = "link_guard_";
@@ -131,21 +141,25 @@ impl Pins {
     pub fn other_versions(&self) -> Result<Vec<PathBuf>, Error> {
         Ok(names(&self.root)?
             .iter()
-            .filter(|n| n.strip_prefix('v').is_some_and(|v| v.parse::<u32>().is_ok()))
+            .filter(|n| is_version(n))
             .map(|n| self.root.join(n))
             .filter(|d| *d != self.dir)
             .collect())
     }
 
-    /// Creates the directory.
+    /// Creates the directory, for natgw alone. One of an earlier natgw, which others could enter, is shut.
     pub fn create(&self) -> Result<(), Error> {
-        std::fs::create_dir_all(&self.dir).map_err(Error::pin("create", &self.dir))
+        private::directory(&self.dir)?;
+        Ok(private::keep_to_ourselves(&self.dir)?)
     }
 
     /// Takes the gateway's pins for this process, until the lock is dropped.
     pub fn lock(&self) -> Result<PinLock, Error> {
-        std::fs::create_dir_all(&self.root).map_err(Error::pin("create", &self.root))?;
-        let dir = File::open(&self.root).map_err(Error::pin("open", &self.root))?;
+        let dir = private::directory(&self.root)?;
+        // Whoever may open it may lock it. A place that natgw shares, or the root of a bpffs, is its maker's to shut.
+        if self.is_natgws_alone()? {
+            private::keep_to_ourselves(&self.root)?;
+        }
         match Flock::lock(dir, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => Ok(PinLock(lock)),
             Err((_, nix::Error::EWOULDBLOCK)) => Err(Error::InUse { dir: self.root.clone() }),
@@ -153,12 +167,38 @@ impl Pins {
         }
     }
 
-    /// Removes every pin of this schema and of others, and the directories that are then empty.
-    pub fn remove_all(&self) -> Result<(), Error> {
-        for dir in self.other_versions()? {
-            clear(&dir, Keep::Nothing)?;
+    /// Whether the root is a directory in which there is nothing but pins of natgw's.
+    fn is_natgws_alone(&self) -> Result<bool, Error> {
+        let device = |path: &Path| path.metadata().map(|m| m.dev()).map_err(Error::pin("look at", path));
+        let is_mount = match self.root.parent() {
+            Some(above) => device(above)? != device(&self.root)?,
+            None => true,
+        };
+        Ok(!is_mount && names(&self.root)?.iter().all(|name| is_version(name)))
+    }
+
+    /// Something in a directory of pins that natgw cannot have made and does not remove: a directory with something in
+    /// it.
+    pub(super) fn foreign(&self) -> Result<Option<PathBuf>, Error> {
+        for dir in self.other_versions()?.iter().chain([&self.dir]) {
+            for path in names(dir)?.iter().map(|name| dir.join(name)) {
+                let is_directory = path.symlink_metadata().is_ok_and(|m| m.is_dir());
+                if is_directory && !names(&path)?.is_empty() {
+                    return Ok(Some(path));
+                }
+            }
         }
-        clear(&self.dir, Keep::Nothing)?;
+        Ok(None)
+    }
+
+    /// Removes every pin of this schema and of others, and the directories that are then empty. Goes on after an error
+    /// and returns the first.
+    pub fn remove_all(&self) -> Result<(), Error> {
+        let mut result = Ok(());
+        for dir in self.other_versions()? {
+            result = result.and(clear(&dir, Keep::Nothing));
+        }
+        result.and(clear(&self.dir, Keep::Nothing))?;
         match std::fs::remove_dir(&self.root) {
             // A bpffs of its own mounted here, or somebody else's pins: not ours to remove.
             Ok(()) => Ok(()),
@@ -174,12 +214,15 @@ impl Pins {
 pub(super) fn clear(dir: &Path, keep: Keep) -> Result<(), Error> {
     let mut names = names(dir)?;
     names.sort_by_key(|n| (is_guard(n), !n.starts_with(XDP)));
+    // What somebody else put among them is no reason to leave the others.
+    let mut result = Ok(());
     for name in names.iter().filter(|n| keep == Keep::Nothing || !is_guard(n)) {
-        remove(&dir.join(name))?;
+        result = result.and(remove(&dir.join(name)));
     }
     if keep == Keep::Guards {
-        return Ok(());
+        return result;
     }
+    result?;
     match std::fs::remove_dir(dir) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::pin("remove", dir)(e)),
         _ => Ok(()),
@@ -193,11 +236,49 @@ pub(super) fn remove(path: &Path) -> Result<(), Error> {
         // A link whose interface is gone has nothing to detach; unpinning frees it either way.
         let _ = sys::link_detach(link);
     }
-    let removed = if path.is_dir() { std::fs::remove_dir(path) } else { std::fs::remove_file(path) };
+    let is_directory = path.symlink_metadata().is_ok_and(|m| m.is_dir());
+    let removed = if is_directory { std::fs::remove_dir(path) } else { std::fs::remove_file(path) };
     match removed {
+        Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {
+            Err(Error::ForeignPin { path: path.to_owned() })
+        }
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::pin("remove", path)(e)),
         _ => Ok(()),
     }
+}
+
+/// What has a pin's name; `None` when nothing has.
+pub(super) fn found(path: &Path) -> Result<Option<&'static str>, Error> {
+    let metadata = match path.symlink_metadata() {
+        Ok(metadata) => metadata,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(Error::pin("look at", path)(e)),
+    };
+    if metadata.is_dir() {
+        return Ok(Some("a directory"));
+    }
+    if metadata.is_symlink() {
+        return Ok(Some("a symbolic link"));
+    }
+    let object = sys::object_get(path).map_err(Error::pin("open", path))?;
+    Ok(Some(match sys::kind(&object).map_err(Error::pin("inspect", path))? {
+        Kind::Map => MAP,
+        Kind::Program => PROGRAM,
+        Kind::Link => LINK,
+    }))
+}
+
+/// An error when something else than `wanted` has the name; the kernel would tell of it as if it were that.
+pub(super) fn expect(path: &Path, wanted: &'static str) -> Result<(), Error> {
+    match found(path)? {
+        Some(found) if found != wanted => Err(Error::WrongPin { path: path.to_owned(), found, wanted }),
+        _ => Ok(()),
+    }
+}
+
+/// The directory of some schema.
+fn is_version(name: &str) -> bool {
+    name.strip_prefix('v').is_some_and(|v| v.parse::<u32>().is_ok())
 }
 
 fn is_guard(name: &str) -> bool {
@@ -270,5 +351,58 @@ mod tests {
         let pins = Pins::new(root.path());
         let _first = pins.lock().unwrap();
         assert!(matches!(pins.lock(), Err(Error::InUse { .. })));
+    }
+
+    /// An earlier natgw left the directory open to everybody, and so to whoever wants to keep natgw from starting.
+    #[test]
+    fn the_directory_is_shut_to_others_unless_somebody_else_keeps_things_there() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let root = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        let open =
+            |path: &Path| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let pins = Pins::new(root.path().join("gw"));
+        pins.create().unwrap();
+        assert_eq!((mode(&pins.root), mode(pins.dir())), (0o700, 0o700));
+        open(&pins.root);
+        open(pins.dir());
+        drop(pins.lock().unwrap());
+        pins.create().unwrap();
+        assert_eq!((mode(&pins.root), mode(pins.dir())), (0o700, 0o700));
+
+        std::fs::create_dir(pins.root.join("others")).unwrap();
+        open(&pins.root);
+        drop(pins.lock().unwrap());
+        assert_eq!(mode(&pins.root), 0o755);
+    }
+
+    #[test]
+    fn a_directory_that_others_could_have_filled_is_refused() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let root = tempfile::tempdir().unwrap();
+        let pins = Pins::new(root.path().join("gw"));
+        pins.create().unwrap();
+        std::fs::set_permissions(pins.dir(), std::fs::Permissions::from_mode(0o777)).unwrap();
+        let error = pins.create().unwrap_err().to_string();
+        assert!(error.contains("can be written by others") && error.contains("/gw/v"), "{error}");
+        std::fs::remove_dir(pins.dir()).unwrap();
+        std::os::unix::fs::symlink("/etc", pins.dir()).unwrap();
+        let error = pins.create().unwrap_err().to_string();
+        assert!(error.contains("symbolic link"), "{error}");
+    }
+
+    #[test]
+    fn what_somebody_else_put_among_the_pins_is_named_and_keeps_nothing_else_up() {
+        let root = tempfile::tempdir().unwrap();
+        let pins = Pins::new(root.path().join("gw"));
+        pins.create().unwrap();
+        std::fs::create_dir_all(pins.map("FLOWS").join("inner")).unwrap();
+        for pin in [pins.map("EIPS"), pins.guard_link(Hook::Egress, "eth0")] {
+            File::create(pin).unwrap();
+        }
+        assert_eq!(pins.foreign().unwrap(), Some(pins.map("FLOWS")));
+        let error = pins.remove_all().unwrap_err().to_string();
+        assert!(error.contains("/FLOWS is not natgw's"), "{error}");
+        assert_eq!(names(pins.dir()).unwrap(), ["FLOWS"]);
     }
 }

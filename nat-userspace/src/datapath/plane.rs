@@ -66,7 +66,7 @@ impl Datapath {
     ) -> Result<(Ebpf, Tables), Error> {
         pins.create()?;
         let mark = pins.namespace_mark(netns::current()?);
-        std::fs::create_dir_all(&mark).map_err(Error::pin("create", &mark))?;
+        crate::net::private::directory(&mark)?;
         let mut ebpf = load::load(pins, options)?;
         for name in abi::program::ALL {
             pin_program(&mut ebpf, name, &pins.program(name))?;

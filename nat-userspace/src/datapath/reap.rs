@@ -8,7 +8,7 @@ use nat_common::reap::{REAP_BATCH, ReapAction, ReapRecord, ReapResult};
 use nat_common::{FlowEntry, Tuple};
 
 use super::Error;
-use super::pins::Pins;
+use super::pins::{self, Pins};
 
 /// The pinned reaper. Several processes may run it at once.
 pub struct Reaper {
@@ -22,6 +22,7 @@ impl Reaper {
         if !path.exists() {
             return Err(Error::NotUp { dir: pins.dir().to_owned() });
         }
+        pins::expect(&path, pins::PROGRAM)?;
         let program = Xdp::from_pin(&path, XdpAttachType::Interface)
             .map_err(Error::program(format!("cannot open {}", path.display())))?;
         Ok(Self { program })

@@ -71,6 +71,16 @@ pub(super) struct LinkInfo {
     rest: [u32; 11],
 }
 
+impl LinkInfo {
+    /// The index of the interface that an XDP or TCX link is on (`enum bpf_link_type`); 0 for one that is gone, and for
+    /// links of other types, whose words mean something else.
+    pub(super) fn interface(&self) -> u32 {
+        const XDP: u32 = 6;
+        const TCX: u32 = 11;
+        if matches!(self.kind, XDP | TCX) { self.ifindex } else { 0 }
+    }
+}
+
 /// One call of `bpf(2)`, restarted when interrupted.
 fn bpf<T>(command: libc::c_int, attr: &mut T) -> io::Result<libc::c_long> {
     loop {
@@ -105,6 +115,30 @@ pub(super) fn object_get(path: &Path) -> io::Result<OwnedFd> {
     let fd = libc::c_int::try_from(fd).map_err(io::Error::other)?;
     // SAFETY: the kernel just gave us this descriptor; nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// What a descriptor that [`object_get`] returned is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Map,
+    Program,
+    Link,
+}
+
+/// The kernel fills in what the caller asks for without a look at whether it is of that kind; this tells.
+pub(super) fn kind(object: impl AsFd) -> io::Result<Kind> {
+    let name = std::fs::read_link(format!("/proc/self/fd/{}", object.as_fd().as_raw_fd()))?;
+    let name = name.to_string_lossy();
+    // "anon_inode:bpf-map" and so on: kernel/bpf/syscall.c, callers of anon_inode_getfd and anon_inode_getfile.
+    if name.contains("bpf-map") {
+        Ok(Kind::Map)
+    } else if name.contains("bpf-prog") {
+        Ok(Kind::Program)
+    } else if name.contains("link") {
+        Ok(Kind::Link)
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidData, format!("an object of an unknown kind: {name}")))
+    }
 }
 
 /// What the kernel knows of a link.

@@ -24,6 +24,19 @@ pub struct Snapshot {
     pub eips: Vec<EipSnapshot>,
     /// The destinations that use the largest share of an EIP's ports, largest first.
     pub destinations: Vec<DestinationUsage>,
+    /// What the daemon keeps of the host.
+    pub host: HostCounts,
+}
+
+/// How the daemon follows the host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HostCounts {
+    /// Neighbours that are kept resolved.
+    pub kept: u64,
+    /// Neighbours in use that are not, because there are too many.
+    pub refused: u64,
+    /// How often the kernel reported more changes than could be taken in.
+    pub overruns: u64,
 }
 
 /// One EIP. Arrays are by [`Proto::index`].
@@ -69,6 +82,7 @@ impl Collector for Scrape {
         traffic(&mut out, &snapshot.stats, self.peak)?;
         connections(&mut out, &snapshot.stats)?;
         internals(&mut out, &snapshot.stats)?;
+        host(&mut out, snapshot.host)?;
         table(&mut out, snapshot)?;
         eips(&mut out, snapshot)
     }
@@ -136,6 +150,17 @@ fn internals(out: &mut Out<'_, '_>, stats: &Stats) -> Result<(), Error> {
         out.counter(name, help, |c| c.value(&[], value))?;
     }
     Ok(())
+}
+
+fn host(out: &mut Out<'_, '_>, host: HostCounts) -> Result<(), Error> {
+    out.gauge("natgw_neighbours_kept", "Neighbours that natgw keeps resolved", |g| g.value(&[], host.kept))?;
+    out.gauge(
+        "natgw_neighbours_refused",
+        "Neighbours in use that natgw does not keep resolved, because there are too many",
+        |g| g.value(&[], host.refused),
+    )?;
+    let help = "Times that the kernel reported more changes than natgw could take in, and all was read again";
+    out.counter("natgw_netlink_overruns", help, |c| c.value(&[], host.overruns))
 }
 
 fn table(out: &mut Out<'_, '_>, snapshot: &Snapshot) -> Result<(), Error> {
@@ -251,7 +276,13 @@ mod tests {
         let mut stats = Stats::zeroed();
         stats.answers[..5].copy_from_slice(&[1, 2, 3, 4, 5]);
         stats.answers_limited = 6;
-        let snapshot = Snapshot { stats, capacity: 1000, eips: vec![], destinations: vec![] };
+        let snapshot = Snapshot {
+            stats,
+            capacity: 1000,
+            eips: vec![],
+            destinations: vec![],
+            host: HostCounts::default(),
+        };
         let mut registry = Registry::default();
         registry
             .register_collector(Box::new(Scrape { snapshot: Some(snapshot), peak: Peak::default().rate() }));

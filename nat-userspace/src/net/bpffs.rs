@@ -10,7 +10,7 @@ use nix::{
     sys::statfs::{BPF_FS_MAGIC, statfs},
 };
 
-use super::{Error, mounts};
+use super::{Error, mounts, private};
 
 const USUAL: &str = "/sys/fs/bpf";
 /// Source of a mount that natgw made at a place of the operator's choice; that is how it is recognised later.
@@ -48,7 +48,7 @@ pub fn resolve(path: &Path) -> Result<PathBuf, Error> {
     // What was mounted around us may have come through to us.
     if root(&path).is_none() {
         let show = || {
-            fs::create_dir_all(&root_there)?;
+            private::make(&root_there).map_err(io::Error::other)?;
             mounts::attach(&copy, &root_there)
         };
         show().map_err(failed(&root_there))?;
@@ -86,7 +86,10 @@ fn root(path: &Path) -> Option<PathBuf> {
 fn mount_at(at: &Path) -> io::Result<()> {
     let source = if at == Path::new(USUAL) { "bpf" } else { OURS };
     if at != Path::new(USUAL) {
-        fs::create_dir_all(at)?;
+        private::directory(at).map_err(io::Error::other)?;
+        if fs::read_dir(at)?.next().is_some() {
+            return Err(io::Error::other("there is something in this directory, which mounting would hide"));
+        }
     }
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     Ok(mount(Some(source), at, Some("bpf"), flags, Some("mode=0700"))?)

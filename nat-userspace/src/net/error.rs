@@ -73,6 +73,28 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
+    /// `state.json` says what natgw never writes.
+    #[error(
+        "{} holds what natgw never writes: {what}. Nothing was undone from it; check sysctls, addresses and pins, then \
+         delete it",
+        path.display()
+    )]
+    StateForged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, on what.
+        what: String,
+    },
+    /// Somebody else may have put it there, or could change it.
+    #[error("{} {what}, so natgw does not use it; {remedy}", path.display())]
+    NotPrivate {
+        /// The file or directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+        /// What to do.
+        remedy: String,
+    },
     /// Another network namespace cannot be entered.
     #[error("cannot enter the network namespace {}; natgw must run as root (CAP_SYS_ADMIN)", path.display())]
     EnterNamespace {

@@ -13,6 +13,8 @@ pub mod namespace;
 pub mod neighbours;
 mod netlink;
 pub mod offloads;
+pub mod private;
+pub mod roster;
 mod routes;
 pub mod state;
 pub mod sysctls;

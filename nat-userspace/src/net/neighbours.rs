@@ -1,7 +1,11 @@
 //! Keeps neighbours resolved that only natgw's traffic uses: the kernel does not see that traffic, so by itself it
 //! would let their entries age, and a changed MAC would stay unnoticed.
 
-use std::{collections::BTreeSet, io, net::Ipv4Addr};
+use std::{
+    collections::{BTreeSet, HashMap},
+    io,
+    net::Ipv4Addr,
+};
 
 use rtnetlink::{
     packet_core::{NLM_F_CREATE, NLM_F_REPLACE},
@@ -15,7 +19,7 @@ use rtnetlink::{
     },
 };
 
-use super::{Error, PROTOCOL, netlink::Netlink, routes};
+use super::{Error, PROTOCOL, netlink::Netlink, roster::Roster, routes, watch};
 
 /// A next hop or an inside host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,12 +45,15 @@ pub struct Keeper {
     netlink: Netlink,
     kept: BTreeSet<Neighbour>,
     method: Option<Method>,
+    /// The last one that [`Keeper::refresh`] came to.
+    refreshed: Option<Neighbour>,
 }
 
 impl Keeper {
     /// Starts with what an earlier run of natgw left managed.
     pub async fn new() -> Result<Self, Error> {
-        let mut keeper = Self { netlink: Netlink::open()?, kept: BTreeSet::new(), method: None };
+        let mut keeper =
+            Self { netlink: Netlink::open()?, kept: BTreeSet::new(), method: None, refreshed: None };
         keeper.kept = keeper.dump().await?.iter().filter(|e| is_ours(e)).filter_map(neighbour).collect();
         Ok(keeper)
     }
@@ -82,6 +89,39 @@ impl Keeper {
         result
     }
 
+    /// Goes towards keeping exactly `roster`, by at most `limit` changes: gateways first, then what is not wanted any more
+    /// is released, then the others come. An interface on which one was refused is tried again next time. The first error
+    /// is returned.
+    pub async fn approach(&mut self, roster: &Roster, limit: usize) -> Result<(), Error> {
+        let mut round = Round { left: limit, refused_on: BTreeSet::new(), result: Ok(()) };
+        self.add(&roster.gateways, &mut round).await;
+        let wanted: BTreeSet<Neighbour> = roster.gateways.iter().chain(&roster.others).copied().collect();
+        let stale: Vec<Neighbour> = self.kept.difference(&wanted).take(round.left).copied().collect();
+        round.left -= stale.len();
+        for old in stale {
+            let released = self.forget(old.ifindex, old.addr).await;
+            round.result = round.result.and(released);
+        }
+        self.add(&roster.others, &mut round).await;
+        round.result
+    }
+
+    async fn add(&mut self, wanted: &[Neighbour], round: &mut Round) {
+        for new in wanted {
+            if round.left == 0 {
+                return;
+            }
+            if self.kept.contains(new) || round.refused_on.contains(&new.ifindex) {
+                continue;
+            }
+            round.left -= 1;
+            if let Err(e) = self.manage(new.ifindex, new.addr).await {
+                round.refused_on.insert(new.ifindex);
+                round.result = std::mem::replace(&mut round.result, Ok(())).and(Err(e));
+            }
+        }
+    }
+
     /// Keeps one more.
     pub async fn manage(&mut self, ifindex: u32, addr: Ipv4Addr) -> Result<(), Error> {
         let neighbour = Neighbour { ifindex, addr };
@@ -105,24 +145,37 @@ impl Keeper {
     }
 
     /// Keeps again what was flushed or deleted, or went with its link; with [`Method::Refreshed`], renews all.
-    /// To be called when a kept neighbour becomes unusable, when a link comes up, and now and then.
-    pub async fn refresh(&mut self) -> Result<(), Error> {
+    /// To be called when a kept neighbour becomes unusable, when a link comes up, and now and then. At most `limit` at
+    /// a time; an interface on which one is refused waits for the next.
+    pub async fn refresh(&mut self, limit: usize) -> Result<(), Error> {
         let present: BTreeSet<Neighbour> =
             self.dump().await?.iter().filter(|e| is_managed(e)).filter_map(neighbour).collect();
         let mut result = Ok(());
-        for lost in self.kept.difference(&present) {
-            match self.method {
-                None | Some(Method::Managed) => {
-                    let message = managed(*lost);
-                    result = result.and(self.keep(message, *lost).await.map_err(failed("keep", *lost)));
-                }
-                Some(Method::Refreshed) => {
-                    let message = entry(*lost, NeighbourFlags::Use);
-                    result = result.and(self.keep(message, *lost).await.map_err(failed("refresh", *lost)));
-                }
+        let mut refused_on = BTreeSet::new();
+        let mut lost: Vec<Neighbour> = self.kept.difference(&present).copied().collect();
+        // On from where the last time ended, so that everybody's turn comes.
+        let first = lost.partition_point(|l| self.refreshed.is_some_and(|last| *l <= last));
+        lost.rotate_left(first);
+        for lost in lost.iter().take(limit) {
+            self.refreshed = Some(*lost);
+            if refused_on.contains(&lost.ifindex) {
+                continue;
+            }
+            let (message, verb) = match self.method {
+                None | Some(Method::Managed) => (managed(*lost), "keep"),
+                Some(Method::Refreshed) => (entry(*lost, NeighbourFlags::Use), "refresh"),
+            };
+            if let Err(e) = self.keep(message, *lost).await {
+                refused_on.insert(lost.ifindex);
+                result = result.and(Err(failed(verb, *lost)(e)));
             }
         }
         result
+    }
+
+    /// Ethernet addresses of all neighbours, kept or not, that the kernel would send to.
+    pub async fn usable(&self) -> Result<HashMap<(u32, Ipv4Addr), [u8; 6]>, Error> {
+        Ok(self.dump().await?.iter().filter_map(watch::reachable).collect())
     }
 
     /// Gateways of the IPv4 routes that leave by one of `interfaces` (indexes).
@@ -203,6 +256,13 @@ impl Keeper {
             })
             .collect())
     }
+}
+
+/// What is left to do, and not to do, of one [`Keeper::approach`].
+struct Round {
+    left: usize,
+    refused_on: BTreeSet<u32>,
+    result: Result<(), Error>,
 }
 
 fn failed(verb: &str, neighbour: Neighbour) -> impl FnOnce(io::Error) -> Error {

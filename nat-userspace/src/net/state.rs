@@ -1,16 +1,29 @@
 //! The state directory: who runs here, and what natgw changed on the host and must undo.
 
 use std::{
-    fs::{self, DirBuilder, File, TryLockError},
+    collections::BTreeSet,
+    fs::{self, File, TryLockError},
     io::{self, Read, Write},
     net::Ipv4Addr,
-    os::unix::fs::{DirBuilderExt, MetadataExt},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, namespace};
+use super::{
+    Error, namespace,
+    private::{self, Directory},
+};
+
+mod check;
+
+const LOCK: &str = "lock";
+const STATE: &str = "state.json";
+const NEW_STATE: &str = "state.json.new";
+
+/// Far more than the records of every interface and EIP that natgw can manage.
+const MAX_BYTES: u64 = 4 << 20;
 
 /// `--state-dir`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +53,9 @@ pub struct RunState {
     pub bpffs: PathBuf,
     /// Managed interfaces, those that are missing included.
     pub interfaces: Vec<Interface>,
+    /// Names of all interfaces that this state's runs have managed: noted before anything is changed on them, so that a
+    /// record of any other one is known for a foreign one.
+    pub managed: BTreeSet<String>,
     /// Every EIP.
     pub eips: Vec<Ipv4Addr>,
     /// What sysctls were before natgw changed them.
@@ -132,11 +148,14 @@ pub struct AddedAddress {
 }
 
 impl StateDir {
-    /// Creates the directory when there is none.
+    /// Creates the directory when there is none. One in which others could plant something is refused.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
         let path = path.into();
-        let made = make(&path)?;
-        Ok(Self { path, made })
+        let made = private::make(&path)?;
+        let this = Self { path, made };
+        this.directory()?;
+        this.tighten();
+        Ok(this)
     }
 
     /// The directory.
@@ -146,15 +165,14 @@ impl StateDir {
 
     /// Becomes the one gateway of this directory, until the lock is dropped or the process dies.
     pub fn try_lock(&mut self) -> Result<Lock, Error> {
-        let path = self.lock_file();
-        let mut options = File::options();
-        let mut file = match options.read(true).write(true).create(true).truncate(false).open(&path) {
+        let path = self.path.join(LOCK);
+        let mut file = match self.directory().and_then(|d| d.open_or_create(LOCK)) {
             // Whoever left just now took the directory along.
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                self.made = make(&self.path)?;
+            Err(Error::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                self.made = private::make(&self.path)?;
                 return self.try_lock();
             }
-            other => other.map_err(Error::write(&path))?,
+            other => other?,
         };
         match file.try_lock() {
             // Whoever left may have removed the file between the opening and the lock; the next one to come makes a
@@ -162,10 +180,7 @@ impl StateDir {
             Ok(()) if !is_at(&file, &path) => return self.try_lock(),
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let mut pid = String::new();
-                // The holder may not have written its pid yet.
-                let _ = file.read_to_string(&mut pid);
-                return Err(Error::Locked { dir: self.path.clone(), pid: pid.trim().parse().ok() });
+                return Err(Error::Locked { dir: self.path.clone(), pid: written_pid(&mut file) });
             }
             Err(TryLockError::Error(source)) => return Err(Error::Write { path, source }),
         }
@@ -173,6 +188,18 @@ impl StateDir {
             .and_then(|()| writeln!(file, "{}", std::process::id()))
             .map_err(Error::write(&path))?;
         Ok(Lock { file })
+    }
+
+    /// Who is the gateway of this directory now, as the lock file says; `None` when nobody holds it. What `state.json` says
+    /// of a process is no reason to send it a signal.
+    pub fn holder(&self) -> Result<Option<u32>, Error> {
+        let Some(mut file) = self.directory()?.read(LOCK)? else { return Ok(None) };
+        // Given back at once, with the descriptor.
+        match file.try_lock_shared() {
+            Ok(()) => Ok(None),
+            Err(TryLockError::WouldBlock) => Ok(written_pid(&mut file)),
+            Err(TryLockError::Error(source)) => Err(Error::Read { path: self.path.join(LOCK), source }),
+        }
     }
 
     /// Gives the directory up: forgets the state, and removes the lock and the directories that natgw made, now or
@@ -201,10 +228,9 @@ impl StateDir {
 
     /// Only the holder removes the file, and only the one it holds: otherwise two could hold a lock.
     fn unlock(&self, lock: Lock, directories: &[PathBuf]) {
-        let path = self.lock_file();
-        if is_at(&lock.file, &path) {
+        if is_at(&lock.file, &self.path.join(LOCK)) {
             // What cannot be removed is an empty file in the way of nobody.
-            let _ = fs::remove_file(path);
+            let _ = self.directory().and_then(|d| d.remove(LOCK));
         }
         for directory in directories {
             match fs::remove_dir(directory) {
@@ -215,31 +241,44 @@ impl StateDir {
         drop(lock);
     }
 
-    /// `None` when there is no state, or only that of an earlier boot.
+    /// `None` when there is no state, or only that of an earlier boot. One that natgw cannot have written is an error.
     pub fn read(&self) -> Result<Option<RunState>, Error> {
-        let path = self.file();
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(Error::Read { path, source }),
+        let path = self.path.join(STATE);
+        let file = match self.directory().and_then(|d| d.read(STATE)) {
+            Ok(Some(file)) => file,
+            Ok(None) => return Ok(None),
+            Err(Error::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(e),
         };
-        let state: RunState =
-            serde_json::from_str(&text).map_err(|source| Error::StateCorrupt { path, source })?;
-        Ok((state.boot_id == boot_id()?).then_some(state))
+        let mut text = Vec::new();
+        file.take(MAX_BYTES + 1).read_to_end(&mut text).map_err(Error::read(&path))?;
+        if text.len() as u64 > MAX_BYTES {
+            return Err(Error::StateForged { path, what: format!("more than {MAX_BYTES} bytes") });
+        }
+        let state: RunState = serde_json::from_slice(&text)
+            .map_err(|source| Error::StateCorrupt { path: path.clone(), source })?;
+        if state.boot_id != boot_id()? {
+            return Ok(None);
+        }
+        match check::flaw(&state, &self.path) {
+            Some(what) => Err(Error::StateForged { path, what }),
+            None => Ok(Some(state)),
+        }
     }
 
-    /// Replaces the state as a whole: a reader sees the old one or the new one.
+    /// Replaces the state as a whole: a reader sees the old one or the new one. What [`Self::read`] would refuse is not
+    /// written.
     pub fn write(&self, state: &RunState) -> Result<(), Error> {
-        let (path, new) = (self.file(), self.path.join("state.json.new"));
+        let path = self.path.join(STATE);
+        if let Some(what) = check::flaw(state, &self.path) {
+            return Err(Error::StateForged { path, what });
+        }
         let text = serde_json::to_string_pretty(state)
             .map_err(|e| Error::Write { path: path.clone(), source: e.into() })?;
-        let write = || {
-            let mut file = File::create(&new)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&new, &path)
-        };
-        write().map_err(Error::write(&path))
+        let directory = self.directory()?;
+        let mut file = directory.replace(NEW_STATE)?;
+        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(Error::write(&path))?;
+        directory.rename(NEW_STATE, STATE)
     }
 
     /// Changes the state, or starts one. For the holder of the lock.
@@ -257,19 +296,29 @@ impl StateDir {
 
     /// Forgets the state: nothing is left to undo.
     pub fn clear(&self) -> Result<(), Error> {
-        let path = self.file();
-        match fs::remove_file(&path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::Write { path, source: e }),
-            _ => Ok(()),
+        match self.directory() {
+            Ok(directory) => directory.remove(STATE),
+            Err(Error::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(e),
         }
     }
 
-    fn lock_file(&self) -> PathBuf {
-        self.path.join("lock")
+    /// Checked each time: it may have been made anew since.
+    fn directory(&self) -> Result<Directory, Error> {
+        Directory::open(&self.path)
     }
 
-    fn file(&self) -> PathBuf {
-        self.path.join("state.json")
+    /// An earlier natgw made its directory and files for everybody to read. A directory that somebody else made stays as
+    /// it is; the files in it are natgw's alone all the same.
+    fn tighten(&self) {
+        // What is damaged or foreign is told to whoever reads it. Opening a file tightens it.
+        let recorded = self.read().ok().flatten().map(|state| state.directories).unwrap_or_default();
+        let is_this = |made: &PathBuf| matches!((made.canonicalize(), self.path.canonicalize()), (Ok(a), Ok(b)) if a == b);
+        if recorded.iter().any(is_this) {
+            // Not to be able to is not worse than before.
+            let _ = private::keep_to_ourselves(&self.path);
+        }
+        let _ = self.directory().and_then(|d| d.read(LOCK));
     }
 }
 
@@ -298,12 +347,11 @@ impl RunState {
     }
 }
 
-/// Makes a directory and what it needs above it; returns what was not there, the innermost first.
-fn make(path: &Path) -> Result<Vec<PathBuf>, Error> {
-    let absolute = std::path::absolute(path).map_err(Error::write(path))?;
-    let missing = absolute.ancestors().take_while(|a| !a.exists()).map(Path::to_owned).collect();
-    DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(Error::write(path))?;
-    Ok(missing)
+/// What the holder of a lock wrote into it; it may not have done so yet.
+fn written_pid(lock: &mut File) -> Option<u32> {
+    let mut pid = String::new();
+    lock.take(16).read_to_string(&mut pid).ok()?;
+    pid.trim().parse().ok()
 }
 
 fn is_at(file: &File, path: &Path) -> bool {
@@ -317,92 +365,4 @@ fn boot_id() -> Result<String, Error> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn state_is_kept_and_a_missing_one_is_none() {
-        let dir = tempfile::tempdir().unwrap();
-        let state = StateDir::open(dir.path().join("a/b")).unwrap();
-        assert_eq!(state.read().unwrap(), None);
-        state.update(|s| s.persist = true).unwrap();
-        assert!(state.read().unwrap().unwrap().persist);
-        assert!(state.read().unwrap().unwrap().is_of_this_namespace().unwrap());
-        state.clear().unwrap();
-        state.clear().unwrap();
-        assert_eq!(state.read().unwrap(), None);
-    }
-
-    #[test]
-    fn a_damaged_state_names_the_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let state = StateDir::open(dir.path()).unwrap();
-        fs::write(dir.path().join("state.json"), "{").unwrap();
-        let error = state.read().unwrap_err();
-        assert!(matches!(error, Error::StateCorrupt { .. }));
-        assert!(error.to_string().contains("state.json"));
-    }
-
-    #[test]
-    fn the_state_of_another_boot_is_none() {
-        let dir = tempfile::tempdir().unwrap();
-        let state = StateDir::open(dir.path()).unwrap();
-        let other = RunState { boot_id: "another".into(), ..RunState::here().unwrap() };
-        state.write(&other).unwrap();
-        assert_eq!(state.read().unwrap(), None);
-    }
-
-    #[test]
-    fn a_second_lock_names_the_holder() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut state = StateDir::open(dir.path()).unwrap();
-        let held = state.try_lock().unwrap();
-        let error = state.try_lock().unwrap_err();
-        assert!(matches!(error, Error::Locked { pid, .. } if pid == Some(std::process::id())));
-        fs::remove_file(dir.path().join("lock")).unwrap();
-        drop(held);
-        state.try_lock().unwrap();
-    }
-
-    #[test]
-    fn who_leaves_takes_along_what_natgw_made() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a/b");
-        let mut state = StateDir::open(&path).unwrap();
-        let lock = state.try_lock().unwrap();
-        state.update(|_| ()).unwrap();
-        drop((state, lock));
-        // A later process, which finds the directory there.
-        let mut state = StateDir::open(&path).unwrap();
-        let lock = state.try_lock().unwrap();
-        let mut waiting = StateDir::open(&path).unwrap();
-        state.leave(lock).unwrap();
-        assert!(!dir.path().join("a").exists());
-        let lock = waiting.try_lock().unwrap();
-        assert!(path.join("lock").exists(), "one that was about to lock makes the directory again");
-        waiting.leave(lock).unwrap();
-        assert!(!dir.path().join("a").exists());
-    }
-
-    #[test]
-    fn who_leaves_spares_what_others_made() {
-        let dir = tempfile::tempdir().unwrap();
-        let open = || {
-            let mut state = StateDir::open(dir.path()).unwrap();
-            let lock = state.try_lock().unwrap();
-            (state, lock)
-        };
-        let (state, lock) = open();
-        state.update(|_| ()).unwrap();
-        state.leave(lock).unwrap();
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
-        // Its lock file was removed by hand, and another gateway has a new one.
-        let (state, lock) = open();
-        fs::remove_file(dir.path().join("lock")).unwrap();
-        let (other, held) = open();
-        state.leave_nothing(lock).unwrap();
-        assert!(dir.path().join("lock").exists());
-        other.leave_nothing(held).unwrap();
-        assert!(!dir.path().exists());
-    }
-}
+mod tests;

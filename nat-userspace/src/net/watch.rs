@@ -5,6 +5,7 @@ use std::{
     io,
     net::Ipv4Addr,
     pin::Pin,
+    sync::Arc,
 };
 
 use futures_util::StreamExt;
@@ -17,7 +18,10 @@ use rtnetlink::{
     },
     sys::{AsyncSocket, AsyncSocketExt, TokioSocket, protocols::NETLINK_ROUTE},
 };
-use tokio::task::JoinHandle;
+use tokio::{
+    task::JoinHandle,
+    time::{Duration, Instant, sleep_until},
+};
 
 use super::{Error, facts::Link, links, netlink::Netlink};
 
@@ -32,6 +36,9 @@ const GROUPS: &[MulticastGroup] = &[
 
 /// Enough for the start of any message; the rest of it is not looked at.
 const RECEIVE: usize = 4096;
+
+/// Between two readings of the links when the kernel reports more than the socket holds, again and again.
+const READ_PAUSE: Duration = Duration::from_millis(500);
 
 /// Something happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,10 +100,15 @@ pub struct Watch {
     messages: Box<dyn Messages>,
     task: JoinHandle<()>,
     nexthops: TokioSocket,
-    netlink: Netlink,
+    netlink: Arc<Netlink>,
+    /// The links, being read again.
+    reading: Option<JoinHandle<Result<Vec<Link>, Error>>>,
     links: BTreeMap<u32, Link>,
     ready: VecDeque<HostEvent>,
-    stale: bool,
+    /// When the links are to be read again after an overrun.
+    stale: Option<Instant>,
+    /// When they were.
+    read_at: Option<Instant>,
 }
 
 trait Messages: Send {
@@ -125,12 +137,14 @@ impl Watch {
             messages: Box::new(messages),
             task,
             nexthops,
-            netlink: Netlink::open()?,
+            netlink: Arc::new(Netlink::open()?),
+            reading: None,
             links: BTreeMap::new(),
             ready: VecDeque::new(),
-            stale: false,
+            stale: None,
+            read_at: None,
         };
-        watch.read_links().await?;
+        watch.compare(links::dump(&watch.netlink).await?);
         watch.ready.clear();
         Ok(watch)
     }
@@ -142,15 +156,29 @@ impl Watch {
             if let Some(event) = self.ready.pop_front() {
                 return Some(event);
             }
-            if self.stale {
-                if let Err(error) = self.read_links().await {
-                    tracing::warn!(?error, "cannot read the interfaces again after an overrun");
+            let stale = self.stale;
+            if stale.is_some_and(|at| at <= Instant::now()) && self.reading.is_none() {
+                // A task of its own: dropped half-way, together with our caller's future, it would never come to an end
+                // when much is going on.
+                let netlink = Arc::clone(&self.netlink);
+                self.reading = Some(tokio::spawn(async move { links::dump(&netlink).await }));
+            }
+            if let Some(reading) = &mut self.reading {
+                match reading.await {
+                    Ok(Ok(links)) => self.compare(links),
+                    Ok(Err(error)) => {
+                        tracing::warn!(?error, "cannot read the interfaces again after an overrun");
+                    }
+                    Err(error) => tracing::warn!(?error, "cannot read the interfaces again after an overrun"),
                 }
-                self.stale = false;
+                self.reading = None;
+                self.read_at = Some(Instant::now());
+                self.stale = None;
                 continue;
             }
             let mut unread = Vec::with_capacity(RECEIVE);
             tokio::select! {
+                () = sleep_until(stale.unwrap_or_else(Instant::now)), if stale.is_some() => {}
                 message = self.messages.next() => self.handle(message?),
                 _ = self.nexthops.recv(&mut unread) => self.ready.push_back(HostEvent::Routes),
             }
@@ -160,8 +188,11 @@ impl Watch {
     fn handle(&mut self, message: NetlinkMessage<RouteNetlinkMessage>) {
         use RouteNetlinkMessage as M;
         match message.payload {
+            // They come one after the other, and are one event until the links were read.
+            NetlinkPayload::Overrun(_) if self.stale.is_some() => {}
             NetlinkPayload::Overrun(_) => {
-                self.stale = true;
+                let at = self.read_at.map_or_else(Instant::now, |read| read + READ_PAUSE);
+                self.stale = Some(at);
                 self.ready.push_back(HostEvent::Overrun);
             }
             NetlinkPayload::InnerMessage(message) => match message {
@@ -186,8 +217,8 @@ impl Watch {
         }
     }
 
-    async fn read_links(&mut self) -> Result<(), Error> {
-        let now = links::dump(&self.netlink).await?;
+    /// Tells of the differences to what is known.
+    fn compare(&mut self, now: Vec<Link>) {
         let gone: Vec<u32> =
             self.links.keys().copied().filter(|i| !now.iter().any(|l| l.index == *i)).collect();
         for index in gone {
@@ -196,7 +227,6 @@ impl Watch {
         for link in now {
             self.see(link);
         }
-        Ok(())
     }
 
     fn see(&mut self, link: Link) {
@@ -225,6 +255,9 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         self.task.abort();
+        if let Some(reading) = &self.reading {
+            reading.abort();
+        }
     }
 }
 
@@ -250,6 +283,16 @@ fn neighbour(message: &NeighbourMessage, usable: bool) -> Option<HostEvent> {
         }
     }
     Some(HostEvent::Neighbour { ifindex: message.header.ifindex, addr: addr?, usable, lladdr })
+}
+
+/// Where the kernel would send what is for a neighbour.
+pub(super) fn reachable(message: &NeighbourMessage) -> Option<((u32, Ipv4Addr), [u8; 6])> {
+    match neighbour(message, usable(message.header.state))? {
+        HostEvent::Neighbour { ifindex, addr, usable: true, lladdr: Some(lladdr) } => {
+            Some(((ifindex, addr), lladdr))
+        }
+        _ => None,
+    }
 }
 
 fn usable(state: NeighbourState) -> bool {

@@ -1,7 +1,15 @@
 //! A bpffs that outlasts a private mount namespace. Each test runs again as a child, or a grandchild, in namespaces of
 //! its own, which play the host and `ip netns exec` on it: the real host's mounts are never touched.
 
-use std::{env, ffi::CString, fs, io, os::unix::ffi::OsStrExt, path::Path, process::Command, ptr};
+use std::{
+    env,
+    ffi::CString,
+    fs, io,
+    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
+    path::Path,
+    process::Command,
+    ptr,
+};
 
 use nat_userspace::net::bpffs;
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
@@ -149,4 +157,32 @@ fn a_bpffs_of_somebody_else_stays() {
     bpffs::unmount_if_ours(dir.path()).unwrap();
     assert!(is_bpffs(dir.path().to_str().unwrap()));
     sh(&format!("umount {}", dir.path().display()));
+}
+
+/// `natgw detach` goes where the state directory says; whoever edits that must not make it hide a directory.
+#[test]
+fn nothing_is_mounted_over_what_is_there_or_through_a_link() {
+    let test = "nothing_is_mounted_over_what_is_there_or_through_a_link";
+    if role().is_none() {
+        return again(test, "host", AS_INIT, NO_BPFFS);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (full, link, empty) = (dir.path().join("full"), dir.path().join("link"), dir.path().join("empty"));
+    fs::create_dir(&full).unwrap();
+    fs::create_dir(&empty).unwrap();
+    fs::write(full.join("precious"), "x").unwrap();
+    std::os::unix::fs::symlink(&empty, &link).unwrap();
+    for (path, words) in [(&full, "mounting would hide"), (&link, "symbolic link")] {
+        let error = bpffs::resolve(path).unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(error.to_string().contains("cannot mount") && cause.contains(words), "{cause}");
+        assert!(!is_bpffs(path.to_str().unwrap()));
+    }
+    assert!(full.join("precious").exists());
+    let made = dir.path().join("new/pins");
+    bpffs::resolve(&made).unwrap();
+    for path in [made.as_path(), made.parent().unwrap()] {
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o077, 0, "{}", path.display());
+    }
+    sh(&format!("umount {}", made.display()));
 }

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, fs};
 
-use nat_userspace::net::neighbours::{Keeper, Method, Neighbour};
+use nat_userspace::net::{
+    neighbours::{Keeper, Method, Neighbour},
+    roster::{self, Noted},
+};
 
 use crate::netns::{Peer, eventually, ifindex, in_namespace, sh};
 
@@ -72,7 +75,7 @@ fn flushed_neighbours_are_kept_again() {
         keeper.manage(ifindex, addr).await.unwrap();
         sh("ip neigh flush all; ip neigh del 198.51.100.2 dev ng0 2>/dev/null || true");
         assert!(!shown("198.51.100.2").contains("managed"));
-        keeper.refresh().await.unwrap();
+        keeper.refresh(100).await.unwrap();
         assert!(shown("198.51.100.2").contains("managed"));
         eventually("resolved", || shown("198.51.100.2").contains("REACHABLE").then_some(())).await;
     });
@@ -103,7 +106,7 @@ fn entries_of_others_are_left_alone() {
         let before = (shown("198.51.100.2"), shown("198.51.100.4").contains("managed"));
         let mut keeper = Keeper::new().await.unwrap();
         keeper.set(&["198.51.100.2", "198.51.100.4"].map(neighbour).into()).await.unwrap();
-        keeper.refresh().await.unwrap();
+        keeper.refresh(100).await.unwrap();
         keeper.unmanage_all().await.unwrap();
         assert_eq!((shown("198.51.100.2"), shown("198.51.100.4").contains("managed")), before);
         assert!(before.0.contains("PERMANENT"));
@@ -137,5 +140,90 @@ fn gateways_are_found_in_every_kind_of_route() {
         let found = keeper.gateways(&[ifindex("ng0")]).await.unwrap();
         let expected = ["198.51.100.2", "198.51.100.3", "198.51.100.4", "198.51.100.5"].map(neighbour);
         assert_eq!(found, expected.into());
+    });
+}
+
+/// Neighbours on ng0 that natgw has the kernel manage.
+fn managed_count() -> usize {
+    sh("ip neigh show dev ng0").lines().filter(|line| line.contains("managed")).count()
+}
+
+fn noted(count: u16) -> Vec<Noted> {
+    let ifindex = ifindex("ng0");
+    let at =
+        |n: u16| Neighbour { ifindex, addr: [198, 51, 128 + n.to_be_bytes()[0], n.to_be_bytes()[1]].into() };
+    (0..count).map(|n| Noted { neighbour: at(n), age_ms: 0 }).collect()
+}
+
+#[test]
+fn a_spray_of_neighbours_leaves_at_most_the_cap_and_the_gateways_in_it() {
+    const CHANGES: usize = 128;
+    in_namespace(|| async {
+        let _peer = peer();
+        sh("ip route add default via 198.51.100.2; ip route add 10.1.0.0/16 via 198.51.100.3");
+        let (cap, noted) = (roster::cap(), noted(3000));
+        assert!(cap <= 512, "the kernel's default gc_thresh3 is 1024");
+        let mut keeper = Keeper::new().await.unwrap();
+        let gateways = keeper.gateways(&[ifindex("ng0")]).await.unwrap();
+        let mut before = 0;
+        for _ in 0..=cap.div_ceil(CHANGES) {
+            let roster = roster::choose(keeper.kept(), &gateways, &noted, cap);
+            assert_eq!(roster.refused, 3000 + gateways.len() - cap);
+            keeper.approach(&roster, CHANGES).await.unwrap();
+            let now = managed_count();
+            assert!(now <= cap && now <= before + CHANGES, "{before} -> {now}");
+            for gateway in ["198.51.100.2", "198.51.100.3"] {
+                assert!(shown(gateway).contains("managed"), "{gateway}");
+            }
+            before = now;
+        }
+        assert_eq!(before, cap);
+
+        // Nobody is noted any more: the gateways stay.
+        while keeper.kept().len() > gateways.len() {
+            let roster = roster::choose(keeper.kept(), &gateways, &[], cap);
+            keeper.approach(&roster, CHANGES).await.unwrap();
+        }
+        assert_eq!(managed_count(), gateways.len());
+    });
+}
+
+#[test]
+fn an_interface_that_refuses_does_not_use_up_the_work_of_a_round() {
+    in_namespace(|| async {
+        let _peer = peer();
+        sh("ip link add ng9 type veth peer name ng9-p");
+        let down = ifindex("ng9");
+        sh("ip link del ng9");
+        let mut keeper = Keeper::new().await.unwrap();
+        let mut all = noted(3);
+        all.extend(
+            noted(200)
+                .into_iter()
+                .map(|n| Noted { neighbour: Neighbour { ifindex: down, ..n.neighbour }, ..n }),
+        );
+        let roster = roster::choose(&BTreeSet::new(), &BTreeSet::new(), &all, 500);
+        keeper.approach(&roster, 8).await.unwrap_err();
+        assert_eq!(managed_count(), 3);
+    });
+}
+
+#[test]
+fn what_was_flushed_is_kept_again_a_part_at_a_time_until_all_is() {
+    in_namespace(|| async {
+        let _peer = peer();
+        let mut keeper = Keeper::new().await.unwrap();
+        let roster = roster::choose(&BTreeSet::new(), &BTreeSet::new(), &noted(50), 50);
+        keeper.approach(&roster, 100).await.unwrap();
+        let gone: Vec<String> =
+            roster.others.iter().map(|n| format!("neigh del {} dev ng0", n.addr)).collect();
+        let mut batch = tempfile::NamedTempFile::new().unwrap();
+        std::io::Write::write_all(&mut batch, gone.join("\n").as_bytes()).unwrap();
+        sh(&format!("ip -batch {}", batch.path().display()));
+        assert_eq!(managed_count(), 0);
+        for expected in [20, 40, 50, 50] {
+            keeper.refresh(20).await.unwrap();
+            assert_eq!(managed_count(), expected);
+        }
     });
 }

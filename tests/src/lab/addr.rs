@@ -25,6 +25,10 @@ pub const SRV_B: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
 pub const EVIL: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 66);
 /// Client of the second inside network.
 pub const CLIENT_Z: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 10);
+/// The host behind the gateway's unmanaged interface.
+pub const DMZ: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 5);
+/// The gateway's address there.
+pub const GW_DMZ: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 1);
 
 /// EIP number `n`, from 0: 192.0.2.1 to 192.0.2.8, on the outside link, dedicated.
 pub const fn eip(n: u8) -> Ipv4Addr {

@@ -6,12 +6,15 @@
 //!   cli-c 10.0.0.12 --+      in0    out0              +-- evil  203.0.113.66
 //! ```
 //!
+//! With `unmanaged`, the gateway also has `dmz0` 172.30.0.1, which natgw does not manage, with host `dmz` behind it.
+//!
 //! `lan` is a bridge, `wan` a router, each in a namespace of its own; `gw` is where natgw runs.
 
 pub mod addr;
 pub mod clients;
 pub mod gateway;
 pub mod netns;
+pub mod raw;
 pub mod servers;
 pub mod session;
 mod signals;
@@ -28,7 +31,7 @@ use anyhow::{Context as _, Result};
 pub use addr::*;
 pub use gateway::{Gateway, Options};
 pub use netns::Netns;
-pub use tap::{Frame, Tap};
+pub use tap::{Frame, Tap, mac_text};
 pub use topology::{Arms, Topology};
 
 use session::Session;

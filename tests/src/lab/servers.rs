@@ -17,6 +17,9 @@ pub const DOWNLOAD: u64 = 100 * 1024 * 1024;
 
 const POLL: Duration = Duration::from_millis(50);
 
+/// Size of `/3mb`.
+pub const SMALL: u64 = 3 * 1024 * 1024;
+
 /// A server that runs until it is dropped.
 #[derive(Debug)]
 pub struct Server {
@@ -28,7 +31,7 @@ pub struct Server {
 
 impl Server {
     /// HTTP/1.1: `/ip` answers with the peer's address and port, `/100mb` with [`DOWNLOAD`] bytes of
-    /// [`write_pattern`], `/slow` with the same at about 10 MB/s.
+    /// [`write_pattern`], `/3mb` with fewer, `/slow` with the same at about 10 MB/s.
     pub fn http(ns: &Netns, address: SocketAddrV4) -> Result<Self> {
         Self::tcp(ns, address, Serve::PerConnection(serve_http))
     }
@@ -193,6 +196,10 @@ fn serve_http(mut stream: TcpStream) -> io::Result<()> {
         "/100mb" => {
             head("200 OK", DOWNLOAD)?;
             write_pattern(&mut stream, DOWNLOAD, || ())
+        }
+        "/3mb" => {
+            head("200 OK", SMALL)?;
+            write_pattern(&mut stream, SMALL, || ())
         }
         "/slow" => {
             head("200 OK", DOWNLOAD / 5)?;

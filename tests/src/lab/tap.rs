@@ -293,3 +293,8 @@ pub fn mac_of(ns: &Netns, device: &str) -> Result<[u8; 6]> {
     }
     Ok(mac)
 }
+
+/// An Ethernet address as `ip` reads it.
+pub fn mac_text(mac: [u8; 6]) -> String {
+    mac.map(|b| format!("{b:02x}")).join(":")
+}

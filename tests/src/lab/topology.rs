@@ -5,6 +5,7 @@ use std::thread;
 
 use anyhow::Result;
 
+use super::addr::{DMZ, GW_DMZ};
 use super::netns::{Netns, check};
 use super::session::Session;
 
@@ -28,6 +29,8 @@ pub struct Topology {
     pub second_inside: bool,
     /// A second outside link on `out1`, which the route to `srv-b` takes.
     pub second_outside: bool,
+    /// A host `dmz` behind an interface `dmz0` of the gateway that natgw does not manage.
+    pub unmanaged: bool,
     /// MTU of the outside link, both ends.
     pub outside_mtu: u16,
     /// MTU of the inside links.
@@ -41,6 +44,7 @@ impl Default for Topology {
             clients: 1,
             second_inside: false,
             second_outside: false,
+            unmanaged: false,
             outside_mtu: 1500,
             inside_mtu: 1500,
         }
@@ -90,6 +94,9 @@ pub(super) fn build(session: &Session, t: &Topology) -> Result<BTreeMap<String, 
     if t.second_inside {
         names.extend(["lan2", "cli-z"].map(str::to_owned));
     }
+    if t.unmanaged {
+        names.push("dmz".to_owned());
+    }
     for name in names {
         let ns = session.namespace(&name)?;
         nodes.insert(name, ns);
@@ -122,6 +129,11 @@ pub(super) fn build(session: &Session, t: &Topology) -> Result<BTreeMap<String, 
         plan.veth(("gw", "out1"), ("wan", "gw1"), t.outside_mtu)?;
         plan.ip("wan", "addr add 192.0.3.254/24 dev gw1")?;
         plan.ip("gw", "addr add 192.0.3.100/24 dev out1\nroute add 203.0.113.0/24 via 192.0.3.254")?;
+    }
+    if t.unmanaged {
+        plan.veth(("gw", "dmz0"), ("dmz", "eth0"), 1500)?;
+        plan.ip("gw", &format!("addr add {GW_DMZ}/24 dev dmz0"))?;
+        plan.ip("dmz", &format!("addr add {DMZ}/24 dev eth0\nroute add default via {GW_DMZ}"))?;
     }
     plan.offloads()?;
     Ok(nodes)

@@ -53,7 +53,7 @@ const PACKAGES: [&str; 4] = ["nat-common", "xtask", "nat-userspace", "nat-tests"
 const SUITE: usize = 6;
 
 /// Suites of nat-tests that cannot be missing: the first words of their names.
-const SUITES: [&str; 5] = ["fixtures", "lab", "stress", "exhaustion", "expiry"];
+const SUITES: [&str; 6] = ["fixtures", "lab", "stress", "exhaustion", "expiry", "hostile"];
 
 /// Compiles all tests and sorts them into layers.
 pub(super) fn build(environment: &Environment) -> Result<Vec<Layer>> {
