@@ -10,7 +10,7 @@ use nat_common::Proto;
 use nat_common::tcp::State;
 
 use crate::control::config::TIMEOUT_KEYS;
-use crate::control::desired::{Announce, Profile, XdpChoice};
+use crate::control::desired::{Announce, Profile, RpfChoice, XdpChoice};
 use crate::control::value::{Eips, Ports, Prefix, Timeout};
 
 /// A NAT gateway in XDP: hosts inside reach the internet through Elastic IPs, nothing outside reaches them.
@@ -169,6 +169,13 @@ pub struct GatewayFlags {
     /// How to attach [default: auto]
     #[arg(long, value_enum)]
     pub xdp: Option<XdpChoice>,
+    /// Whether the source of a packet from inside must be reachable by the interface it came by, by any, or may be
+    /// anything; a stricter `rp_filter` of the host holds all the same [default: strict]
+    #[arg(long, value_enum)]
+    pub rpf: Option<RpfChoice>,
+    /// ICMP errors and RSTs that natgw itself sends, per CPU; 0: none [default: 1000]
+    #[arg(long, value_name = "N")]
+    pub answers_per_second: Option<u64>,
     /// Who answers ARP for the EIPs: natgw adds them to the outside interface, or nobody [default: arp]
     #[arg(long, value_enum)]
     pub announce: Option<Announce>,

@@ -88,14 +88,14 @@ fn render(now: &StatsView, before: Option<&StatsView>, paint: Paint) -> String {
     );
     let _ = writeln!(
         text,
-        "{}    {} ports probed, {} races lost, {} flows revived, {} hops resolved\n",
+        "{}    {} ports probed, {} races lost, {} flows revived, {} hops resolved",
         paint.bold("internals"),
         i.probes,
         i.lost_races,
         i.revivals,
         i.hops_resolved
     );
-    text + &drops(now, before, paint)
+    text + &answers(now, paint) + "\n" + &drops(now, before, paint)
 }
 
 fn traffic(now: &StatsView, before: Option<&StatsView>, paint: Paint) -> String {
@@ -118,6 +118,17 @@ fn traffic(now: &StatsView, before: Option<&StatsView>, paint: Paint) -> String 
         })
         .collect();
     table(&columns, &rows, paint)
+}
+
+/// What natgw told senders, if it told anybody anything.
+fn answers(now: &StatsView, paint: Paint) -> String {
+    let seen: Vec<String> =
+        now.answers.named().filter(|(_, n)| *n > 0).map(|(name, n)| format!("{n} {name}")).collect();
+    if seen.is_empty() {
+        String::new()
+    } else {
+        format!("{}      {}\n", paint.bold("answers"), seen.join(", "))
+    }
 }
 
 fn drops(now: &StatsView, before: Option<&StatsView>, paint: Paint) -> String {
@@ -146,8 +157,8 @@ fn drops(now: &StatsView, before: Option<&StatsView>, paint: Paint) -> String {
 #[cfg(test)]
 mod tests {
     use bytemuck::Zeroable as _;
-    use nat_common::Reason;
     use nat_common::stats::Stats;
+    use nat_common::{Answer, Reason};
 
     use super::*;
 
@@ -160,15 +171,19 @@ mod tests {
         let before = StatsView::new(&stats, 1000);
         let quiet = render(&before, None, Paint::Plain);
         assert!(quiet.contains("no packet has been dropped") && !quiet.contains("RATE"), "{quiet}");
+        assert!(!quiet.contains("answers"), "{quiet}");
         (stats.passed, stats.handovers, stats.revivals) = (31, 32, 33);
         (stats.lost_races, stats.probes, stats.hops_resolved) = (34, 35, 36);
         stats.drops[Reason::Ttl as usize] = 7;
+        stats.answers[Answer::TimeExceeded as usize] = 6;
+        stats.answers_limited = 1;
         stats.bytes[0] += 125_000;
         let page = render(&StatsView::new(&stats, 1000), Some(&before), Paint::Plain);
         assert!(page.contains("1.0 Mbit/s") && page.contains("3 of 1000 (0.3 %)"), "{page}");
-        assert!(page.contains("from outside, TTL used up"), "{page}");
+        assert!(page.contains("TTL used up"), "{page}");
         for line in [
             "kernel       31 passed to the host, 32 handed over to the kernel\n",
+            "answers      6 time_exceeded, 1 limited\n",
             "internals    35 ports probed, 34 races lost, 33 flows revived, 36 hops resolved\n",
         ] {
             assert!(page.contains(line), "{page}");

@@ -3,16 +3,17 @@
 //! A flag that takes one value replaces the file's value; a flag that can be repeated adds to the file's
 //! list. `--eip`, `--source` and `--ports` mean the first pool, which they create when there is none.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
+use nat_common::hop::Rpf;
 use nat_common::timeouts::Timeouts;
 
 use super::desired::{Announce, XdpChoice};
 use super::error::Error;
 use super::file::{self, File, TimeoutTable};
 use super::origin::{Origin, Sourced, Text};
-use super::value::{Eips, Ports, Prefix, Timeout};
+use super::value::{Eips, Ports, Prefix, ReservedPorts, Timeout};
 use crate::cli::args::GatewayFlags;
 
 /// A configuration that reads well. Whether it makes sense on this host is for [`Config::resolve`] to say.
@@ -32,6 +33,12 @@ pub struct Config {
     pub max_flows: Option<Sourced<u64>>,
     /// How to attach.
     pub xdp: XdpChoice,
+    /// Whether sources must be genuine.
+    pub rpf: Rpf,
+    /// ICMP errors and RSTs per CPU and second; `None`: the default.
+    pub answers_per_second: Option<Sourced<u64>>,
+    /// Ports that flows never get, by EIP.
+    pub reserved: Vec<(Sourced<Ipv4Addr>, Vec<ReservedPorts>)>,
     /// Who answers ARP for EIPs.
     pub announce: Announce,
     /// Whether pings to a shared EIP reach the host.
@@ -72,7 +79,19 @@ impl Config {
     pub fn parse(path: &Path, text: &str, flags: &GatewayFlags) -> Result<Self, Error> {
         let (file, text) = file::parse(path, text)?;
         let File {
-            interfaces, pool, exempt, timeouts, metrics, max_flows, xdp, announce, shared_echo, ..
+            interfaces,
+            pool,
+            exempt,
+            timeouts,
+            metrics,
+            max_flows,
+            xdp,
+            rpf,
+            answers_per_second,
+            reserved,
+            announce,
+            shared_echo,
+            ..
         } = file;
         let mut config = Self {
             inside: interfaces.inside.into_iter().map(|i| text.sourced(i)).collect(),
@@ -82,12 +101,18 @@ impl Config {
             timeouts: timeouts_of(&timeouts, flags),
             max_flows: flags.max_flows.map(|n| Sourced::flag(n, "--max-flows")),
             xdp: flags.xdp.or(xdp).unwrap_or_default(),
+            rpf: flags.rpf.or(rpf).unwrap_or_default().level(),
+            answers_per_second: flags.answers_per_second.map(|n| Sourced::flag(n, "--answers-per-second")),
+            reserved: reserved.ports.into_iter().map(|(eip, ports)| (text.sourced(eip), ports)).collect(),
             announce: flags.announce.or(announce).unwrap_or_default(),
             shared_echo: flags.shared_echo.or(shared_echo).unwrap_or(true),
             metrics: flags.metrics.or(metrics.listen),
         };
         if config.max_flows.is_none() {
             config.max_flows = max_flows.map(|n| text.sourced(n));
+        }
+        if config.answers_per_second.is_none() {
+            config.answers_per_second = answers_per_second.map(|n| text.sourced(n));
         }
         config.add(flags);
         Ok(config)

@@ -3,8 +3,11 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use ipnet::Ipv4Net;
+use nat_common::hop::Rpf;
 use nat_common::timeouts::Timeouts;
 use serde::Deserialize;
+
+use super::value::ReservedPorts;
 
 /// A complete, validated gateway. Nothing in it can be refused any more, short of the host changing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +28,10 @@ pub struct Gateway {
     pub max_flows_by: SizedBy,
     /// How to attach.
     pub xdp: XdpChoice,
+    /// Whether sources must be genuine.
+    pub rpf: Rpf,
+    /// ICMP errors and RSTs that natgw itself sends, per CPU and second.
+    pub answers_per_second: u32,
     /// Who answers ARP for the EIPs.
     pub announce: Announce,
     /// Whether the host answers pings to a shared EIP.
@@ -71,6 +78,8 @@ pub struct DesiredEip {
     pub addr: Ipv4Addr,
     /// The host's own address too: ports to leave to the host (its `ip_local_port_range`). `None`: dedicated.
     pub host_ports: Option<(u16, u16)>,
+    /// Ports that flows never get: in order, and ranges that touch are one.
+    pub reserved: Vec<ReservedPorts>,
 }
 
 /// Where the size of the flow table comes from.
@@ -102,6 +111,30 @@ impl XdpChoice {
             Self::Auto => "auto",
             Self::Native => "native",
             Self::Generic => "generic",
+        }
+    }
+}
+
+/// `rpf = "..."`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum RpfChoice {
+    /// One of the routes to the source leads to the interface that the packet came by.
+    #[default]
+    Strict,
+    /// There is a route to the source.
+    Loose,
+    /// Anything but this host's own addresses.
+    Off,
+}
+
+impl RpfChoice {
+    /// As the packet path knows it.
+    pub const fn level(self) -> Rpf {
+        match self {
+            Self::Strict => Rpf::Strict,
+            Self::Loose => Rpf::Loose,
+            Self::Off => Rpf::Off,
         }
     }
 }

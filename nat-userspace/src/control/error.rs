@@ -4,11 +4,15 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use ipnet::Ipv4Net;
-use nat_common::eip::{MAX_EIPS, MAX_PREFIXES};
+use nat_common::Proto;
+use nat_common::eip::{MAX_EIPS, MAX_PREFIXES, MAX_RESERVED};
 use nat_common::hop::MAX_INTERFACES;
 
 use super::origin::Origin;
 use super::value::Ports;
+
+/// Most that `answers_per_second` can be.
+pub(super) const MAX_ANSWERS: u32 = 1_000_000;
 
 /// Why a configuration is refused. Nothing on the host has been touched.
 #[derive(Debug, thiserror::Error)]
@@ -210,6 +214,51 @@ pub enum Error {
         first: u16,
         /// Last one.
         last: u16,
+    },
+    /// Reserved ports of an address that is no EIP.
+    #[error("{at}: {eip} is in no pool, so no port of it is ever claimed; name an EIP, or leave it out")]
+    ReservedNoEip {
+        /// Where.
+        at: Origin,
+        /// The address.
+        eip: Ipv4Addr,
+    },
+    /// An EIP on which flows of a protocol would get no port.
+    #[error(
+        "{at}: every {proto} port that pool \"{pool}\" has on EIP {eip} is reserved ({ports} less what a shared EIP leaves \
+         to the host); reserve fewer, or take the EIP out of the pool",
+        proto = proto.name()
+    )]
+    ReservedAll {
+        /// Where the reserved ports are.
+        at: Origin,
+        /// The EIP.
+        eip: Ipv4Addr,
+        /// Its pool.
+        pool: String,
+        /// The pool's range.
+        ports: Ports,
+        /// The protocol.
+        proto: Proto,
+    },
+    /// More reserved ports than the map holds.
+    #[error(
+        "{at}: the reserved ports of all EIPs take {count} entries, and natgw has room for {MAX_RESERVED}; write ranges \
+         that start and end at multiples of a power of two, or reserve fewer"
+    )]
+    TooManyReserved {
+        /// The EIP with which they are too many.
+        at: Origin,
+        /// Entries needed so far.
+        count: usize,
+    },
+    /// `answers_per_second` beyond reason.
+    #[error("{at}: answers_per_second is {value}; write at most {MAX_ANSWERS}, or 0 for none")]
+    TooManyAnswers {
+        /// Where.
+        at: Origin,
+        /// As written.
+        value: u64,
     },
     /// `max_flows = 0`.
     #[error(

@@ -1,15 +1,16 @@
 //! The configuration file as it is written. What it means is in [`super::config`].
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::desired::{Announce, Profile, XdpChoice};
+use super::desired::{Announce, Profile, RpfChoice, XdpChoice};
 use super::error::Error;
 use super::origin::Text;
-use super::value::{Eips, Ports, Prefix, Timeout};
+use super::value::{Eips, Ports, Prefix, ReservedPorts, Timeout};
 use super::wording;
 
 /// The whole file.
@@ -20,6 +21,8 @@ pub(super) struct File {
     pub(super) filtering: Option<Spanned<String>>,
     pub(super) max_flows: Option<Spanned<u64>>,
     pub(super) xdp: Option<XdpChoice>,
+    pub(super) rpf: Option<RpfChoice>,
+    pub(super) answers_per_second: Option<Spanned<u64>>,
     pub(super) announce: Option<Announce>,
     pub(super) shared_echo: Option<bool>,
     pub(super) interfaces: Interfaces,
@@ -28,6 +31,7 @@ pub(super) struct File {
     pub(super) forward: Option<Spanned<Vec<toml::Table>>>,
     pub(super) timeouts: TimeoutTable,
     pub(super) limits: Limits,
+    pub(super) reserved: Reserved,
     pub(super) metrics: Metrics,
     pub(super) flow_log: Option<Spanned<toml::Table>>,
 }
@@ -77,6 +81,13 @@ pub(super) struct TimeoutTable {
 pub(super) struct Limits {
     pub(super) flows_per_client: Option<Spanned<u64>>,
     pub(super) new_flows_per_client_per_second: Option<Spanned<u64>>,
+}
+
+/// `[reserved]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Reserved {
+    pub(super) ports: BTreeMap<Spanned<Ipv4Addr>, Vec<ReservedPorts>>,
 }
 
 /// `[metrics]`

@@ -10,6 +10,7 @@ mod error;
 mod file;
 pub mod origin;
 pub mod render;
+pub mod reserved;
 mod resolve;
 mod sources;
 #[cfg(test)]

@@ -26,6 +26,8 @@ fn write(out: &mut String, gateway: &Gateway) -> std::fmt::Result {
         max_flows,
         max_flows_by,
         xdp,
+        rpf,
+        answers_per_second,
         announce,
         shared_echo,
         metrics,
@@ -41,6 +43,8 @@ fn write(out: &mut String, gateway: &Gateway) -> std::fmt::Result {
         }
     }
     writeln!(out, "xdp = \"{}\"", xdp.name())?;
+    writeln!(out, "rpf = \"{}\"", rpf.name())?;
+    writeln!(out, "answers_per_second = {answers_per_second}")?;
     writeln!(out, "announce = \"{}\"", announce.name())?;
     writeln!(out, "shared_echo = {shared_echo}")?;
     writeln!(out, "\n[interfaces]")?;
@@ -49,6 +53,7 @@ fn write(out: &mut String, gateway: &Gateway) -> std::fmt::Result {
     for pool in pools {
         write_pool(out, pool)?;
     }
+    write_reserved(out, pools)?;
     writeln!(out, "\n[exempt]\ndestinations = {}", list(exempt))?;
     writeln!(out, "\n[timeouts]")?;
     for (key, ms) in timeouts.named() {
@@ -70,6 +75,15 @@ fn write_pool(out: &mut String, pool: &Pool) -> std::fmt::Result {
     }
     writeln!(out, "sources = {}", list(&pool.sources))?;
     writeln!(out, "ports = \"{}-{}\"", pool.ports.0, pool.ports.1)
+}
+
+fn write_reserved(out: &mut String, pools: &[Pool]) -> std::fmt::Result {
+    let eips = pools.iter().flat_map(|p| &p.eips).filter(|e| !e.reserved.is_empty());
+    let entries: Vec<String> = eips.map(|e| format!("\"{}\" = {}", e.addr, list(&e.reserved))).collect();
+    if entries.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\n[reserved]\nports = {{ {} }}", entries.join(", "))
 }
 
 /// What sharing an EIP with the host means for its ports.

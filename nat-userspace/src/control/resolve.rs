@@ -9,13 +9,16 @@ use nat_common::abi::MAX_FLOWS;
 use nat_common::eip::{MAX_EIPS, MAX_PREFIXES};
 use nat_common::hop::MAX_INTERFACES;
 use nat_common::ports::PortSet;
+use nat_common::settings::ANSWERS_PER_SECOND;
 use nat_common::{FlowEntry, table};
 
 use super::config::{Config, PoolConfig};
 use super::desired::{DesiredEip, Gateway, Pool, SizedBy};
-use super::error::Error;
+use super::error::{Error, MAX_ANSWERS};
 use super::origin::{Origin, Sourced};
+use super::reserved::exhausted;
 use super::sources::{self, Sides};
+use super::value::ReservedPorts;
 use crate::net::facts::HostFacts;
 
 /// Bytes of kernel memory that a flow's two entries take, locked at start.
@@ -41,11 +44,15 @@ impl Config {
         refuse_too_many("source", prefixes.iter().map(Vec::len).sum())?;
         let exempt = sources::aggregate(self.exempt.iter().map(|p| p.0).collect());
         refuse_too_many("exempt", exempt.len())?;
+        let reserved = self.reserved(&addresses)?;
         let mut pools = Vec::new();
         for ((pool, eips), sources) in self.pools.iter().zip(&eips).zip(prefixes) {
             pools.push(Pool {
                 name: pool.name.clone(),
-                eips: eips.iter().map(|e| desired_eip(pool, e.value, facts)).collect::<Result<_, _>>()?,
+                eips: eips
+                    .iter()
+                    .map(|e| desired_eip(pool, e.value, reserved.get(&e.value), facts))
+                    .collect::<Result<_, _>>()?,
                 sources: sources::aggregate(sources.into_iter().map(|s| s.value).collect()),
                 ports: (pool.ports.value.first, pool.ports.value.last),
             });
@@ -57,6 +64,8 @@ impl Config {
             max_flows: flows(self.max_flows.as_ref(), facts.memory_available)?,
             max_flows_by: if self.max_flows.is_some() { SizedBy::Operator } else { SizedBy::Memory },
             xdp: self.xdp,
+            rpf: self.rpf,
+            answers_per_second: answers(self.answers_per_second.as_ref())?,
             announce: self.announce,
             shared_echo: self.shared_echo,
             metrics: self.metrics,
@@ -252,15 +261,35 @@ fn refuse_too_many(what: &'static str, count: usize) -> Result<(), Error> {
     if count > MAX_PREFIXES as usize { Err(Error::TooManyPrefixes { count, what }) } else { Ok(()) }
 }
 
-/// An EIP, shared with the host when it is the host's own address; at least one port must remain then.
-fn desired_eip(pool: &PoolConfig, addr: Ipv4Addr, facts: &HostFacts) -> Result<DesiredEip, Error> {
+/// An EIP, shared with the host when it is the host's own address; at least one port of each protocol must remain.
+fn desired_eip(
+    pool: &PoolConfig,
+    addr: Ipv4Addr,
+    reserved: Option<&Sourced<Vec<ReservedPorts>>>,
+    facts: &HostFacts,
+) -> Result<DesiredEip, Error> {
     let host_ports = facts.has_address(addr).then_some(facts.ephemeral);
     let ports = pool.ports.value;
-    match (PortSet::new(ports.first, ports.last, host_ports), host_ports) {
-        (None, Some((first, last))) => {
-            Err(Error::NoPorts { at: pool.ports.at.clone(), eip: addr, ports, first, last })
-        }
-        _ => Ok(DesiredEip { addr, host_ports }),
+    let set = PortSet::new(ports.first, ports.last, host_ports);
+    if let (None, Some((first, last))) = (set, host_ports) {
+        return Err(Error::NoPorts { at: pool.ports.at.clone(), eip: addr, ports, first, last });
+    }
+    let Some(Sourced { value: reserved, at }) = reserved else {
+        return Ok(DesiredEip { addr, host_ports, reserved: Vec::new() });
+    };
+    if let Some(proto) = set.and_then(|set| exhausted(&set, reserved)) {
+        let (at, pool) = (at.clone(), pool.name.clone());
+        return Err(Error::ReservedAll { at, eip: addr, pool, ports, proto });
+    }
+    Ok(DesiredEip { addr, host_ports, reserved: reserved.clone() })
+}
+
+/// ICMP errors and RSTs per CPU and second.
+fn answers(configured: Option<&Sourced<u64>>) -> Result<u32, Error> {
+    let Some(Sourced { value, at }) = configured else { return Ok(ANSWERS_PER_SECOND) };
+    match u32::try_from(*value) {
+        Ok(n) if n <= MAX_ANSWERS => Ok(n),
+        _ => Err(Error::TooManyAnswers { at: at.clone(), value: *value }),
     }
 }
 

@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::path::Path;
 
 use ipnet::Ipv4Net;
+use nat_common::hop::Rpf;
 use nat_common::timeouts::Timeouts;
 
 use super::config::Config;
@@ -22,7 +23,7 @@ fn host() -> HostFacts {
         up: true,
         ethernet,
     };
-    let address = |index, net: &str| Address { index, net: net.parse().expect("prefix") };
+    let address = |index, net: &str| Address { index, net: net.parse().expect("prefix"), broadcast: None };
     HostFacts {
         links: vec![
             link(1, "lo", false),
@@ -325,7 +326,9 @@ fn the_table_is_sized_from_memory() {
 
 #[test]
 fn what_check_prints_means_the_same_gateway() {
-    let file = after("[exempt]\ndestinations = [\"10.9.0.0/16\"]\n[metrics]\nlisten = \"[::1]:9464\"\n");
+    let file = after(
+        "[exempt]\ndestinations = [\"10.9.0.0/16\"]\n[metrics]\nlisten = \"[::1]:9464\"\n[reserved]\nports = { \"203.0.113.10\" = [\"udp/4789\", \"tcp/5000-5100\"] }\n",
+    );
     for args in
         [&[][..], &["--eip", "203.0.113.2"], &["--eip", "203.0.113.16/29", "--timeout", "udp=1m500ms"]]
     {
@@ -338,12 +341,78 @@ fn what_check_prints_means_the_same_gateway() {
 #[test]
 fn check_says_what_sharing_an_eip_costs() {
     let gateway = resolve(&after(""), &["--eip", "203.0.113.2"]).expect("valid");
-    let shared =
-        DesiredEip { addr: "203.0.113.2".parse().expect("address"), host_ports: Some((32768, 60999)) };
+    let shared = DesiredEip {
+        addr: "203.0.113.2".parse().expect("address"),
+        host_ports: Some((32768, 60999)),
+        reserved: Vec::new(),
+    };
     assert_eq!(gateway.pools[0].eips[1], shared);
     let printed = to_toml(&gateway);
     assert!(printed.contains("# 203.0.113.2 is shared"), "{printed}");
     assert!(printed.contains("32768-60999, NAT has 36280"), "{printed}");
+}
+
+#[test]
+fn reserved_ports_are_refused_naming_key_and_line() {
+    let reserved = |ports: &str| after(&format!("[reserved]\nports = {{ {ports} }}\n"));
+    for (text, parts) in [
+        (
+            reserved("\"203.0.113.99\" = [\"udp/4789\"]"),
+            &["line 8, reserved.ports", "203.0.113.99 is in no pool"][..],
+        ),
+        (reserved("\"eth0\" = [\"udp/4789\"]"), &["line 8, reserved.ports", "IPv4 address"]),
+        (
+            reserved("\"203.0.113.10\" = [\"sctp/9\"]"),
+            &["line 8, reserved.ports.203.0.113.10", "udp/FIRST-LAST"],
+        ),
+        (reserved("\"203.0.113.10\" = [\"tcp/9-8\"]"), &["line 8, reserved.ports.203.0.113.10", "empty"]),
+        (reserved("\"203.0.113.10\" = \"tcp/9\""), &["line 8, reserved.ports.203.0.113.10", "write a list"]),
+        (
+            reserved("\"203.0.113.10\" = [\"udp/1-40000\", \"udp/30000-65535\"]"),
+            &["line 8, reserved.ports.203.0.113.10", "every udp port", "pool \"a\"", "1024-65535"],
+        ),
+        (after("[reserved]\nport = {}\n"), &["line 8, reserved.port", "unknown key"]),
+    ] {
+        says(&refusal(&text), parts);
+    }
+    // 300 separate ports on each of 64 EIPs: 19,200 entries.
+    let ports: Vec<String> = (0..300).map(|i| format!("\"tcp/{}\"", 2001 + 2 * i)).collect();
+    let eips: Vec<String> =
+        (64..128).map(|i| format!("\"203.0.113.{i}\" = [{}]", ports.join(", "))).collect();
+    let text = format!(
+        "{SIDES}[[pool]]\neips = [\"203.0.113.64/26\"]\n[reserved]\nports = {{ {} }}\n",
+        eips.join(", ")
+    );
+    says(&refusal(&text), &["line 7, reserved.ports", "room for 16384"]);
+}
+
+#[test]
+fn reserved_ports_belong_to_their_eip() {
+    let file =
+        after("[reserved]\nports = { \"203.0.113.11\" = [\"tcp/5000-5100\", \"udp/4789\", \"tcp/5101\"] }\n");
+    let gateway = resolve(&file, &["--eip", "203.0.113.11"]).expect("valid");
+    let written =
+        |i: usize| gateway.pools[0].eips[i].reserved.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(written(0), Vec::<String>::new());
+    assert_eq!(written(1), ["tcp/5000-5101", "udp/4789"]);
+}
+
+#[test]
+fn sources_are_checked_strictly_and_answers_limited_unless_told_otherwise() {
+    let gateway = resolve(&after(""), &[]).expect("valid");
+    assert_eq!((gateway.rpf, gateway.answers_per_second), (Rpf::Strict, 1000));
+    let file = format!("rpf = \"off\"\nanswers_per_second = 0\n{}", after(""));
+    let gateway = resolve(&file, &[]).expect("valid");
+    assert_eq!((gateway.rpf, gateway.answers_per_second), (Rpf::Off, 0));
+    let gateway = resolve(&file, &["--rpf", "loose", "--answers-per-second", "50"]).expect("valid");
+    assert_eq!((gateway.rpf, gateway.answers_per_second), (Rpf::Loose, 50));
+    for (text, parts) in [
+        ("rpf = \"maybe\"\n", &["line 1, rpf", "write \"strict\", \"loose\" or \"off\""][..]),
+        ("answers_per_second = -1\n", &["line 1, answers_per_second", "whole number"]),
+        ("answers_per_second = 2_000_000\n", &["line 1, answers_per_second", "at most 1000000"]),
+    ] {
+        says(&refusal(&format!("{text}{}", after(""))), parts);
+    }
 }
 
 #[test]
@@ -365,8 +434,9 @@ fn the_example_is_valid_and_says_what_it_means() {
         (gateway.timeouts, gateway.xdp, gateway.announce),
         (defaults.timeouts, defaults.xdp, defaults.announce)
     );
+    assert_eq!((gateway.rpf, gateway.answers_per_second), (defaults.rpf, defaults.answers_per_second));
     let uncommented: String =
         text.lines().map(|l| l.strip_prefix("#: ").unwrap_or(l)).fold(String::new(), |t, l| t + l + "\n");
     let spelled_out = resolve(&uncommented, &[]).expect(&uncommented);
-    assert_eq!(spelled_out.timeouts, gateway.timeouts);
+    assert_eq!(spelled_out, gateway);
 }

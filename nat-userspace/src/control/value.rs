@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 use ipnet::Ipv4Net;
+use nat_common::Proto;
 use nat_common::eip::MAX_EIPS;
 use nat_common::stamp::MAX_AGE_MS;
 use serde::de::{Deserialize, Deserializer, Error as _};
@@ -23,6 +24,9 @@ pub enum ValueError {
     /// Last below first, or port 0.
     #[error("the port range \"{0}\" is empty; write FIRST-LAST with 1 <= FIRST <= LAST <= 65535")]
     EmptyPorts(String),
+    /// Not `PROTO/PORT` or `PROTO/FIRST-LAST`.
+    #[error("\"{0}\" is no port of a protocol; write tcp/PORT, udp/FIRST-LAST or icmp/IDENTIFIER")]
+    ReservedPorts(String),
     /// Not `ADDR` or `ADDR/LEN`.
     #[error("\"{0}\" is no IPv4 address or range; write 203.0.113.10 or 203.0.113.16/29")]
     Eips(String),
@@ -87,6 +91,41 @@ impl FromStr for Ports {
 impl fmt::Display for Ports {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.first, self.last)
+    }
+}
+
+/// `PROTO/PORT` or `PROTO/FIRST-LAST`; of ICMP, the identifier stands for the port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReservedPorts {
+    /// Protocol.
+    pub proto: Proto,
+    /// Ports.
+    pub ports: Ports,
+}
+
+impl FromStr for ReservedPorts {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let wrong = || ValueError::ReservedPorts(text.to_owned());
+        let (proto, ports) = text.split_once('/').ok_or_else(wrong)?;
+        let proto = Proto::ALL.into_iter().find(|p| p.name() == proto).ok_or_else(wrong)?;
+        match ports.parse() {
+            Ok(ports) => Ok(Self { proto, ports }),
+            Err(ValueError::Ports(_)) => Err(wrong()),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+impl fmt::Display for ReservedPorts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Ports { first, last } = self.ports;
+        if first == last {
+            write!(f, "{}/{first}", self.proto.name())
+        } else {
+            write!(f, "{}/{first}-{last}", self.proto.name())
+        }
     }
 }
 
@@ -163,7 +202,7 @@ macro_rules! deserialize_from_str {
         }
     )+};
 }
-deserialize_from_str!(Ports, Eips, Prefix, Timeout);
+deserialize_from_str!(Ports, ReservedPorts, Eips, Prefix, Timeout);
 
 #[cfg(test)]
 mod tests {
@@ -178,6 +217,19 @@ mod tests {
         }
         for wrong in ["", "-", "a-b", "1-", "1-2-3"] {
             assert_eq!(wrong.parse::<Ports>(), Err(ValueError::Ports(wrong.to_owned())));
+        }
+    }
+
+    #[test]
+    fn reserved_ports() {
+        for text in ["udp/4789", "tcp/5000-5100", "icmp/7"] {
+            assert_eq!(text.parse::<ReservedPorts>().expect("valid").to_string(), text);
+        }
+        for wrong in ["", "4789", "tcp", "tcp/", "sctp/5", "TCP/5", "tcp/a", "tcp/1-2-3"] {
+            assert_eq!(wrong.parse::<ReservedPorts>(), Err(ValueError::ReservedPorts(wrong.to_owned())));
+        }
+        for empty in ["tcp/9-8", "udp/0", "icmp/65536"] {
+            assert!(matches!(empty.parse::<ReservedPorts>(), Err(ValueError::EmptyPorts(_))), "{empty}");
         }
     }
 

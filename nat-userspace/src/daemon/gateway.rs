@@ -3,23 +3,27 @@
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
+use nat_common::eip::MAX_ROUTE_MTUS;
+
 use super::{AtExit, Error, Options};
 use crate::control::desired::{Announce, Gateway, XdpChoice};
 use crate::datapath::attach::XdpModeUsed;
 use crate::datapath::pins::Pins;
 use crate::datapath::register::side_of;
-use crate::datapath::{Adoption, Datapath};
+use crate::datapath::{Adoption, Datapath, iface};
 use crate::net::facts::{HostFacts, Link};
+use crate::net::mtus::{self, RouteMtus};
 use crate::net::neighbours::Keeper;
 use crate::net::offloads::{Offloads, Tags};
 use crate::net::state::{Interface, InterfaceSide, Lock, RunState, StateDir, XdpMode};
-use crate::net::sysctls::Sysctls;
+use crate::net::sysctls::{Before, Sysctls};
 use crate::net::{addresses, bpffs};
 
 /// A gateway that is up.
 pub(super) struct Running {
     pub(super) gateway: Gateway,
     pub(super) plane: Datapath,
+    route_mtus: RouteMtus,
     state: StateDir,
     bpffs: PathBuf,
     /// All that were attached once, those that are missing included.
@@ -34,7 +38,7 @@ impl Running {
         let mut state = StateDir::open(&options.state_dir)?;
         let lock = state.try_lock()?;
         let before = state.read()?;
-        let Prepared { bpffs, links, plane, adoption } = match prepare(&state, &gateway, options).await {
+        let Prepared { bpffs, facts, plane, adoption } = match prepare(&state, &gateway, options).await {
             Ok(prepared) => prepared,
             Err(e) => {
                 undo(&state, lock, before, options)
@@ -42,8 +46,9 @@ impl Running {
                 return Err(e);
             }
         };
-        let mut running = Self { gateway, plane, state, bpffs, interfaces: Vec::new(), lock };
-        match running.bring_up(&links).await {
+        let route_mtus = RouteMtus::default();
+        let mut running = Self { gateway, plane, route_mtus, state, bpffs, interfaces: Vec::new(), lock };
+        match running.bring_up(&facts).await {
             Ok(()) => Ok((running, adoption)),
             Err(e) if adoption == Adoption::Adopted => {
                 tracing::warn!("the data plane of the earlier run stays up; `natgw detach` takes it down");
@@ -57,12 +62,14 @@ impl Running {
         }
     }
 
-    async fn bring_up(&mut self, links: &[Link]) -> Result<(), Error> {
+    async fn bring_up(&mut self, facts: &HostFacts) -> Result<(), Error> {
+        let links = &links(&self.gateway, facts)?;
         let indices: Vec<u32> = links.iter().map(|l| l.index).collect();
         self.plane.unregister_others(&indices)?;
         for link in links {
-            self.plane.register(link, side_of(&self.gateway, &link.name))?;
+            self.register(link, facts)?;
         }
+        self.set_route_mtus(mtus::read().await?)?;
         for link in links {
             self.plane.guard(link, side_of(&self.gateway, &link.name))?;
         }
@@ -80,6 +87,38 @@ impl Running {
         self.add_eips(links).await?;
         self.plane.bump_all();
         self.record_interfaces()
+    }
+
+    /// Tells the packet path about an interface as it is now.
+    fn register(&mut self, link: &Link, facts: &HostFacts) -> Result<(), Error> {
+        let before = Before::of(&link.name, &self.state)?;
+        Ok(self.plane.register(link, iface::describe(&self.gateway, link, facts, before))?)
+    }
+
+    /// [`Self::register`] for every interface that is attached: their addresses may have changed. Goes on after an error and
+    /// returns the first.
+    pub(super) async fn register_all(&mut self) -> Result<(), Error> {
+        let facts = HostFacts::read_interfaces().await?;
+        let attached: Vec<u32> = self.interfaces().map(|i| i.ifindex).collect();
+        let mut result = Ok(());
+        for link in facts.links.iter().filter(|l| attached.contains(&l.index)) {
+            result = result.and(self.register(link, &facts));
+        }
+        result
+    }
+
+    /// Tells the packet path the MTUs of routes. Whether any is another now, so that hops are to be resolved again.
+    pub(super) fn set_route_mtus(&mut self, found: RouteMtus) -> Result<bool, Error> {
+        let before = std::mem::replace(&mut self.route_mtus, found);
+        let RouteMtus { mtus, left_out, ignored } = &self.route_mtus;
+        if (*left_out, *ignored) != (0, 0) && (before.left_out, before.ignored) == (0, 0) {
+            tracing::warn!(
+                "more routes with an mtu, and more specific ones without, than natgw has room for ({MAX_ROUTE_MTUS}): the \
+                 mtu of the route around them holds for {left_out} prefixes that have none, and {ignored} prefixes with an \
+                 mtu are ignored"
+            );
+        }
+        Ok(self.plane.set_route_mtus(mtus)?)
     }
 
     /// Before XDP is attached: a tagged frame is never to be taken for an untagged one.
@@ -124,13 +163,14 @@ impl Running {
 
     /// An interface of the gateway came (back): everything that start does for it, in the same order.
     pub(super) async fn attach(&mut self, link: &Link) -> Result<(), Error> {
-        let present: Vec<Link> = HostFacts::read().await?.links;
-        self.plane.register(link, side_of(&self.gateway, &link.name))?;
+        let facts = HostFacts::read_interfaces().await?;
+        let present = &facts.links;
+        self.register(link, &facts)?;
         self.plane.guard(link, side_of(&self.gateway, &link.name))?;
-        apply_sysctls(&self.gateway, &present, &self.state)?;
-        self.show_tags(&present)?;
+        apply_sysctls(&self.gateway, present, &self.state)?;
+        self.show_tags(present)?;
         self.attach_xdp(link).await?;
-        self.add_eips(&present).await?;
+        self.add_eips(present).await?;
         self.plane.bump_all();
         self.record_interfaces()
     }
@@ -157,8 +197,8 @@ impl Running {
     }
 
     /// The interface's address changed.
-    pub(super) fn readdress(&mut self, link: &Link) -> Result<(), Error> {
-        self.plane.register(link, side_of(&self.gateway, &link.name))?;
+    pub(super) fn readdress(&mut self, link: &Link, facts: &HostFacts) -> Result<(), Error> {
+        self.register(link, facts)?;
         self.plane.bump_all();
         Ok(())
     }
@@ -213,7 +253,7 @@ impl Running {
     /// Undoes everything. EIPs go before XDP, or the host would answer for them; the guards go last, so that no
     /// inside address leaks while the kernel forwards by itself. Goes on after an error and returns the first.
     pub(super) async fn stop(self, keeper: Option<Keeper>) -> Result<(), Error> {
-        let Self { gateway: _, mut plane, state, bpffs, interfaces: _, lock } = self;
+        let Self { gateway: _, mut plane, route_mtus: _, state, bpffs, interfaces: _, lock } = self;
         let mut result: Result<(), Error> = Sysctls::restore_saved(&state).map_err(Error::from);
         result = result.and(addresses::remove_all_eips(&state).await.map_err(Error::from));
         result = result.and(plane.detach_xdp().map_err(Error::from));
@@ -233,7 +273,7 @@ impl Running {
 /// What a start has before it attaches anything.
 struct Prepared {
     bpffs: PathBuf,
-    links: Vec<Link>,
+    facts: HostFacts,
     plane: Datapath,
     adoption: Adoption,
 }
@@ -241,9 +281,10 @@ struct Prepared {
 async fn prepare(state: &StateDir, gateway: &Gateway, options: &Options) -> Result<Prepared, Error> {
     let bpffs = bpffs::resolve(&options.bpffs)?;
     record_start(state, gateway, options, &bpffs)?;
-    let links = links(gateway).await?;
+    let facts = HostFacts::read_interfaces().await?;
+    links(gateway, &facts)?;
     let (plane, adoption) = Datapath::create_or_adopt(&Pins::new(&bpffs), gateway, options.log)?;
-    Ok(Prepared { bpffs, links, plane, adoption })
+    Ok(Prepared { bpffs, facts, plane, adoption })
 }
 
 /// After a refused start: the state directory is as it was `before`.
@@ -282,8 +323,8 @@ fn record_start(
     Ok(())
 }
 
-async fn links(gateway: &Gateway) -> Result<Vec<Link>, Error> {
-    let facts = HostFacts::read().await?;
+/// The gateway's own; all of them must be there.
+fn links(gateway: &Gateway, facts: &HostFacts) -> Result<Vec<Link>, Error> {
     gateway
         .interfaces()
         .into_iter()

@@ -13,10 +13,12 @@ use super::Error;
 use super::bumps::{Bump, Bumps};
 use super::episode::Episode;
 use super::gateway::Running;
+use super::mtus::Mtus;
 use super::neighbours::Neighbours;
 use super::wait;
 use crate::export::metrics::HostCounts;
 use crate::net::facts::{HostFacts, Link};
+use crate::net::mtus::RouteMtus;
 use crate::net::watch::{HostEvent, Watch};
 
 /// Between looks at what should be kept and attached.
@@ -42,6 +44,9 @@ pub(super) struct Host {
     pub(super) running: Running,
     watch: Watch,
     neighbours: Neighbours,
+    mtus: Mtus,
+    /// Addresses of the host changed since the last bump.
+    readdressed: bool,
     /// Ethernet addresses that flows may have cached.
     known: HashMap<(u32, Ipv4Addr), [u8; 6]>,
     tick: Interval,
@@ -61,6 +66,8 @@ pub(super) struct Host {
 pub(super) enum Wake {
     /// The host changed.
     Event(HostEvent),
+    /// The MTUs of routes were read again.
+    Mtus(RouteMtus),
     /// Hops are to be resolved again.
     Bump,
     /// Hops of single neighbours are to be resolved again.
@@ -90,6 +97,8 @@ impl Host {
             running,
             watch,
             neighbours,
+            mtus: Mtus::new(),
+            readdressed: false,
             known: HashMap::new(),
             tick,
             bump_at: None,
@@ -108,6 +117,7 @@ impl Host {
     pub(super) async fn wake(&mut self) -> Result<Wake, Error> {
         tokio::select! {
             event = self.watch.next() => event.map(Wake::Event).ok_or(Error::WatchEnded),
+            found = self.mtus.read() => Ok(Wake::Mtus(found)),
             () = wait::maybe(self.bump_at.map(sleep_until)) => Ok(Wake::Bump),
             () = wait::maybe(self.bumps.next().map(sleep_until)) => Ok(Wake::BumpSome),
             () = wait::maybe(self.refresh_at.map(sleep_until)) => Ok(Wake::Refresh),
@@ -120,9 +130,16 @@ impl Host {
     pub(super) async fn handle(&mut self, wake: Wake) -> Result<(), Error> {
         match wake {
             Wake::Event(event) => self.event(event).await,
+            Wake::Mtus(found) => {
+                if self.running.set_route_mtus(found)? {
+                    self.running.plane.bump_all();
+                }
+                Ok(())
+            }
             Wake::Bump => {
                 self.bump_at = None;
                 self.last_bump = Instant::now();
+                self.register_readdressed().await;
                 self.running.plane.bump_all();
                 Ok(())
             }
@@ -147,9 +164,11 @@ impl Host {
     }
 
     async fn event(&mut self, event: HostEvent) -> Result<(), Error> {
+        self.readdressed |= matches!(event, HostEvent::Addresses | HostEvent::Overrun);
         if !matches!(event, HostEvent::Neighbour { .. }) {
             // Routes that go with a link, an address or a next-hop object are not reported as such.
             self.neighbours.routes_changed();
+            self.mtus.stale();
         }
         match event {
             HostEvent::Neighbour { ifindex, addr, usable, lladdr } => {
@@ -248,13 +267,23 @@ impl Host {
         if !self.running.gateway.interfaces().contains(&name) {
             return Ok(());
         }
-        let facts = HostFacts::read().await?;
+        let facts = HostFacts::read_interfaces().await?;
         let Some(link) = facts.link(name) else { return Ok(()) };
         if self.running.interfaces().any(|i| i.ifindex == link.index) {
-            self.running.readdress(link)
+            self.running.readdress(link, &facts)
         } else {
             self.attach(link).await;
             Ok(())
+        }
+    }
+
+    /// The packet path answers from the host's own addresses, and knows the broadcast addresses of its networks.
+    async fn register_readdressed(&mut self) {
+        if std::mem::take(&mut self.readdressed)
+            && let Err(e) = self.running.register_all().await
+        {
+            // An interface that vanished meanwhile, mostly. Otherwise the next change of an address helps.
+            tracing::warn!("cannot take note of the host's addresses: {e}");
         }
     }
 
@@ -279,7 +308,7 @@ impl Host {
         if severed.is_empty() {
             return Ok(());
         }
-        let facts = HostFacts::read().await?;
+        let facts = HostFacts::read_interfaces().await?;
         for (name, index) in severed {
             // An interface that is gone as well is told of by an event.
             let Some(link) = facts.link(&name).filter(|l| l.index == index) else { continue };
@@ -332,7 +361,8 @@ impl Host {
 
     /// Takes the gateway down.
     pub(super) async fn stop(self) -> Result<(), Error> {
-        self.running.stop(Some(self.neighbours.keeper)).await
+        // Boxed: what calls it would hold all of the gateway several times over.
+        Box::pin(self.running.stop(Some(self.neighbours.keeper))).await
     }
 
     /// Takes the gateway down because of `error`.

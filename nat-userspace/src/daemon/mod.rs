@@ -7,6 +7,7 @@ mod error;
 mod events;
 mod gateway;
 mod host;
+mod mtus;
 mod neighbours;
 mod snapshot;
 mod wait;

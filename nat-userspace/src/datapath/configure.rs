@@ -2,24 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aya::maps::lpm_trie::{Key, LpmTrie};
+use aya::maps::lpm_trie::LpmTrie;
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, PerCpuValues};
 use ipnet::Ipv4Net;
 use nat_common::abi::map;
-use nat_common::eip::{MAX_EIPS, MAX_PREFIXES};
+use nat_common::eip::{MAX_EIPS, MAX_PREFIXES, MAX_RESERVED, MAX_ROUTE_MTUS, ReservedPort};
 use nat_common::hash::Secret;
 use nat_common::hop::Iface;
 use nat_common::ports::PortSet;
-use nat_common::settings::{ANSWERS_PER_SECOND, PROBE_BUDGET, Settings};
+use nat_common::settings::{PROBE_BUDGET, Settings};
 use nat_common::stats::EipStats;
 use nat_common::table::{self, HashKey};
-use nat_common::{Addr, Eip, EipState, LpmAddr, PoolRef};
+use nat_common::{Addr, Eip, EipState, LpmAddr, PoolRef, Port};
 
 use super::hops::Hops;
 use super::memory::Access;
 use super::pins::Pins;
+use super::tries::{self, Prefix, Wanted};
 use super::{Error, maps};
 use crate::control::desired::{Gateway, Pool};
+use crate::control::reserved::blocks;
 
 /// Events per CPU and second: enough to notice, too few to hurt.
 const EVENT_BUDGET: u32 = 10;
@@ -30,6 +32,8 @@ pub(super) struct Tables {
     pools: LpmTrie<MapData, LpmAddr, PoolRef>,
     members: Array<MapData, Eip>,
     exempt: LpmTrie<MapData, LpmAddr, u32>,
+    reserved: LpmTrie<MapData, ReservedPort, u32>,
+    route_mtu: LpmTrie<MapData, LpmAddr, u32>,
     flows: MapData,
     pub(super) hops: Hops,
     settings: Array<MapData, Settings>,
@@ -53,6 +57,8 @@ impl Tables {
             pools: maps::pools(pins)?,
             members: maps::members(pins)?,
             exempt: maps::exempt(pins)?,
+            reserved: maps::reserved(pins)?,
+            route_mtu: maps::route_mtu(pins)?,
             flows: data(map::FLOWS)?,
             hops: Hops::open(pins, Access::Write)?,
             settings: maps::settings(pins)?,
@@ -102,20 +108,29 @@ impl Tables {
             probe_budget: PROBE_BUDGET,
             event_budget: EVENT_BUDGET,
             shared_echo: gateway.shared_echo.into(),
-            answers_per_second: ANSWERS_PER_SECOND,
+            answers_per_second: gateway.answers_per_second,
         };
         self.settings.set(0, settings, 0).map_err(Error::map("write", map::SETTINGS))?;
-        let exempt: BTreeMap<_, _> = gateway.exempt.iter().map(|net| (prefix(*net), 1u32)).collect();
-        let stale_exempt = add_prefixes(&mut self.exempt, map::EXEMPT, &exempt)?;
+        let exempt = gateway.exempt.iter().map(|net| (prefix(*net), 1)).collect();
+        let stale_exempt = tries::add(&mut self.exempt, map::EXEMPT, MAX_PREFIXES, &exempt)?;
+        let reserved = reserved(&gateway.pools);
+        let stale_reserved = tries::add(&mut self.reserved, map::RESERVED, MAX_RESERVED, &reserved)?;
         let (eips, stale_eips) = self.add_eips(&gateway.pools)?;
         let pools = self.add_members(&gateway.pools, &eips)?;
-        let stale_pools = add_prefixes(&mut self.pools, map::POOLS, &pools)?;
-        remove_prefixes(&mut self.pools, map::POOLS, &stale_pools)?;
-        remove_prefixes(&mut self.exempt, map::EXEMPT, &stale_exempt)?;
+        let stale_pools = tries::add(&mut self.pools, map::POOLS, MAX_PREFIXES, &pools)?;
+        tries::remove(&mut self.pools, map::POOLS, &stale_pools)?;
+        tries::remove(&mut self.exempt, map::EXEMPT, &stale_exempt)?;
+        tries::remove(&mut self.reserved, map::RESERVED, &stale_reserved)?;
         for addr in stale_eips {
-            ignore_missing(self.eips.remove(&addr)).map_err(Error::map("write", map::EIPS))?;
+            tries::ignore_missing(self.eips.remove(&addr)).map_err(Error::map("write", map::EIPS))?;
         }
         Ok(())
+    }
+
+    /// The MTUs of routes; whether any is another now, and hops are to be resolved again.
+    pub(super) fn set_route_mtus(&mut self, mtus: &BTreeMap<Ipv4Net, u32>) -> Result<bool, Error> {
+        let wanted = mtus.iter().map(|(net, mtu)| (prefix(*net), *mtu)).collect();
+        tries::replace(&mut self.route_mtu, map::ROUTE_MTU, MAX_ROUTE_MTUS, &wanted)
     }
 
     /// Writes the EIPs that are new or changed; returns those of each pool, and which are no longer wanted. An EIP that
@@ -151,7 +166,7 @@ impl Tables {
                     pool: number,
                     state: EipState::Active as u8,
                     shared: desired.host_ports.is_some().into(),
-                    reserves: 0,
+                    reserves: (!desired.reserved.is_empty()).into(),
                     spare: 0,
                 };
                 if before != Some(&eip) {
@@ -184,11 +199,7 @@ impl Tables {
     ///
     /// Changed members go where no current prefix refers to, so that a packet in between sees the old pools
     /// or the new ones. Only when both do not fit are they written over each other.
-    fn add_members(
-        &mut self,
-        pools: &[Pool],
-        lists: &[Vec<Eip>],
-    ) -> Result<BTreeMap<Prefix, PoolRef>, Error> {
+    fn add_members(&mut self, pools: &[Pool], lists: &[Vec<Eip>]) -> Result<Wanted<Addr, PoolRef>, Error> {
         let read = |m: &Array<MapData, Eip>, i: u32| m.get(&i, 0).map_err(Error::map("read", map::MEMBERS));
         let current: Vec<PoolRef> = self
             .pools
@@ -219,7 +230,7 @@ impl Tables {
             }
         }
         let mut first = start;
-        let mut refs = BTreeMap::new();
+        let mut refs = Wanted::new();
         for ((number, pool), list) in (0u32..).zip(pools).zip(lists) {
             let count = list.len() as u32;
             let pool_ref = PoolRef { first, count, pool: number };
@@ -230,49 +241,27 @@ impl Tables {
     }
 }
 
-/// Prefix length and network address in network byte order.
-type Prefix = (u32, u32);
-
-fn prefix(net: Ipv4Net) -> Prefix {
-    (u32::from(net.prefix_len()), Addr::from(net.network()).be)
+fn prefix(net: Ipv4Net) -> Prefix<Addr> {
+    (u32::from(net.prefix_len()), Addr::from(net.network()))
 }
 
-fn key((length, be): Prefix) -> Key<Addr> {
-    Key::new(length, Addr { be })
-}
-
-/// Writes the prefixes that are new or changed; returns those that are no longer wanted.
-fn add_prefixes<V: aya::Pod + PartialEq>(
-    trie: &mut LpmTrie<MapData, Addr, V>,
-    name: &'static str,
-    wanted: &BTreeMap<Prefix, V>,
-) -> Result<Vec<Prefix>, Error> {
-    within(wanted.len(), MAX_PREFIXES, "prefixes")?;
-    let old: BTreeMap<Prefix, V> = trie
-        .iter()
-        .map(|r| r.map(|(k, v)| ((k.prefix_len(), k.data().be), v)))
-        .collect::<Result<_, _>>()
-        .map_err(Error::map("read", name))?;
-    for (p, value) in wanted.iter().filter(|(p, v)| old.get(p) != Some(v)) {
-        trie.insert(&key(*p), *value, 0).map_err(Error::map("write", name))?;
+/// The keys of `RESERVED`.
+fn reserved(pools: &[Pool]) -> Wanted<ReservedPort, u32> {
+    let mut keys = Wanted::new();
+    for eip in pools.iter().flat_map(|p| &p.eips) {
+        for range in &eip.reserved {
+            for block in blocks(range.ports.first, range.ports.last) {
+                let port = ReservedPort {
+                    addr: Addr::from(eip.addr),
+                    proto: range.proto as u8,
+                    spare: 0,
+                    port: Port::new(block.first),
+                };
+                keys.insert((ReservedPort::BITS - 16 + u32::from(block.bits), port), 1);
+            }
+        }
     }
-    Ok(old.into_keys().filter(|p| !wanted.contains_key(p)).collect())
-}
-
-fn remove_prefixes<V: aya::Pod>(
-    trie: &mut LpmTrie<MapData, Addr, V>,
-    name: &'static str,
-    stale: &[Prefix],
-) -> Result<(), Error> {
-    stale.iter().try_for_each(|p| ignore_missing(trie.remove(&key(*p)))).map_err(Error::map("write", name))
-}
-
-fn ignore_missing(result: Result<(), MapError>) -> Result<(), MapError> {
-    match result {
-        Err(MapError::KeyNotFound | MapError::ElementNotFound) => Ok(()),
-        Err(MapError::SyscallError(e)) if e.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
-        other => other,
-    }
+    keys
 }
 
 fn within(count: usize, limit: u32, what: &'static str) -> Result<(), Error> {
@@ -289,5 +278,30 @@ fn draw<T: bytemuck::Pod>() -> Result<T, Error> {
         Ok(drawn)
     } else {
         Err(Error::Random(std::io::Error::last_os_error()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::desired::DesiredEip;
+
+    #[test]
+    fn keys_of_reserved_ports_have_address_and_protocol_whole_and_the_port_as_far_as_its_block() {
+        let eip = DesiredEip {
+            addr: [203, 0, 113, 10].into(),
+            host_ports: None,
+            reserved: ["udp/4789", "tcp/5000-5009"].map(|r| r.parse().unwrap()).to_vec(),
+        };
+        let pool = Pool { name: "a".into(), eips: vec![eip], sources: vec![], ports: (1024, 65535) };
+        let keys = reserved(&[pool]);
+        let mut bytes: Vec<(u32, [u8; 8])> =
+            keys.keys().map(|(bits, port)| (*bits, bytemuck::cast(*port))).collect();
+        bytes.sort_unstable();
+        let key = |proto, port: u16| {
+            let [high, low] = port.to_be_bytes();
+            [203, 0, 113, 10, proto, 0, high, low]
+        };
+        assert_eq!(bytes, [(61, key(6, 5000)), (63, key(6, 5008)), (64, key(17, 4789))]);
     }
 }

@@ -6,6 +6,7 @@ use aya::maps::lpm_trie::LpmTrie;
 use aya::maps::xdp::DevMap;
 use aya::maps::{Array, HashMap, Map, MapData, MapType, PerCpuArray, RingBuf};
 use nat_common::abi::map;
+use nat_common::eip::ReservedPort;
 use nat_common::hop::{HopSlot, Iface, NextHop};
 use nat_common::settings::Settings;
 use nat_common::stats::{EipStats, Stats};
@@ -42,6 +43,10 @@ openers! {
     members: Array<MapData, Eip> = Array(map::MEMBERS);
     /// Destinations that are routed.
     exempt: LpmTrie<MapData, LpmAddr, u32> = LpmTrie(map::EXEMPT);
+    /// Ports that are never claimed.
+    reserved: LpmTrie<MapData, ReservedPort, u32> = LpmTrie(map::RESERVED);
+    /// MTUs of routes.
+    route_mtu: LpmTrie<MapData, LpmAddr, u32> = LpmTrie(map::ROUTE_MTU);
     /// Managed interfaces.
     ifaces: HashMap<MapData, u32, Iface> = HashMap(map::IFACES);
     /// Redirect targets.

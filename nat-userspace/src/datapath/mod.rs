@@ -10,6 +10,7 @@ pub mod configure;
 pub mod error;
 pub mod guard;
 pub mod hops;
+pub mod iface;
 pub mod inspect;
 pub mod load;
 pub mod maps;
@@ -23,6 +24,7 @@ pub mod reap;
 pub mod register;
 mod sys;
 pub mod table;
+mod tries;
 
 pub use adopt::Adoption;
 pub use error::Error;

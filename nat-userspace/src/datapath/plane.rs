@@ -1,9 +1,11 @@
 //! The data plane that a daemon owns.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use aya::Ebpf;
 use aya::programs::{Program, ProgramError};
+use ipnet::Ipv4Net;
 use nat_common::abi;
 
 use super::adopt::{self, Adoption};
@@ -88,6 +90,11 @@ impl Datapath {
     /// Brings the maps to what `gateway` says. Interfaces are not touched.
     pub fn configure(&mut self, gateway: &Gateway) -> Result<(), Error> {
         self.tables.configure(gateway)
+    }
+
+    /// Tells the packet path what MTUs routes have; whether any changed, and [`Self::bump_all`] is to follow.
+    pub fn set_route_mtus(&mut self, mtus: &BTreeMap<Ipv4Net, u32>) -> Result<bool, Error> {
+        self.tables.set_route_mtus(mtus)
     }
 
     /// Makes every flow that is sent to this neighbour resolve its hop again.

@@ -3,7 +3,7 @@
 use aya::maps::MapError;
 use nat_common::Side;
 use nat_common::abi::map;
-use nat_common::hop::{Iface, MAX_INTERFACES, Rpf};
+use nat_common::hop::{Iface, MAX_INTERFACES};
 
 use super::{Datapath, Error, sys};
 use crate::control::desired::Gateway;
@@ -21,9 +21,9 @@ pub fn side_of(gateway: &Gateway, interface: &str) -> u8 {
 }
 
 impl Datapath {
-    /// Tells the packet path about an interface; again when its address changes. An index that is known
-    /// already keeps its place in the devmap, which flow entries refer to.
-    pub fn register(&mut self, link: &Link, side: u8) -> Result<(), Error> {
+    /// Tells the packet path about an interface ([`super::iface::describe`]); again when that changes. An index that is
+    /// known already keeps its place in the devmap, which flow entries refer to.
+    pub fn register(&mut self, link: &Link, described: Iface) -> Result<(), Error> {
         let mut free = None;
         let mut known = None;
         for at in 0..MAX_INTERFACES {
@@ -38,13 +38,18 @@ impl Datapath {
             count: MAX_INTERFACES as usize + 1,
             limit: MAX_INTERFACES,
         })?;
+        let iface = Iface { devmap: at as u16, ..described };
+        let is_as_before = known.is_some()
+            && self.tables.devices.get(at, 0).is_ok_and(|d| d.if_index == link.index)
+            && self.tables.ifaces.get(&link.index, 0).is_ok_and(|known| known == iface);
+        if is_as_before {
+            return Ok(());
+        }
         // From what is referred to, to what refers to it.
         self.tables.devices.set(at, link.index, None, 0).map_err(|e| {
             Error::bpf(format!("cannot make {} a redirect target", link.name))(std::io::Error::other(e))
         })?;
         self.tables.ifindex.set(at, link.index, 0).map_err(Error::map("write", map::IFINDEX))?;
-        let iface =
-            Iface { devmap: at as u16, side, rpf: Rpf::Strict as u8, mac: link.mac, ..Iface::default() };
         self.tables.ifaces.insert(link.index, iface, 0).map_err(Error::map("write", map::IFACES))
     }
 

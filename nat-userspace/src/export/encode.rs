@@ -5,13 +5,13 @@ use std::fmt::Error;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use nat_common::stats::{Meter, Stats};
-use nat_common::{Proto, Reason};
+use nat_common::{Answer, Proto, Reason};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 
 use super::peak::Rate;
-use super::stats::active;
+use super::stats::{LIMITED, active};
 
 /// What the maps say at scrape time, and what the collector found on its last pass.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,6 +105,11 @@ fn traffic(out: &mut Out<'_, '_>, stats: &Stats, peak: Rate) -> Result<(), Error
     }
     out.counter("natgw_packets_dropped", "Packets dropped, by reason", |c| {
         Reason::ALL.iter().try_for_each(|r| c.value(&[("reason", r.name())], stats.drops[*r as usize]))
+    })?;
+    let help = "ICMP errors and RSTs that natgw sent, by kind; limited: what answers_per_second held back";
+    out.counter("natgw_answers", help, |c| {
+        Answer::ALL.iter().try_for_each(|a| c.value(&[("kind", a.name())], stats.answers[*a as usize]))?;
+        c.value(&[("kind", LIMITED)], stats.answers_limited)
     })?;
     out.gauge("natgw_peak_bytes_per_second", "Highest 10 s average of bytes in the last minute", |g| {
         g.value(&[], peak.bytes)
@@ -254,5 +259,40 @@ impl Gauge<'_> {
             return self.0.encode_gauge(&value);
         }
         self.0.encode_family(&labels)?.encode_gauge(&value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytemuck::Zeroable as _;
+    use prometheus_client::encoding::text;
+    use prometheus_client::registry::Registry;
+
+    use super::super::peak::Peak;
+    use super::*;
+
+    #[test]
+    fn answers_are_told_by_kind_and_what_was_held_back_is_one() {
+        let mut stats = Stats::zeroed();
+        stats.answers[..5].copy_from_slice(&[1, 2, 3, 4, 5]);
+        stats.answers_limited = 6;
+        let snapshot = Snapshot {
+            stats,
+            capacity: 1000,
+            eips: vec![],
+            destinations: vec![],
+            host: HostCounts::default(),
+        };
+        let mut registry = Registry::default();
+        registry
+            .register_collector(Box::new(Scrape { snapshot: Some(snapshot), peak: Peak::default().rate() }));
+        let mut body = String::new();
+        text::encode(&mut body, &registry).unwrap();
+        for (n, kind) in
+            (1..).zip(["time_exceeded", "too_big", "reset", "prohibited", "unreachable", "limited"])
+        {
+            assert!(body.contains(&format!("\nnatgw_answers_total{{kind=\"{kind}\"}} {n}\n")), "{body}");
+        }
+        assert!(body.contains("# HELP natgw_answers ICMP errors and RSTs that natgw sent"), "{body}");
     }
 }

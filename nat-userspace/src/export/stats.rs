@@ -1,7 +1,7 @@
 //! The counters as people and programs see them. The fields and their names are the JSON interface.
 
 use nat_common::stats::{Meter, Stats};
-use nat_common::{Proto, Reason};
+use nat_common::{Answer, Proto, Reason};
 use serde::ser::{Serialize, Serializer};
 
 /// What `natgw stats --json` prints.
@@ -19,6 +19,8 @@ pub struct StatsView {
     pub port_allocation_errors: u64,
     /// Flows now, and room for them.
     pub flows: FlowCounts,
+    /// What natgw told senders of packets that it dropped.
+    pub answers: Answers,
     /// How the packet path worked.
     pub internals: Internals,
 }
@@ -70,6 +72,38 @@ pub struct Drops(pub Vec<(Reason, u64)>);
 impl Serialize for Drops {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(reason, n)| (reason.name(), n)))
+    }
+}
+
+/// By [`Answer`], every kind, in the order of their numbers; and what the limit held back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answers {
+    /// Sent.
+    pub sent: Vec<(Answer, u64)>,
+    /// Not sent: more than `answers_per_second`.
+    pub limited: u64,
+}
+
+impl Answers {
+    fn new(stats: &Stats) -> Self {
+        Self {
+            sent: Answer::ALL.map(|a| (a, stats.answers[a as usize])).to_vec(),
+            limited: stats.answers_limited,
+        }
+    }
+
+    /// With names; `limited` comes last.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.sent.iter().map(|(answer, n)| (answer.name(), *n)).chain([(LIMITED, self.limited)])
+    }
+}
+
+/// Name of what the limit held back, beside those of [`Answer`].
+pub const LIMITED: &str = "limited";
+
+impl Serialize for Answers {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.named())
     }
 }
 
@@ -153,6 +187,7 @@ impl StatsView {
                 icmp: active(stats, Proto::Icmp),
                 capacity: u64::from(capacity),
             },
+            answers: Answers::new(stats),
             internals: Internals::new(stats),
         }
     }
@@ -177,9 +212,12 @@ mod tests {
         stats.bytes = [10, 20, 30, 40];
         stats.drops[Reason::UnsolicitedInbound as usize] = 7;
         stats.drops[Reason::Vlan as usize] = 8;
+        stats.drops[Reason::SourceRoute as usize] = 9;
         (stats.attempts, stats.established, stats.idle_timeouts) = ([5, 6, 7], [1, 2, 3], [1, 1, 1]);
         (stats.births, stats.deaths) = ([9, 5, 1], [4, 5, 2]);
         stats.port_allocation_errors = 11;
+        stats.answers[..5].copy_from_slice(&[21, 22, 23, 24, 25]);
+        stats.answers_limited = 26;
         (stats.passed, stats.handovers, stats.revivals) = (12, 13, 14);
         (stats.lost_races, stats.probes, stats.hops_resolved) = (15, 16, 17);
         let json = serde_json::to_string(&StatsView::new(&stats, 1000)).expect("serializes");
@@ -190,9 +228,11 @@ mod tests {
                 r#""bytes":{"source_in":10,"destination_out":20,"destination_in":30,"source_out":40},"#,
                 r#""drops":{"unsolicited_inbound":7,"port_exhausted":0,"table_full":0,"unsupported_proto":0,"#,
                 r#""bad_header":0,"bad_checksum":0,"fragment":0,"no_flow":0,"ttl":0,"mtu":0,"redirect_error":0,"#,
-                r#""no_route":0,"policy":0,"quota":0,"spoofed_source":0,"expired":0,"guard":0,"vlan":8},"#,
+                r#""no_route":0,"policy":0,"quota":0,"spoofed_source":0,"expired":0,"guard":0,"vlan":8,"group_mac":0,"#,
+                r#""transit":0,"contended":0,"source_route":9},"#,
                 r#""connections":{"attempts":18,"established":6,"idle_timeouts":3},"port_allocation_errors":11,"#,
                 r#""flows":{"tcp":5,"udp":0,"icmp":0,"capacity":1000},"#,
+                r#""answers":{"time_exceeded":21,"too_big":22,"reset":23,"prohibited":24,"unreachable":25,"limited":26},"#,
                 r#""internals":{"passed":12,"handovers":13,"revivals":14,"lost_races":15,"probes":16,"hops_resolved":17}}"#
             )
         );

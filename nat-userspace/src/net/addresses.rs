@@ -125,17 +125,18 @@ pub(super) async fn dump(netlink: &Netlink) -> Result<Vec<Found>, Error> {
 }
 
 fn parse(message: &AddressMessage) -> Option<Found> {
-    let (mut local, mut peer, mut ours) = (None, None, false);
+    let (mut local, mut peer, mut broadcast, mut ours) = (None, None, None, false);
     for attribute in &message.attributes {
         match attribute {
             AddressAttribute::Local(IpAddr::V4(addr)) => local = Some(*addr),
             AddressAttribute::Address(IpAddr::V4(addr)) => peer = Some(*addr),
+            AddressAttribute::Broadcast(addr) => broadcast = Some(*addr),
             AddressAttribute::Protocol(p) => ours = *p == AddressProtocol::Other(PROTOCOL),
             _ => {}
         }
     }
     let net = Ipv4Net::new(local.or(peer)?, message.header.prefix_len).ok()?;
-    Some(Found { address: Address { index: message.header.index, net }, ours })
+    Some(Found { address: Address { index: message.header.index, net, broadcast }, ours })
 }
 
 /// The interface that an EIP belongs on.
@@ -202,7 +203,7 @@ mod tests {
     #[test]
     fn an_eip_goes_where_its_prefix_is_connected() {
         let (a, b) = (link(1), link(2));
-        let address = Address { index: 2, net: "198.51.100.1/24".parse().unwrap() };
+        let address = Address { index: 2, net: "198.51.100.1/24".parse().unwrap(), broadcast: None };
         let found = [Found { address, ours: false }];
         let home = |eip: &str| home(&[&a, &b], &found, eip.parse().unwrap()).map(|l| l.index);
         assert_eq!(home("198.51.100.9"), Some(2));

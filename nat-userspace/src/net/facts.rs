@@ -46,6 +46,8 @@ pub struct Address {
     pub index: u32,
     /// Address and prefix length.
     pub net: Ipv4Net,
+    /// Broadcast address that was given to it; the kernel takes the last one of `net` for one in any case.
+    pub broadcast: Option<Ipv4Addr>,
 }
 
 const PORT_RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
@@ -62,14 +64,20 @@ impl HostFacts {
         let ephemeral = parse_port_range(&ports).ok_or_else(|| parse(PORT_RANGE, ports))?;
         let meminfo = text(MEMINFO)?;
         let memory_available = parse_memory(&meminfo).ok_or_else(|| parse(MEMINFO, meminfo))?;
-        let addresses = addresses::dump(&netlink).await?;
         Ok(Self {
             links: links::dump(&netlink).await?,
-            addresses: addresses.into_iter().filter(|a| !a.ours).map(|a| a.address).collect(),
+            addresses: own_addresses(&netlink).await?,
             gateways: routes::all_gateways(&netlink).await?.into_iter().map(|n| n.addr).collect(),
             ephemeral,
             memory_available,
         })
+    }
+
+    /// Interfaces and addresses only: what changes while a gateway runs. A table of a million routes is not read for it.
+    pub async fn read_interfaces() -> Result<Self, Error> {
+        let netlink = Netlink::open()?;
+        let (links, addresses) = (links::dump(&netlink).await?, own_addresses(&netlink).await?);
+        Ok(Self { links, addresses, ..Self::default() })
     }
 
     /// The interface called `name`.
@@ -81,6 +89,11 @@ impl HostFacts {
     pub fn has_address(&self, addr: Ipv4Addr) -> bool {
         self.addresses.iter().any(|a| a.net.addr() == addr)
     }
+}
+
+async fn own_addresses(netlink: &Netlink) -> Result<Vec<Address>, Error> {
+    let found = addresses::dump(netlink).await?;
+    Ok(found.into_iter().filter(|a| !a.ours).map(|a| a.address).collect())
 }
 
 fn parse_port_range(text: &str) -> Option<(u16, u16)> {

@@ -8,6 +8,7 @@ pub mod facts;
 mod garp;
 mod links;
 mod mounts;
+pub mod mtus;
 pub mod namespace;
 pub mod neighbours;
 mod netlink;

@@ -40,24 +40,43 @@ impl Netlink {
         self.request(message, NLM_F_REQUEST | NLM_F_DUMP).await
     }
 
+    /// [`Self::dump`] of what may be long: one object after the other, none kept.
+    pub(super) async fn dump_each(
+        &self,
+        message: RouteNetlinkMessage,
+        each: impl FnMut(RouteNetlinkMessage),
+    ) -> io::Result<()> {
+        self.request_each(message, NLM_F_REQUEST | NLM_F_DUMP, each).await
+    }
+
     async fn request(
         &self,
         message: RouteNetlinkMessage,
         flags: u16,
     ) -> io::Result<Vec<RouteNetlinkMessage>> {
+        let mut objects = Vec::new();
+        self.request_each(message, flags, |object| objects.push(object)).await?;
+        Ok(objects)
+    }
+
+    async fn request_each(
+        &self,
+        message: RouteNetlinkMessage,
+        flags: u16,
+        mut each: impl FnMut(RouteNetlinkMessage),
+    ) -> io::Result<()> {
         let mut request = NetlinkMessage::from(message);
         request.header.flags = flags;
         let mut handle = self.handle.clone();
         let mut answers = handle.request(request).map_err(io::Error::other)?;
-        let mut objects = Vec::new();
         while let Some(answer) = answers.next().await {
             match answer.payload {
-                NetlinkPayload::InnerMessage(object) => objects.push(object),
+                NetlinkPayload::InnerMessage(object) => each(object),
                 NetlinkPayload::Error(e) if e.code.is_some() => return Err(e.to_io()),
                 _ => {}
             }
         }
-        Ok(objects)
+        Ok(())
     }
 }
 

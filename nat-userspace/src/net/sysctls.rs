@@ -9,11 +9,49 @@ use super::{
     state::{SavedSysctl, StateDir},
 };
 
-/// A translated packet that natgw hands over has the EIP, a local address, as its source.
+/// A translated packet that natgw hands over has the EIP, a local address, as its source. The kernel's own check of sources
+/// would drop it; natgw's ([`Before::rp_filter`]) takes its place.
 const INSIDE: &[(&str, &str)] = &[("accept_local", "1"), ("rp_filter", "2"), ("forwarding", "1")];
-/// An EIP is answered for on its own interface only, and never used to ask for somebody else's.
-const OUTSIDE: &[(&str, &str)] =
-    &[("rp_filter", "2"), ("forwarding", "1"), ("arp_ignore", "1"), ("arp_announce", "2")];
+/// An EIP is answered for on its own interface only, and never used to ask for somebody else's. `rp_filter` stays as it is:
+/// what natgw hands over there has a source that is outside.
+const OUTSIDE: &[(&str, &str)] = &[("forwarding", "1"), ("arp_ignore", "1"), ("arp_announce", "2")];
+
+/// What an interface's sysctls were before natgw changed them, in this run or in an earlier one that it goes on with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Before {
+    /// The kernel's check of sources there: 0 none, 1 strict, 2 loose; of `all` and the interface, the larger number.
+    pub rp_filter: u8,
+    /// Whether what comes in there was forwarded.
+    pub forwarded: bool,
+}
+
+impl Before {
+    /// Reads them; `state` has what natgw changed.
+    pub fn of(interface: &str, state: &StateDir) -> Result<Self, Error> {
+        let saved = saved(state)?;
+        let ifindex = index(interface);
+        let original = |key: &str| {
+            let current = read(interface, key)?;
+            let record = saved.iter().find(|s| {
+                s.interface == interface
+                    && s.key == key
+                    && Some(s.ifindex) == ifindex
+                    // Else somebody else owns it by now.
+                    && s.applied == current
+            });
+            Ok::<_, Error>(record.map_or(current, |s| s.original.clone()))
+        };
+        // The kernel uses the larger number, IN_DEV_RPFILTER in include/linux/inetdevice.h.
+        let rp_filter = strictness(&read("all", "rp_filter")?).max(strictness(&original("rp_filter")?));
+        let forwarded = original("forwarding")?.parse::<u32>().is_ok_and(|n| n > 0);
+        Ok(Self { rp_filter, forwarded })
+    }
+}
+
+/// What is no number is taken for strict, so that a damaged record weakens nothing.
+fn strictness(rp_filter: &str) -> u8 {
+    rp_filter.parse().unwrap_or(1)
+}
 
 /// The sysctls as natgw needs them. Dropping it changes nothing: see [`Sysctls::restore`].
 #[derive(Debug)]

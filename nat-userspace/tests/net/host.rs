@@ -1,7 +1,12 @@
 //! Facts, sysctls and addresses of a host, in a private network namespace.
 
 use crate::netns::{self, Peer, ifindex, in_namespace, set_sysctl, sh, state_dir, sysctl};
-use nat_userspace::net::{Error, addresses, facts::HostFacts, sysctls::Sysctls};
+use nat_userspace::net::{
+    Error, addresses,
+    facts::HostFacts,
+    state::SavedSysctl,
+    sysctls::{Before, Sysctls},
+};
 
 const TWO_LEGS: &str = "ip link add ngin type veth peer name ngin-p; ip addr add 10.0.0.1/24 dev ngin; \
                         ip link add ngout type veth peer name ngout-p; ip addr add 198.51.100.1/24 dev ngout; \
@@ -22,6 +27,12 @@ fn facts_are_those_of_the_namespace() {
         assert!(link.up && link.ethernet);
         assert!(!facts.link("lo").unwrap().ethernet);
         assert!(facts.has_address([10, 1, 2, 3].into()));
+        assert_eq!(facts.addresses.iter().find(|a| a.index == link.index).unwrap().broadcast, None);
+        sh("ip addr add 10.1.9.3/24 brd 10.1.9.77 dev ng0");
+        let interfaces = HostFacts::read_interfaces().await.unwrap();
+        let of_ng0: Vec<_> = interfaces.addresses.iter().filter(|a| a.index == link.index).collect();
+        assert_eq!(of_ng0[0].net.addr(), std::net::Ipv4Addr::new(10, 1, 2, 3), "in the order of the kernel");
+        assert_eq!(of_ng0[1].broadcast, Some([10, 1, 9, 77].into()));
         assert_eq!(facts.ephemeral, (32768, 60999));
         assert!(facts.memory_available > 1 << 20);
     });
@@ -32,8 +43,14 @@ fn sysctls_are_restored_to_what_they_were() {
     in_namespace(|| async {
         sh(TWO_LEGS);
         set_sysctl("ngin", "rp_filter", "1");
+        set_sysctl("ngout", "rp_filter", "1");
         set_sysctl("ngout", "arp_announce", "2");
-        let all = (sysctl("all", "rp_filter"), sysctl("all", "forwarding"));
+        let others = || {
+            let redirects = ["accept_redirects", "secure_redirects", "send_redirects", "shared_media"];
+            let all = ["rp_filter", "forwarding", "accept_local", "arp_ignore"].map(|k| sysctl("all", k));
+            (all, ["all", "ngin", "ngout"].map(|i| redirects.map(|k| sysctl(i, k))))
+        };
+        let before = others();
         let (_dir, state) = state_dir();
 
         let applied = Sysctls::apply(&["ngin"], &["ngout"], &state).unwrap();
@@ -41,7 +58,7 @@ fn sysctls_are_restored_to_what_they_were() {
             ("ngin", "accept_local", "1"),
             ("ngin", "rp_filter", "2"),
             ("ngin", "forwarding", "1"),
-            ("ngout", "rp_filter", "2"),
+            ("ngout", "rp_filter", "1"),
             ("ngout", "forwarding", "1"),
             ("ngout", "arp_ignore", "1"),
             ("ngout", "arp_announce", "2"),
@@ -49,7 +66,7 @@ fn sysctls_are_restored_to_what_they_were() {
         ] {
             assert_eq!(sysctl(interface, key), value, "{interface}.{key}");
         }
-        assert_eq!((sysctl("all", "rp_filter"), sysctl("all", "forwarding")), all);
+        assert_eq!(others(), before, "what is not natgw's business");
         let saved = state.read().unwrap().unwrap().sysctls;
         assert!(!saved.iter().any(|s| s.key == "arp_announce"), "it was right already");
 
@@ -78,6 +95,70 @@ fn sysctls_survive_a_crash_and_a_changed_configuration() {
         Sysctls::restore_saved(&state).unwrap();
         assert_eq!(sysctl("ngout", "arp_ignore"), "0");
         assert_eq!(sysctl("ngout", "forwarding"), "0");
+    });
+}
+
+#[test]
+fn what_an_older_version_changed_outside_is_put_back() {
+    in_namespace(|| async {
+        sh(TWO_LEGS);
+        let (_dir, state) = state_dir();
+        let saved = SavedSysctl {
+            interface: "ngout".into(),
+            ifindex: ifindex("ngout"),
+            key: "rp_filter".into(),
+            original: "1".into(),
+            applied: "2".into(),
+        };
+        state.update(|s| s.sysctls = vec![saved.clone()]).unwrap();
+        set_sysctl("ngout", "rp_filter", "2");
+        let strict = Before { rp_filter: 1, forwarded: false };
+        assert_eq!(Before::of("ngout", &state).unwrap(), strict);
+        Sysctls::apply(&["ngin"], &["ngout"], &state).unwrap();
+        assert_eq!(sysctl("ngout", "rp_filter"), "1");
+        assert!(
+            !state
+                .read()
+                .unwrap()
+                .unwrap()
+                .sysctls
+                .iter()
+                .any(|s| s.key == "rp_filter" && s.interface == "ngout")
+        );
+        assert_eq!(Before::of("ngout", &state).unwrap(), strict);
+        // `detach` of this version after a crash of the older one.
+        set_sysctl("ngout", "rp_filter", "2");
+        state.update(|s| s.sysctls = vec![saved]).unwrap();
+        Sysctls::restore_saved(&state).unwrap();
+        assert_eq!(sysctl("ngout", "rp_filter"), "1");
+    });
+}
+
+#[test]
+fn what_the_host_checked_and_forwarded_before_is_known_while_natgw_runs_and_to_the_next_start() {
+    in_namespace(|| async {
+        sh(TWO_LEGS);
+        let (_dir, state) = state_dir();
+        set_sysctl("all", "rp_filter", "0");
+        set_sysctl("ngin", "rp_filter", "1");
+        set_sysctl("ngin", "forwarding", "0");
+        set_sysctl("ngout", "rp_filter", "0");
+        set_sysctl("ngout", "forwarding", "1");
+        let inside = Before { rp_filter: 1, forwarded: false };
+        let outside = Before { rp_filter: 0, forwarded: true };
+        let both = || (Before::of("ngin", &state).unwrap(), Before::of("ngout", &state).unwrap());
+        assert_eq!(both(), (inside, outside));
+        for start in 1..=2 {
+            Sysctls::apply(&["ngin"], &["ngout"], &state).unwrap();
+            assert_eq!((sysctl("ngin", "rp_filter"), sysctl("ngin", "forwarding")), ("2".into(), "1".into()));
+            assert_eq!(both(), (inside, outside), "start {start}");
+        }
+        // `all` counts when it is the larger number; whoever changes an interface afterwards means it.
+        set_sysctl("all", "rp_filter", "2");
+        assert_eq!(both().0.rp_filter, 2);
+        set_sysctl("all", "rp_filter", "0");
+        set_sysctl("ngin", "rp_filter", "0");
+        assert_eq!(both().0.rp_filter, 0);
     });
 }
 

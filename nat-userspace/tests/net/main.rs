@@ -4,6 +4,7 @@
 
 mod bpffs;
 mod host;
+mod mtus;
 mod neighbours;
 mod netns;
 mod offloads;
