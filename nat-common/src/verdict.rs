@@ -40,11 +40,19 @@ pub enum Reason {
     Guard = 16,
     /// VLAN-tagged and from an inside source: routing between VLANs is not supported.
     Vlan = 17,
+    /// Unicast IPv4 in a link-layer broadcast or multicast frame.
+    GroupMac = 18,
+    /// From outside, neither for this host nor for an EIP.
+    Transit = 19,
+    /// Another CPU was in the way of a birth; the next packet tries again.
+    Contended = 20,
+    /// Carries an IPv4 source route option.
+    SourceRoute = 21,
 }
 
 impl Reason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 22] = [
         Self::UnsolicitedInbound,
         Self::PortExhausted,
         Self::TableFull,
@@ -63,6 +71,10 @@ impl Reason {
         Self::Expired,
         Self::Guard,
         Self::Vlan,
+        Self::GroupMac,
+        Self::Transit,
+        Self::Contended,
+        Self::SourceRoute,
     ];
 
     /// Name in JSON and metric labels.
@@ -86,6 +98,10 @@ impl Reason {
             Self::Expired => "expired",
             Self::Guard => "guard",
             Self::Vlan => "vlan",
+            Self::GroupMac => "group_mac",
+            Self::Transit => "transit",
+            Self::Contended => "contended",
+            Self::SourceRoute => "source_route",
         }
     }
 
@@ -110,6 +126,10 @@ impl Reason {
             Self::Expired => "its flow is past its deadline",
             Self::Guard => "stopped by a tc guard: it tried to pass around the XDP program",
             Self::Vlan => "VLAN-tagged from an inside source",
+            Self::GroupMac => "unicast packet in a link-layer broadcast or multicast frame",
+            Self::Transit => "from outside, neither for this host nor for an EIP",
+            Self::Contended => "another CPU was in the way; the next packet tries again",
+            Self::SourceRoute => "carries an IPv4 source route option",
         }
     }
 }

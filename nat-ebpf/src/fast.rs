@@ -10,7 +10,7 @@ use aya_ebpf::{
     },
     programs::XdpContext,
 };
-use nat_common::{EGRESS_KERNEL, Reason, Side, Stamp, stamp::TOUCH_MS, stats::Meter, tcp as flags};
+use nat_common::{EGRESS_KERNEL, Reason, Side, Stamp, stamp::TOUCH, stats::Meter, tcp as flags};
 
 use crate::{
     clock, egress,
@@ -66,8 +66,8 @@ pub fn translate<const SIDE: u8>(ctx: &XdpContext) -> u32 {
     let known = if packet.kind == Kind::Flow { table::find_at_home(settings, &packet.tuple) } else { None };
     let flow = match known {
         Some(flow)
-            if flow.last().is_fresh(now, settings.timeouts.shortest)
-                || life::is_alive(&packet.tuple, flow, now) =>
+            if flow.last().is_fresh(now, settings.timeouts.fresh)
+                || life::is_alive(now) =>
         {
             flow
         }
@@ -140,11 +140,11 @@ fn hit<const SIDE: u8>(ctx: &XdpContext, packet: &Packet, headers: &Headers, flo
     };
     let seen = flow.seen();
     if flags::is_event(packet.flags, seen) {
-        tcp::observe(packet, flow, now);
+        tcp::observe(ctx, now);
     }
     let last = flow.last();
-    if !last.is_fresh(now, TOUCH_MS) {
-        life::touch(flow, last, now);
+    if !last.is_fresh(now, TOUCH) {
+        life::touch(packet, flow, last, now);
     }
     if !packet::rewrite(headers, packet, flow, ttl) {
         return stats::drop(Reason::BadHeader);

@@ -177,6 +177,7 @@ mod tests {
         stats.bytes = [10, 20, 30, 40];
         stats.drops[Reason::UnsolicitedInbound as usize] = 7;
         stats.drops[Reason::Vlan as usize] = 8;
+        stats.drops[Reason::SourceRoute as usize] = 9;
         (stats.attempts, stats.established, stats.idle_timeouts) = ([5, 6, 7], [1, 2, 3], [1, 1, 1]);
         (stats.births, stats.deaths) = ([9, 5, 1], [4, 5, 2]);
         stats.port_allocation_errors = 11;
@@ -190,7 +191,8 @@ mod tests {
                 r#""bytes":{"source_in":10,"destination_out":20,"destination_in":30,"source_out":40},"#,
                 r#""drops":{"unsolicited_inbound":7,"port_exhausted":0,"table_full":0,"unsupported_proto":0,"#,
                 r#""bad_header":0,"bad_checksum":0,"fragment":0,"no_flow":0,"ttl":0,"mtu":0,"redirect_error":0,"#,
-                r#""no_route":0,"policy":0,"quota":0,"spoofed_source":0,"expired":0,"guard":0,"vlan":8},"#,
+                r#""no_route":0,"policy":0,"quota":0,"spoofed_source":0,"expired":0,"guard":0,"vlan":8,"group_mac":0,"#,
+                r#""transit":0,"contended":0,"source_route":9},"#,
                 r#""connections":{"attempts":18,"established":6,"idle_timeouts":3},"port_allocation_errors":11,"#,
                 r#""flows":{"tcp":5,"udp":0,"icmp":0,"capacity":1000},"#,
                 r#""internals":{"passed":12,"handovers":13,"revivals":14,"lost_races":15,"probes":16,"hops_resolved":17}}"#
