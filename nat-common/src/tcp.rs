@@ -196,7 +196,8 @@ impl Segment {
     pub const fn matters(self, seen: u32) -> bool {
         self.flags & !seen != 0
             || self.takes_back_fin(seen)
-            || self.is_outbound && (may_open(self.flags) || self.takes_back_rst() && seen & (RST | DOUBT) != 0)
+            || self.is_outbound
+                && (may_open(self.flags) || self.takes_back_rst() && seen & (RST | DOUBT) != 0)
     }
 
     #[inline(always)]

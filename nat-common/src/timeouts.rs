@@ -106,7 +106,8 @@ pub struct IdleLimits {
 
 impl From<&Timeouts> for IdleLimits {
     fn from(timeouts: &Timeouts) -> Self {
-        let Timeouts { tcp_new, tcp_established, tcp_closing, tcp_closed, udp_unreplied, udp, icmp } = *timeouts;
+        let Timeouts { tcp_new, tcp_established, tcp_closing, tcp_closed, udp_unreplied, udp, icmp } =
+            *timeouts;
         let limit = |ms| Ticks::from_ms(ms).plus(SLACK);
         let limits = Self {
             tcp_new: limit(tcp_new),
@@ -198,7 +199,10 @@ mod tests {
         let (t, at) = (IdleLimits::from(&Timeouts::RFC), |ticks: u32| Stamp { word: ticks });
         let limit = t.udp.0;
         assert!(!t.is_expired(17, Phase::Replied, at(100), at(399), at(398 + limit)));
-        assert!(t.is_expired(17, Phase::Replied, at(100), at(399), at(399 + limit)), "exactly at the deadline");
+        assert!(
+            t.is_expired(17, Phase::Replied, at(100), at(399), at(399 + limit)),
+            "exactly at the deadline"
+        );
         assert!(!t.is_expired(17, Phase::Replied, at(399), at(100), at(398 + limit)), "either half counts");
         assert_eq!(t.left(17, Phase::Replied, at(100), at(399), at(398 + limit)), Ticks(1));
         assert_eq!(t.left(17, Phase::Replied, at(100), at(399), at(500 + limit)), Ticks(0));

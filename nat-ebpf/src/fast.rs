@@ -65,12 +65,7 @@ pub fn translate<const SIDE: u8>(ctx: &XdpContext) -> u32 {
     let Some(settings) = maps::settings() else { return stats::pass() };
     let known = if packet.kind == Kind::Flow { table::find_at_home(settings, &packet.tuple) } else { None };
     let flow = match known {
-        Some(flow)
-            if flow.last().is_fresh(now, settings.timeouts.fresh)
-                || life::is_alive(now) =>
-        {
-            flow
-        }
+        Some(flow) if flow.last().is_fresh(now, settings.timeouts.fresh) || life::is_alive(now) => flow,
         _ => match miss::<SIDE>(ctx, packet, known, now) {
             HIT => match table::find(&packet.tuple) {
                 Some(flow) => flow,

@@ -356,7 +356,8 @@ fn fill(ebpf: &mut Ebpf, setup: &Setup, in_index: u32, out_index: u32) -> Result
     values.choice = HashKey { words: [21, 22, 23, 24], ..values.hash };
     values.homes = nat_common::table::homes(places);
     values.capacity = setup.entries;
-    (values.timeouts, values.probe_budget, values.event_budget) = ((&setup.timeouts).into(), setup.probe_budget, 10);
+    (values.timeouts, values.probe_budget, values.event_budget) =
+        ((&setup.timeouts).into(), setup.probe_budget, 10);
     settings.set(0, values, 0)?;
 
     let ports = PortSet::new(setup.ports.0, setup.ports.1, None).context("empty port range")?;

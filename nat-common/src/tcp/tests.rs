@@ -23,8 +23,11 @@ impl Halves {
         if !is_event(segment.flags, own) || !segment.matters(own) {
             return self;
         }
-        let (own, other) =
-            if segment.is_outbound { (&mut self.out, &mut self.back) } else { (&mut self.back, &mut self.out) };
+        let (own, other) = if segment.is_outbound {
+            (&mut self.out, &mut self.back)
+        } else {
+            (&mut self.back, &mut self.out)
+        };
         let change = segment.change(*own, *other);
         *own = *own & !change.clears | segment.flags;
         *other = *other & !change.clears_other | change.sets_other;
@@ -51,9 +54,9 @@ const fn with_data(segment: Segment) -> Segment {
 
 /// Every segment that there is.
 fn segments() -> impl Iterator<Item = Segment> {
-    (0..=TRACKED).filter(|flags| flags & !TRACKED == 0).flat_map(|flags| {
-        [out(flags), back(flags), with_data(out(flags)), with_data(back(flags))]
-    })
+    (0..=TRACKED)
+        .filter(|flags| flags & !TRACKED == 0)
+        .flat_map(|flags| [out(flags), back(flags), with_data(out(flags)), with_data(back(flags))])
 }
 
 /// Every pair of halves that any segments can lead to.
@@ -148,7 +151,11 @@ fn one_fin_is_as_good_as_established_and_two_are_the_end() {
         let half = Halves::ESTABLISHED.after(one);
         assert_eq!(half.phase(), Phase::HalfClosed);
         assert!(!half.phase().is_transitory());
-        assert_eq!(half.then(&[out(ACK), back(ACK)]).phase(), Phase::HalfClosed, "a pure ACK after a FIN is normal");
+        assert_eq!(
+            half.then(&[out(ACK), back(ACK)]).phase(),
+            Phase::HalfClosed,
+            "a pure ACK after a FIN is normal"
+        );
         let other = Segment { flags: ACK, has_payload: true, ..two };
         assert_eq!(half.after(other).phase(), Phase::HalfClosed, "the other side sends on");
         assert_eq!(half.after(two).phase(), Phase::Finished);
@@ -195,7 +202,8 @@ fn the_outside_brings_nothing_back() {
         assert_ne!(halves.out & FlowEntry::OUTBOUND, 0);
         for segment in segments() {
             let after = halves.after(segment);
-            let is_refreshed = refreshes(TCP, segment.flags, if segment.is_outbound { after.out } else { after.back });
+            let is_refreshed =
+                refreshes(TCP, segment.flags, if segment.is_outbound { after.out } else { after.back });
             let is_alive = segment.is_outbound || !after.phase().is_transitory();
             assert_eq!(is_refreshed, is_alive && segment.flags & RST == 0, "{halves:x?} {segment:x?}");
             if segment.is_outbound && segment.flags & RST == 0 {

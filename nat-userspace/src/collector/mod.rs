@@ -125,8 +125,7 @@ impl Collector {
                 // A flow must not outlive its EIP, which may be somebody else's by now.
                 if entry.is_outbound() && !known.contains(&entry.new_src.be) {
                     found.push(reap::record(*key, ReapAction::CondemnForced));
-                } else if needs_reaper(&self.inspect, limits, key, entry, now)?
-                    && !self.listed.contains(key)
+                } else if needs_reaper(&self.inspect, limits, key, entry, now)? && !self.listed.contains(key)
                 {
                     found.push(reap::record(*key, ReapAction::Condemn));
                 }

@@ -239,7 +239,10 @@ mod tests {
         }
         assert_eq!(types["natgw_bytes"], "counter");
         assert_eq!(types["natgw_active_connections"], "gauge");
-        assert_eq!(series.keys().filter(|k| k.starts_with("natgw_packets_dropped_total")).count(), Reason::ALL.len());
+        assert_eq!(
+            series.keys().filter(|k| k.starts_with("natgw_packets_dropped_total")).count(),
+            Reason::ALL.len()
+        );
         let errors = series.iter().filter(|(k, _)| k.starts_with("natgw_port_allocation_errors_total"));
         assert!((errors.map(|(_, n)| n).sum::<f64>() - 14.0).abs() < 1e-9, "the series add up to the total");
         for (family, words) in [

@@ -281,8 +281,7 @@ mod tests {
     #[test]
     fn condemned_and_overdue_flows_are_dead() {
         let (key, mut out, back) = pair(Proto::Udp, 53);
-        let dead =
-            |out: &FlowEntry, now| Pair { key: &key, out, back: Some(&back) }.is_dead(&rfc(), now);
+        let dead = |out: &FlowEntry, now| Pair { key: &key, out, back: Some(&back) }.is_dead(&rfc(), now);
         let limit = rfc().udp.0;
         assert!(!dead(&out, after_last(limit - 1)));
         assert!(dead(&out, after_last(limit)));
@@ -334,10 +333,7 @@ mod tests {
         assert!(sure(&out, limit - 1));
         assert!(!sure(&out, limit), "unanswered, it would be dead");
         let pair = Pair { key: &key, out: &out, back: Some(&back) };
-        assert!(
-            !pair.is_dead(&rfc(), after_last(limit)),
-            "and the other half tells that it was answered"
-        );
+        assert!(!pair.is_dead(&rfc(), after_last(limit)), "and the other half tells that it was answered");
         out.last = out.last.dead();
         assert!(!sure(&out, 4));
     }

@@ -70,7 +70,11 @@ fn a_flow_that_both_cpus_create_is_one_flow() {
                     if me == 0 && round % ROUND_SET == ROUND_SET - 1 {
                         let halves = undone(world);
                         let lost = world.stats().unwrap().lost_races;
-                        assert_eq!(buried + halves.len() as u64, lost, "each birth undone left one half, dead");
+                        assert_eq!(
+                            buried + halves.len() as u64,
+                            lost,
+                            "each birth undone left one half, dead"
+                        );
                         let keys: Vec<_> = world.flows().unwrap().into_iter().map(|(key, _)| key).collect();
                         let pairs = keys.iter().filter(|key| !halves.contains(key)).count() as u64;
                         assert_eq!(pairs, 2 * ROUND_SET, "a pair each; {lost} births undone");
@@ -81,7 +85,11 @@ fn a_flow_that_both_cpus_create_is_one_flow() {
                         }
                         buried = lost;
                         let taken = table.taken().unwrap().load(Ordering::SeqCst) as usize;
-                        assert_eq!(taken, if is_last { halves.len() } else { 0 }, "room for whole flows is given back at once");
+                        assert_eq!(
+                            taken,
+                            if is_last { halves.len() } else { 0 },
+                            "room for whole flows is given back at once"
+                        );
                     }
                     meet(3 * round + 3);
                 }

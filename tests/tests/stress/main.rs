@@ -46,7 +46,10 @@ fn undone(world: &World) -> Vec<Tuple> {
         entries.get(&pair_key).is_none_or(|pair| pair.pair_key(&pair_key) != *key)
     };
     let halves = entries.iter().filter(|(key, entry)| !entry.is_outbound() && is_half(key, entry));
-    halves.inspect(|(key, half)| assert!(half.last.is_dead(), "{key:?} {half:?}")).map(|(key, _)| *key).collect()
+    halves
+        .inspect(|(key, half)| assert!(half.last.is_dead(), "{key:?} {half:?}"))
+        .map(|(key, _)| *key)
+        .collect()
 }
 
 /// Has the reaper bury what is left of births that were undone.
