@@ -57,13 +57,16 @@ fn record(ctx: &XdpContext, packet: &Packet, flow: Flow, now: Stamp) {
 /// connection.
 #[inline(always)]
 fn apply(packet: &Packet, segment: Segment, flow: Flow, now: Stamp) {
-    let pair = table::pair(flow, &packet.tuple);
-    let seen_by_pair = || pair.map_or(0, Flow::seen);
+    let Some(pair) = table::pair(flow, &packet.tuple) else {
+        // Half of a birth in progress, or of one that was undone. What it misses here the next event catches up on.
+        flow.set_seen(segment.flags);
+        return;
+    };
     let phases = |own: u32, other: u32| {
         let (out, back) = if segment.is_outbound { (own, other) } else { (other, own) };
         Phase::of(Proto::Tcp as u8, out, back)
     };
-    let (own, other) = (flow.seen(), seen_by_pair());
+    let (own, other) = (flow.seen(), pair.seen());
     let change = segment.change(own, other);
     // The timer starts over before the flags say that less time is left: nobody may find the flow expired in between.
     let is_end = ends(phases(own, other), phases(own & !change.clears | segment.flags, other));
@@ -74,47 +77,31 @@ fn apply(packet: &Packet, segment: Segment, flow: Flow, now: Stamp) {
         flow.clear_seen(change.clears);
     }
     let before = flow.set_seen(segment.flags);
-    if let Some(pair) = pair {
-        if change.clears_other & other != 0 {
-            pair.clear_seen(change.clears_other);
-        }
-        if change.sets_other != 0 {
-            pair.set_seen(change.sets_other);
-        }
+    if change.clears_other & other != 0 {
+        pair.clear_seen(change.clears_other);
+    }
+    if change.sets_other != 0 {
+        pair.set_seen(change.sets_other);
     }
     if change.starts_over {
         flow.restart(now);
-        if let Some(pair) = pair {
-            pair.restart(now);
-        }
+        pair.restart(now);
         stats::count(|s| s.attempts[Proto::Tcp.index()] += 1);
     }
     // The other side's segment may have been observed at the same moment: one of the two sees both.
-    let (was, is) = (phases(before, seen_by_pair()), phases(before | segment.flags, seen_by_pair()));
+    let other = pair.seen();
+    let (was, is) = (phases(before, other), phases(before | segment.flags, other));
     if !is_end && ends(was, is) {
         restart_timer(flow, now);
     }
     if matches!(was, Phase::New) && !is.is_transitory() {
         count_established(packet);
     }
-    if let Some(pair) = pair {
-        let inbound = if segment.is_outbound { pair } else { flow };
-        // Once more, because the other side's segment may have been observed in between: who writes last has then seen
-        // what both have shown.
-        let phase = || phases(flow.seen(), pair.seen());
-        note_phase(inbound, phase());
-        note_phase(inbound, phase());
-    }
-}
-
-/// Tells the inbound half whether its packets refresh the flow.
-#[inline(always)]
-fn note_phase(inbound: Flow, phase: Phase) {
-    match (inbound.seen() & LASTS == 0, phase.is_transitory()) {
-        (true, false) => drop(inbound.set_seen(LASTS)),
-        (false, true) => drop(inbound.clear_seen(LASTS)),
-        _ => {}
-    }
+    // Twice, because the other side's segment may have been observed in between: who writes last has then seen what both
+    // have shown.
+    let inbound = if segment.is_outbound { pair } else { flow };
+    note_phase(inbound, phases(flow.seen(), pair.seen()));
+    note_phase(inbound, phases(flow.seen(), pair.seen()));
 }
 
 /// Whether a segment leads from a lasting phase into a transitory one: the new phase's patience then begins, however long
@@ -130,6 +117,16 @@ fn restart_timer(flow: Flow, now: Stamp) {
     let last = flow.last();
     if !last.is_dead() {
         flow.restamp(last, now);
+    }
+}
+
+/// Tells the inbound half whether its packets refresh the flow.
+#[inline(always)]
+fn note_phase(inbound: Flow, phase: Phase) {
+    match (inbound.seen() & LASTS == 0, phase.is_transitory()) {
+        (true, false) => drop(inbound.set_seen(LASTS)),
+        (false, true) => drop(inbound.clear_seen(LASTS)),
+        _ => {}
     }
 }
 
