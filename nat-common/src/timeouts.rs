@@ -220,6 +220,23 @@ mod tests {
         }
     }
 
+    /// The worst that can come together, which random packets hardly ever hit: the stamp is one tick less than [`TOUCH`]
+    /// old, the packet's clock is behind by a little, and the timeout is a whole number of ticks.
+    #[test]
+    fn slack_is_what_it_takes_and_no_more() {
+        const TICK: u64 = 1 << 26;
+        let whole = Timeouts { udp: 1_048_576, ..Timeouts::RFC };
+        assert_eq!(u64::from(whole.udp) * 1_000_000, 15_625 * TICK);
+        let limits = IdleLimits::from(&whole);
+        let stamp = Stamp::from_ns(100 * TICK);
+        let packet = (100 + u64::from(TOUCH.0)) * TICK + 1;
+        assert!(stamp.is_fresh(Stamp::from_ns(packet - 2), TOUCH), "the packet leaves the stamp as it is");
+        let over = |ns| limits.is_expired(17, Phase::Replied, stamp, stamp, Stamp::from_ns(ns));
+        let last = packet + 15_625 * TICK - 1;
+        assert!(!over(last), "the last moment at which it must be alive");
+        assert!(over(last + TICK), "a tick later it need not be");
+    }
+
     /// A clock that ticks every `period`, as packets read it.
     fn read(ns: u64, period: u64) -> Stamp {
         Stamp::from_ns(ns / period * period)
