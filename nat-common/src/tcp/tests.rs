@@ -1,3 +1,5 @@
+//! The TCP machine by itself: its edges one by one, and rules that hold after every sequence of segments.
+
 use super::*;
 
 const TCP: u8 = Proto::Tcp as u8;

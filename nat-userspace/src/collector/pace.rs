@@ -95,15 +95,15 @@ mod tests {
     #[test]
     fn the_interval_follows_the_shortest_timeout() {
         let busy = Duration::from_millis(1);
-        assert_eq!(Pace::Easy.interval(Duration::from_secs(60), busy), SLOWEST);
+        assert_eq!(Pace::Easy.interval(Duration::from_mins(1), busy), SLOWEST);
         assert_eq!(Pace::Easy.interval(Duration::from_secs(2), busy), Duration::from_secs(1));
         assert_eq!(Pace::Easy.interval(Duration::from_millis(100), busy), FASTEST);
-        assert_eq!(Pace::Urgent.interval(Duration::from_secs(60), busy), HURRY);
+        assert_eq!(Pace::Urgent.interval(Duration::from_mins(1), busy), HURRY);
     }
 
     #[test]
     fn a_hurry_that_does_not_help_costs_little() {
-        let interval = |ms| Pace::Watchful.interval(Duration::from_secs(60), Duration::from_millis(ms));
+        let interval = |ms| Pace::Watchful.interval(Duration::from_mins(1), Duration::from_millis(ms));
         assert_eq!([1, 100, 10_000].map(interval), [HURRY, Duration::from_secs(5), SLOWEST]);
         assert_eq!(
             Pace::Watchful.interval(Duration::from_millis(100), Duration::from_millis(100)),
