@@ -37,7 +37,7 @@ pub struct FlowEntry {
     /// Low half: [`crate::tcp`] flags this direction has shown, and [`FlowEntry::OUTBOUND`]. High half: the place's
     /// [`crate::table::Crowd`]. Changed by atomic operations only, but for the low half of an entry that is not live yet.
     pub seen: u32,
-    /// Last packet of this direction, at a granularity of [`crate::stamp::TOUCH_MS`].
+    /// Last packet of this direction, at a granularity of [`crate::stamp::TOUCH`].
     pub last: Stamp,
     /// Birth of the flow.
     pub created: Stamp,

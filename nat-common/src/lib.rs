@@ -31,7 +31,7 @@ pub use answer::Answer;
 pub use eip::{Eip, EipState, LpmAddr, PoolRef};
 pub use entry::FlowEntry;
 pub use hop::{EGRESS_KERNEL, HopStamp};
-pub use stamp::Stamp;
+pub use stamp::{Stamp, Ticks};
 pub use tuple::{Addr, Port, Proto, Side, Tuple};
 pub use verdict::{Reason, Verdict};
 

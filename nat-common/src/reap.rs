@@ -3,8 +3,9 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::entry::FlowEntry;
+use crate::stamp::Ticks;
 use crate::tcp::State;
-use crate::timeouts::Timeouts;
+use crate::timeouts::IdleLimits;
 use crate::tuple::Tuple;
 
 /// What the reaper is asked to do with a flow.
@@ -82,17 +83,9 @@ pub const fn ended_idle(proto: u8, outbound_seen: u32, inbound_seen: u32) -> boo
 
 /// Whether an entry, seen without its pair, may be past its deadline and is worth the reaper's look.
 ///
-/// `own_age_ms` is the age of the entry's own stamp. Errs on the side of asking.
-pub fn is_candidate(timeouts: &Timeouts, key: &Tuple, entry: &FlowEntry, own_age_ms: u32) -> bool {
-    entry.last.is_dead() || own_age_ms >= shortest_possible(timeouts, key.proto)
-}
-
-fn shortest_possible(t: &Timeouts, proto: u8) -> u32 {
-    match proto {
-        6 => t.tcp_new.min(t.tcp_established).min(t.tcp_closing).min(t.tcp_closed),
-        17 => t.udp_unreplied.min(t.udp),
-        _ => t.icmp,
-    }
+/// `own_age` is the age of the entry's own stamp. Errs on the side of asking.
+pub fn is_candidate(limits: &IdleLimits, key: &Tuple, entry: &FlowEntry, own_age: Ticks) -> bool {
+    entry.last.is_dead() || own_age >= limits.shortest(key.proto)
 }
 
 crate::map_value!(ReapRecord);

@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::hash::Secret;
 use crate::table::HashKey;
-use crate::timeouts::Timeouts;
+use crate::timeouts::IdleLimits;
 
 /// Ports tried on a host's own EIP, and then on each further EIP, before the deep walk.
 pub const QUICK_PROBES: u32 = 64;
@@ -39,8 +39,8 @@ pub struct Settings {
     pub homes: u32,
     /// Entries that the flow table takes.
     pub capacity: u32,
-    /// Idle timeouts.
-    pub timeouts: Timeouts,
+    /// Idle timeouts, as they are compared.
+    pub timeouts: IdleLimits,
     /// Probes that failing port claims may make per CPU and second.
     pub probe_budget: u32,
     /// Events sent to userspace per CPU and second, at most.

@@ -12,6 +12,12 @@
 //!   one key have one home, so only one of them wins. Then the entry is [`place::LIVE`].
 //! - A removal frees the place and, if the entry stood farthest out, shrinks the crowd; it leaves it if that changed.
 //!
+//! A place that was live is given to another entry no sooner than [`GONE_AFTER_MS`](crate::stamp::GONE_AFTER_MS), 0.9 s,
+//! after the entry's death (1.6 s where it was not condemned for good): only the reaper removes live entries, also those of
+//! births that are undone. So whoever found an entry alive may write to it for that long. And so a crowd changes at most
+//! 256 times in that time, by 128 removals and 128 insertions: its version, which counts to 512, tells a swapper that was
+//! stopped in the middle whether anything changed, unless it was stopped for longer.
+//!
 //! The hash is keyed: NH (Black et al., UMAC, 1999; RFC 4418) over the key's four words, then a multiplication, so
 //! that nobody who cannot read the key can crowd one home.
 

@@ -2,13 +2,16 @@
 
 use bytemuck::{Pod, Zeroable};
 use nat_common::{
-    Reason, Stamp, Verdict,
+    Reason, Stamp, Ticks, Verdict,
     bucket::Bucket,
     event::{Event, EventKind},
     hop::TAKEOVERS_PER_SECOND,
 };
 
 use crate::{clock, maps, packet::Packet};
+
+/// A second: 15 ticks are one and 7 ms.
+const SECOND: Ticks = Ticks::from_ms(1000);
 
 /// The one element of `BUDGET`, per CPU. Spending starts over every second.
 #[repr(C)]
@@ -26,7 +29,7 @@ pub struct Budget {
 impl Budget {
     #[inline(always)]
     fn roll(&mut self, now: Stamp) {
-        if self.since.age_ms(now) >= 1000 {
+        if self.since.age(now) >= SECOND {
             self.since = now;
             self.probes = 0;
             self.events = 0;

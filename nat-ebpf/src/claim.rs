@@ -9,7 +9,7 @@ use core::ffi::c_void;
 use aya_ebpf::{bindings::xdp_md, helpers::generated::bpf_loop, programs::XdpContext};
 use bytemuck::{Pod, Zeroable};
 use nat_common::{
-    Addr, Eip, FlowEntry, PoolRef, Port, Proto, Side, Stamp, Tuple,
+    Addr, Eip, FlowEntry, PoolRef, Port, Proto, Side, Stamp, Ticks, Tuple,
     ports::{PortSet, Walk},
     settings::{DEEP_PROBES, QUICK_EIPS, QUICK_PROBES},
     stats::EipStats,
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How long a destination counts as short of ports after a walk found none.
-const SCARCE_MS: u32 = 1000;
+const SCARCE: Ticks = Ticks::from_ms(1000);
 
 /// Key of `SCARCE`: ports are scarce per remote endpoint and pool, never globally.
 #[repr(C)]
@@ -196,11 +196,11 @@ extern "C" fn claim_claim(ctx: *mut xdp_md) -> Claimed {
 #[inline(always)]
 fn is_short(search: &Search) -> bool {
     // Mostly no destination at all was.
-    if maps::occupancy().is_none_or(|o| o.scarce.age_ms(search.now) >= SCARCE_MS) {
+    if maps::occupancy().is_none_or(|o| o.scarce.age(search.now) >= SCARCE) {
         return false;
     }
     match maps::scarcity(&search.destination) {
-        Some(k) => k.is_failing != 0 && k.failed.age_ms(search.now) < SCARCE_MS,
+        Some(k) => k.is_failing != 0 && k.failed.age(search.now) < SCARCE,
         None => false,
     }
 }
@@ -319,8 +319,9 @@ unsafe extern "C" fn probe_step(_index: u32, context: *mut *mut xdp_md) -> i64 {
     let outcome = match insert_reverse(search) {
         Ok(()) => Claimed::Port,
         Err(InsertError::Full) => Claimed::TableFull,
-        // Another CPU took the port between the look and the insertion, or was in the way: walk on.
-        Err(InsertError::Exists | InsertError::Disturbed) => return 0,
+        // Another CPU took the port between the look and the insertion, or was in the way, or there is no place where
+        // this port's entry would stand; another port's home is elsewhere: walk on.
+        Err(InsertError::Exists | InsertError::Disturbed | InsertError::Crowded) => return 0,
     };
     search.outcome = outcome as u32;
     1

@@ -11,7 +11,7 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use nat_common::{
-    EGRESS_KERNEL, FlowEntry, Reason, Side, Stamp, Verdict, stamp::TOUCH_MS, stats::Meter, tcp as flags,
+    EGRESS_KERNEL, FlowEntry, Reason, Side, Stamp, Verdict, stamp::TOUCH, stats::Meter, tcp as flags,
 };
 
 use crate::{
@@ -61,12 +61,7 @@ pub fn translate<const SIDE: u8>(ctx: &XdpContext) -> u32 {
     let Some(settings) = maps::settings() else { return XDP_DROP };
     let known = if packet.kind == Kind::Flow { table::find_at_home(settings, &packet.tuple) } else { None };
     let flow = match known {
-        Some(flow)
-            if flow.last().is_fresh(now, settings.timeouts.shortest)
-                || life::is_alive(&packet.tuple, flow, now) =>
-        {
-            flow
-        }
+        Some(flow) if flow.last().is_fresh(now, settings.timeouts.fresh) || life::is_alive(now) => flow,
         _ => {
             let outbound = is_from_inside::<SIDE>(packet);
             if let Err(verdict) = miss(ctx, outbound, known, now) {
@@ -160,11 +155,11 @@ fn hit<const SIDE: u8>(ctx: &XdpContext, packet: &Packet, headers: &Headers, flo
         Way::Not(verdict) => return verdict::finish(ctx, outbound, verdict),
     };
     if flags::is_event(packet.flags, seen) {
-        tcp::observe(packet, flow, now);
+        tcp::observe(ctx, now);
     }
     let last = flow.last();
-    if !last.is_fresh(now, TOUCH_MS) {
-        life::touch(flow, last, now);
+    if !last.is_fresh(now, TOUCH) {
+        life::touch(packet, flow, last, now);
     }
     if !packet::rewrite(headers, packet, flow, ttl) {
         return verdict::finish(ctx, outbound, Verdict::drop(Reason::BadHeader));

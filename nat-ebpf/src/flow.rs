@@ -255,7 +255,7 @@ impl Flow {
     pub fn restamp(self, old: Stamp, new: Stamp) -> bool {
         let word = field!(&raw self, last);
         // SAFETY: a valid, 4-aligned field.
-        unsafe { atomics::compare_exchange(word, old.ms, new.ms) }
+        unsafe { atomics::compare_exchange(word, old.word, new.word) }
     }
 
     /// Sets flags; returns what was seen before.

@@ -1,10 +1,10 @@
 //! Birth, freshness and revival of flows. Death is the reaper's (`reap.rs`).
 
 use nat_common::{
-    Eip, EipState, FlowEntry, Proto, Reason, Stamp, Tuple, Verdict, icmp,
+    Eip, EipState, FlowEntry, HopStamp, Proto, Reason, Stamp, Tuple, Verdict, icmp,
     reap::ended_idle,
-    stamp::REVIVE_WINDOW_MS,
-    tcp::{self, State},
+    stamp::REVIVE_WINDOW,
+    tcp::{self, Phase},
 };
 
 use crate::{
@@ -17,34 +17,55 @@ use crate::{
     table::{self, InsertError},
 };
 
-/// Whether a flow whose own stamp is not fresh is alive: looks at both halves.
+/// Whether the flow of the packet in the scratch space, whose own stamp is not fresh, is alive: looks at both halves.
+///
+/// An entry that was not touched for so long also forgets its hop. A hop slot's generation is 18 bits, and comes round
+/// some day; who looked within `IdleLimits::fresh` never meets the same one again.
+#[inline(always)]
+pub fn is_alive(now: Stamp) -> bool {
+    life_is_alive(now.word) != 0
+}
+
+/// A global function, which the verifier checks by itself (see `table.rs`); so it looks the flow up again.
 #[inline(never)]
-pub fn is_alive(key: &Tuple, flow: Flow, now: Stamp) -> bool {
+#[unsafe(no_mangle)]
+extern "C" fn life_is_alive(now: u32) -> u32 {
+    let Some(packet) = scratch::packet() else { return 0 };
+    let Some(flow) = table::find(&packet.tuple) else { return 0 };
+    u32::from(are_both_alive(&packet.tuple, flow, Stamp { word: now }))
+}
+
+#[inline(always)]
+fn are_both_alive(key: &Tuple, flow: Flow, now: Stamp) -> bool {
     let last = flow.last();
     if last.is_dead() {
         return false;
     }
-    let (Some(settings), Some(pair)) = (maps::settings(), table::find(&flow.pair_key(key))) else {
+    let (Some(settings), Some(pair)) = (maps::settings(), table::pair(flow, key)) else {
         return false;
     };
     let other = pair.last();
     if other.is_dead() {
         return false;
     }
-    !settings.timeouts.is_expired(key.proto, state(key.proto, flow, pair), last, other, now)
+    if last.age(now) >= settings.timeouts.fresh {
+        flow.set_hop(flow.hop(), HopStamp::UNRESOLVED);
+    }
+    !settings.timeouts.is_expired(key.proto, phase(key.proto, flow, pair), last, other, now)
 }
 
-/// State of the flow of which these are the halves, in either order.
+/// Phase of the flow of which these are the halves, in either order.
 #[inline(always)]
-pub fn state(proto: u8, flow: Flow, pair: Flow) -> State {
+pub fn phase(proto: u8, flow: Flow, pair: Flow) -> Phase {
     let (a, b) = (flow.seen(), pair.seen());
-    if a & FlowEntry::OUTBOUND != 0 { State::of(proto, a, b) } else { State::of(proto, b, a) }
+    if a & FlowEntry::OUTBOUND != 0 { Phase::of(proto, a, b) } else { Phase::of(proto, b, a) }
 }
 
-/// Moves the stamp of a live entry to now. Compare-and-swap: a plain store could undo a condemnation.
+/// Moves the stamp of a live entry to now, if the packet refreshes it. Compare-and-swap: a plain store could undo a
+/// condemnation.
 #[inline(never)]
-pub fn touch(flow: Flow, last: Stamp, now: Stamp) {
-    if !last.is_dead() {
+pub fn touch(packet: &Packet, flow: Flow, last: Stamp, now: Stamp) {
+    if !last.is_dead() && tcp::refreshes(packet.tuple.proto, packet.flags, flow.seen()) {
         flow.restamp(last, now);
     }
 }
@@ -68,14 +89,14 @@ pub fn may_start(packet: &Packet) -> bool {
 pub fn revive(packet: &Packet, flow: Flow, now: Stamp) -> Result<(), Verdict> {
     let expired = || Err(Verdict::drop(Reason::Expired));
     let last = flow.last();
-    if last.is_dead() && last.age_ms(now) >= REVIVE_WINDOW_MS {
+    if last.is_dead() && last.age(now) >= REVIVE_WINDOW {
         return expired();
     }
     // An EIP that was drained or removed meanwhile serves no new flows, and this is a new one.
     if !maps::eip(flow.new_src()).is_some_and(|e| is_active(&e)) {
         return expired();
     }
-    let Some(pair) = table::find(&flow.pair_key(&packet.tuple)) else { return expired() };
+    let Some(pair) = table::pair(flow, &packet.tuple) else { return expired() };
     let (seen, pair_seen) = (flow.seen(), pair.seen());
     // The outbound half's stamp decides between this and the reaper.
     if !flow.restamp(last, now) {
@@ -128,14 +149,15 @@ pub fn bear(packet: &Packet, reverse: &Tuple, hop: &Hop, missed: &Missed) -> Res
             Ok(())
         }
         Err(InsertError::Exists) => {
-            table::undo(reverse);
+            table::undo(reverse, missed.now);
             stats::count(|s| s.lost_races += 1);
             table::settle(key);
             Ok(())
         }
-        Err(InsertError::Full | InsertError::Disturbed) => {
-            table::undo(reverse);
-            Err(crate::budget::refuse_table_full(packet))
+        Err(InsertError::Full | InsertError::Crowded | InsertError::Disturbed) => {
+            // Not for want of room, which the first half brought along.
+            table::undo(reverse, missed.now);
+            Err(Verdict::drop(Reason::Contended))
         }
     }
 }

@@ -194,7 +194,7 @@ pub fn note_next_hop(hop: &NextHop, now: Stamp) {
     if let Some(noted) = NEXTHOPS.get_ptr_mut(hop) {
         // SAFETY: an element of the map, which stays readable and writable while this program runs. It is one word:
         // whichever CPU writes last, it is a moment at which the hop was noted.
-        unsafe { (&raw mut (*noted).ms).write_volatile(now.ms) };
+        unsafe { (&raw mut (*noted).word).write_volatile(now.word) };
     } else {
         // A full LRU evicts; a failure costs a neighbour that the kernel still resolves on demand.
         let _ = NEXTHOPS.insert(hop, now, 0);

@@ -241,6 +241,23 @@ pub fn has_frags(ctx: &XdpContext, packet: &Packet) -> bool {
     ETHERNET + packet.len as usize > ctx.data_end() - ctx.data()
 }
 
+/// Bytes of payload of a TCP segment. Where the header says nothing that can be, or is not in the frame: none.
+#[inline(always)]
+pub fn tcp_payload(ctx: &XdpContext, packet: &Packet) -> u32 {
+    let (start, end) = (ctx.data(), ctx.data_end());
+    let at = packet.l4 as usize;
+    if at > ETHERNET + 60 {
+        return 0;
+    }
+    let l4 = start + at;
+    if l4 + 20 > end {
+        return 0;
+    }
+    // SAFETY: 20 bytes from `l4` are in bounds.
+    let offset = u32::from(unsafe { load::<u8>(l4 as *mut u8, 12) } >> 4) * 4;
+    packet.len.saturating_sub(packet.l4 - ETHERNET as u32 + offset)
+}
+
 /// Whether a packet carries a source route, or options that cannot be read to their end: it would go where its sender
 /// says instead of where the routes lead (RFC 791 section 3.1; dropped as RFC 7126 sections 4.3 and 4.4 advise).
 #[inline(always)]

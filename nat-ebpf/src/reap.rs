@@ -13,7 +13,7 @@ use aya_ebpf::{
 use nat_common::{
     FlowEntry, Proto, Stamp,
     reap::{REAP_BATCH, ReapAction, ReapRecord, ReapResult, ended_idle},
-    stamp::DELETE_AFTER_MS,
+    stamp::DELETE_AFTER,
     table::Crowd,
 };
 
@@ -51,7 +51,7 @@ unsafe extern "C" fn record(index: u32, context: *mut *mut xdp_md) -> i64 {
 fn reap(record: &mut ReapRecord) -> ReapResult {
     let now = clock::now();
     let Some(flow) = table::find(&record.key) else { return ReapResult::Gone };
-    let pair = table::find(&flow.pair_key(&record.key));
+    let pair = table::pair(flow, &record.key);
     if record.action == ReapAction::Delete as u32 {
         return delete(record, flow, pair, now);
     }
@@ -65,7 +65,7 @@ fn reap(record: &mut ReapRecord) -> ReapResult {
         }
         if !last.is_dead() {
             // Half of a birth in progress.
-            if last.age_ms(now) < DELETE_AFTER_MS {
+            if last.age(now) < DELETE_AFTER {
                 return ReapResult::Alive;
             }
             flow.restamp(last, now.dead_for_good());
@@ -109,11 +109,11 @@ fn try_condemn(record: &ReapRecord, flow: Flow, pair: Flow, forced: bool) -> Rea
     if out_last.is_dead() && in_last.is_dead() {
         return ReapResult::Condemned;
     }
-    let state = life::state(record.key.proto, outbound, inbound);
+    let phase = life::phase(record.key.proto, outbound, inbound);
     if !forced
         && !out_last.is_dead()
         && !in_last.is_dead()
-        && !settings.timeouts.is_expired(record.key.proto, state, out_last, in_last, now)
+        && !settings.timeouts.is_expired(record.key.proto, phase, out_last, in_last, now)
     {
         return ReapResult::Alive;
     }
@@ -127,7 +127,7 @@ fn try_condemn(record: &ReapRecord, flow: Flow, pair: Flow, forced: bool) -> Rea
 
 #[inline(always)]
 fn delete(record: &mut ReapRecord, flow: Flow, pair: Option<Flow>, now: Stamp) -> ReapResult {
-    let is_ripe = |stamp: Stamp| stamp.is_dead() && stamp.age_ms(now) >= DELETE_AFTER_MS;
+    let is_ripe = |stamp: Stamp| stamp.is_dead() && stamp.age(now) >= DELETE_AFTER;
     if !is_ripe(flow.last()) || !pair.is_none_or(|p| is_ripe(p.last())) {
         return ReapResult::Alive;
     }

@@ -4,7 +4,7 @@
 //! itself. As ordinary functions they would be walked again on every path that leads to them, and refused.
 
 use nat_common::{
-    Tuple,
+    Stamp, Tuple,
     settings::Settings,
     table::{REACH, place},
     tuple::{place_of, placed},
@@ -28,8 +28,10 @@ const PATIENCE: u32 = 1024;
 pub enum InsertError {
     /// The key exists, or is about to: another CPU was first.
     Exists,
-    /// The table has its number of entries, or the home its neighbourhood full.
+    /// The table has its number of entries.
     Full,
+    /// The table has room, but not where this key may stand.
+    Crowded,
     /// Another CPU changed the home at the same moment.
     Disturbed,
 }
@@ -39,6 +41,18 @@ pub enum InsertError {
 pub fn find(key: &Tuple) -> Option<Flow> {
     // No map has a place that is nowhere.
     maps::place(table_find(key.addresses(), key.rest_at(place::LIVE)))
+}
+
+/// The other half of a flow. `None` for half a pair: also where the tuple's flow has another one, because two CPUs
+/// created it at once and this is the half that was undone.
+#[inline(always)]
+pub fn pair(flow: Flow, key: &Tuple) -> Option<Flow> {
+    let pair_key = flow.pair_key(key);
+    let pair = find(&pair_key)?;
+    let back = pair.pair_key(&pair_key);
+    let is_mutual =
+        (back.addresses() ^ key.addresses()) | (back.rest_at(place::FREE) ^ key.rest_at(place::FREE)) == 0;
+    if is_mutual { Some(pair) } else { None }
 }
 
 /// [`find`] for the fast path: most entries are at home.
@@ -111,6 +125,7 @@ pub fn insert(key: &Tuple, entering: u32) -> Result<(), InsertError> {
         DONE => Ok(()),
         EXISTS => Err(InsertError::Exists),
         FULL => Err(InsertError::Full),
+        CROWDED => Err(InsertError::Crowded),
         _ => Err(InsertError::Disturbed),
     }
 }
@@ -131,6 +146,7 @@ const DONE: u32 = 0;
 const EXISTS: u32 = 1;
 const FULL: u32 = 2;
 const DISTURBED: u32 = 3;
+const CROWDED: u32 = 4;
 
 #[inline(never)]
 #[unsafe(no_mangle)]
@@ -149,7 +165,7 @@ extern "C" fn table_insert(addresses: u64, rest: u64, entering: u32) -> u32 {
 
 #[inline(always)]
 fn insert_at(addresses: u64, rest: u64, home: u32) -> u32 {
-    let (Some(first), Some(entry)) = (maps::place(home), scratch::entry()) else { return FULL };
+    let (Some(first), Some(entry)) = (maps::place(home), scratch::entry()) else { return CROWDED };
     let crowd = first.crowd();
     atomics::barrier();
     // Mostly the home is free and has nobody elsewhere either.
@@ -160,9 +176,9 @@ fn insert_at(addresses: u64, rest: u64, home: u32) -> u32 {
     } else {
         table_vacancy(home)
     };
-    let Some(flow) = maps::place(home.wrapping_add(distance)) else { return FULL };
+    let Some(flow) = maps::place(home.wrapping_add(distance)) else { return CROWDED };
     if distance >= REACH {
-        return FULL;
+        return CROWDED;
     }
     if !flow.take() {
         return DISTURBED;
@@ -231,14 +247,24 @@ extern "C" fn table_vacancy(home: u32) -> u32 {
     NOWHERE
 }
 
-/// Undoes the first half of a birth, which brought the room for both.
+/// Undoes the first half of a birth, which brought the room for both: condemned for good, it is the reaper's like any
+/// other dead. Its place is not given away at once, because packets that found the entry may still be writing to it: no
+/// place that was LIVE is free sooner than `stamp::GONE_AFTER_MS` after its death.
 #[inline(always)]
-pub fn undo(key: &Tuple) {
-    remove(key);
+pub fn undo(key: &Tuple, now: Stamp) {
+    if let Some(half) = find(key) {
+        for _ in 0..ATTEMPTS {
+            // Somebody's packet may move the stamp meanwhile.
+            let last = half.last();
+            if last.is_dead() || half.restamp(last, now.dead_for_good()) {
+                break;
+            }
+        }
+    }
     leave(1);
 }
 
-/// Removes the entry of a key, if there is one. Only for the reaper, and for undoing a birth: one at a time per key.
+/// Removes the entry of a key, if there is one. Only for the reaper: one at a time per key.
 #[inline(always)]
 pub fn remove(key: &Tuple) {
     table_remove(key.addresses(), key.rest_at(place::LIVE));

@@ -1,17 +1,50 @@
-//! A packet that shows something new about its flow's state: first of its kind, opening, or closing.
+//! A packet that shows something new about its flow's state: first of its kind, opening, closing, or going on after a
+//! close. What it changes is `nat_common::tcp`'s to say; here it is done.
 
+use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use nat_common::{
     FlowEntry, Proto, Stamp,
-    tcp::{self, ANY, RST, State},
+    tcp::{ANY, LASTS, Phase, Segment},
 };
 
-use crate::{flow::Flow, packet::Packet, stats, table};
+use crate::{
+    flow::Flow,
+    packet::{self, Packet},
+    scratch, stats, table,
+};
 
-/// Records the packet's flags. Out of line: a handful of packets per connection come here.
+/// Records what the packet in the scratch space shows about its flow. Out of line: a handful of packets per connection
+/// come here, and all of a side that has sent FIN.
+#[inline(always)]
+pub fn observe(ctx: &XdpContext, now: Stamp) {
+    tcp_observe(ctx.ctx, now.word);
+}
+
+/// A global function, which the verifier checks by itself (see `table.rs`); so it looks the flow up again.
 #[inline(never)]
-pub fn observe(packet: &Packet, flow: Flow, now: Stamp) {
+#[unsafe(no_mangle)]
+extern "C" fn tcp_observe(ctx: *mut xdp_md, now: u32) -> u32 {
+    let now = Stamp { word: now };
+    if let Some(packet) = scratch::packet()
+        && let Some(flow) = table::find(&packet.tuple)
+    {
+        record(&XdpContext::new(ctx), packet, flow, now);
+    }
+    0
+}
+
+#[inline(always)]
+fn record(ctx: &XdpContext, packet: &Packet, flow: Flow, now: Stamp) {
     if packet.tuple.proto == Proto::Tcp as u8 {
-        observe_segment(packet, flow, now);
+        let seen = flow.seen();
+        let segment = Segment {
+            is_outbound: seen & FlowEntry::OUTBOUND != 0,
+            flags: packet.flags,
+            has_payload: packet::tcp_payload(ctx, packet) != 0,
+        };
+        if segment.matters(seen) {
+            apply(packet, segment, flow, now);
+        }
     } else {
         let before = flow.set_seen(ANY);
         if before & (ANY | FlowEntry::OUTBOUND) == 0 {
@@ -20,37 +53,80 @@ pub fn observe(packet: &Packet, flow: Flow, now: Stamp) {
     }
 }
 
+/// Does what the segment changes. The other half is written only by what is rare: a reset, what revokes it, and a fresh
+/// connection.
 #[inline(always)]
-fn observe_segment(packet: &Packet, flow: Flow, now: Stamp) {
-    let pair = table::find(&flow.pair_key(&packet.tuple));
-    let outbound = flow.is_outbound();
-    let states = |own: u32, other: u32| if outbound { (own, other) } else { (other, own) };
-    let pair_seen = pair.map_or(0, Flow::seen);
-    let (out, back) = states(flow.seen(), pair_seen);
-    // A fresh connection on the tuple of one that ended (RFC 7857 section 2.2 would keep it closing, and the
-    // new connection would then be forgotten after four idle minutes).
-    if outbound
-        && tcp::may_open(packet.flags)
-        && matches!(State::of(packet.tuple.proto, out, back), State::Closing | State::Closed)
-    {
-        flow.clear_seen(tcp::FLAGS);
+fn apply(packet: &Packet, segment: Segment, flow: Flow, now: Stamp) {
+    let Some(pair) = table::pair(flow, &packet.tuple) else {
+        // Half of a birth in progress, or of one that was undone. What it misses here the next event catches up on.
+        flow.set_seen(segment.flags);
+        return;
+    };
+    let phases = |own: u32, other: u32| {
+        let (out, back) = if segment.is_outbound { (own, other) } else { (other, own) };
+        Phase::of(Proto::Tcp as u8, out, back)
+    };
+    let (own, other) = (flow.seen(), pair.seen());
+    let change = segment.change(own, other);
+    // The timer starts over before the flags say that less time is left: nobody may find the flow expired in between.
+    let is_end = ends(phases(own, other), phases(own & !change.clears | segment.flags, other));
+    if is_end {
+        restart_timer(flow, now);
+    }
+    if change.clears & own != 0 {
+        flow.clear_seen(change.clears);
+    }
+    let before = flow.set_seen(segment.flags);
+    if change.clears_other & other != 0 {
+        pair.clear_seen(change.clears_other);
+    }
+    if change.sets_other != 0 {
+        pair.set_seen(change.sets_other);
+    }
+    if change.starts_over {
         flow.restart(now);
-        if let Some(pair) = pair {
-            pair.clear_seen(tcp::FLAGS);
-            pair.restart(now);
-        }
+        pair.restart(now);
         stats::count(|s| s.attempts[Proto::Tcp.index()] += 1);
     }
-    // A side that goes on talking had not reset the connection: its RST was forged or lost (RFC 5961).
-    if packet.flags & RST == 0 && flow.seen() & RST != 0 {
-        flow.clear_seen(RST);
+    // The other side's segment may have been observed at the same moment: one of the two sees both.
+    let other = pair.seen();
+    let (was, is) = (phases(before, other), phases(before | segment.flags, other));
+    if !is_end && ends(was, is) {
+        restart_timer(flow, now);
     }
-    let before = flow.set_seen(packet.flags);
-    let pair_seen = pair.map_or(0, Flow::seen);
-    let (out_before, back_before) = states(before, pair_seen);
-    let (out, back) = states(before | packet.flags, pair_seen);
-    if tcp::is_established(out, back) && !tcp::is_established(out_before, back_before) {
+    if matches!(was, Phase::New) && !is.is_transitory() {
         count_established(packet);
+    }
+    // Twice, because the other side's segment may have been observed in between: who writes last has then seen what both
+    // have shown.
+    let inbound = if segment.is_outbound { pair } else { flow };
+    note_phase(inbound, phases(flow.seen(), pair.seen()));
+    note_phase(inbound, phases(flow.seen(), pair.seen()));
+}
+
+/// Whether a segment leads from a lasting phase into a transitory one: the new phase's patience then begins, however long
+/// the flow was idle (RFC 7857 section 2.2). From one transitory phase into another it does not begin anew, or whoever
+/// sends forged segments could hold the flow.
+#[inline(always)]
+fn ends(was: Phase, is: Phase) -> bool {
+    !was.is_transitory() && is.is_transitory()
+}
+
+#[inline(always)]
+fn restart_timer(flow: Flow, now: Stamp) {
+    let last = flow.last();
+    if !last.is_dead() {
+        flow.restamp(last, now);
+    }
+}
+
+/// Tells the inbound half whether its packets refresh the flow.
+#[inline(always)]
+fn note_phase(inbound: Flow, phase: Phase) {
+    match (inbound.seen() & LASTS == 0, phase.is_transitory()) {
+        (true, false) => drop(inbound.set_seen(LASTS)),
+        (false, true) => drop(inbound.clear_seen(LASTS)),
+        _ => {}
     }
 }
 

@@ -375,7 +375,8 @@ fn fill(ebpf: &mut Ebpf, setup: &Setup, in_index: u32, out_index: u32) -> Result
     values.answers_per_second = setup.answers_per_second;
     values.homes = nat_common::table::homes(places);
     values.capacity = setup.entries;
-    (values.timeouts, values.probe_budget, values.event_budget) = (setup.timeouts, setup.probe_budget, 10);
+    (values.timeouts, values.probe_budget, values.event_budget) =
+        ((&setup.timeouts).into(), setup.probe_budget, 10);
     settings.set(0, values, 0)?;
 
     let ports = PortSet::new(setup.ports.0, setup.ports.1, None).context("empty port range")?;

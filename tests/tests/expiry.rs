@@ -2,12 +2,17 @@
 #![expect(clippy::unwrap_used, reason = "a test panics where it fails; helpers are part of tests")]
 
 use std::net::{SocketAddrV4, UdpSocket};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use nat_common::{Port, Tuple};
+use nat_tests::fixture::Table;
 use nat_tests::lab::servers::{Server, any};
 use nat_tests::lab::tap::{Direction, Injector, mac_of};
 use nat_tests::lab::{Gateway, Lab, Options, SRV_A, Tap, client_addr, clients, eip, wait_until};
 use nat_tests::packet::{Packet, Parsed, flags};
+use nat_userspace::datapath::inspect;
+use nat_userspace::datapath::pins::Pins;
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -103,15 +108,21 @@ fn u5_expiry_is_exact_whether_or_not_the_collector_comes() {
             gateway.signal(nix::sys::signal::Signal::SIGSTOP).unwrap();
         }
         let (a, b) = (inside(4000), remote(53));
-        let begun = Instant::now();
         let out = wire.out(Packet::udp(a, b), PATIENCE).expect("translated");
         let answer = || Packet::udp(b, out.source());
-        let alive = wire.back(answer(), PATIENCE);
-        assert!(begun.elapsed() > Duration::from_secs(1) || alive.is_some(), "alive before its deadline");
-        let touched = Instant::now();
+        wire.back(answer(), PATIENCE).expect("answered");
+        let mut touched = Instant::now();
 
-        // The deadline is a moment in time. A stamp is up to 250 ms older than the last packet, never younger.
-        std::thread::sleep(Duration::from_millis(1550).saturating_sub(touched.elapsed()));
+        // The deadline is a moment in time: never before 1.5 s after the last packet, and up to half a second later.
+        for _ in 0..2 {
+            std::thread::sleep(Duration::from_millis(1400).saturating_sub(touched.elapsed()));
+            let sent = touched.elapsed();
+            let alive = wire.back(answer(), SHORT);
+            // On a machine this busy nothing is known.
+            assert!(alive.is_some() || sent > Duration::from_millis(1490), "early: dead after {sent:?}");
+            touched = Instant::now();
+        }
+        std::thread::sleep(Duration::from_secs(2).saturating_sub(touched.elapsed()));
         assert_eq!(wire.back(answer(), SHORT), None, "collector {collector}: past the deadline");
 
         let revived = wire.out(Packet::udp(a, b), PATIENCE);
@@ -217,10 +228,12 @@ fn x3_a_reset_is_translated_and_data_after_it_still_flows() {
     let reset = wire.back(Packet::tcp(b, end, flags::RST), PATIENCE).expect("the client must learn of it");
     assert_eq!(reset.tcp_flags, flags::RST);
     assert_eq!(state_of(&gateway, 4000).as_deref(), Some("closed"));
-    // It may have been forged (RFC 5961): the ends decide, not the gateway.
-    wire.out(Packet::tcp(a, b, flags::ACK | flags::PSH).payload("still here"), PATIENCE).expect("data out");
+    // It may have been forged (RFC 5961), and so may what follows it: the inside host decides, not the gateway.
     wire.back(Packet::tcp(b, end, flags::ACK | flags::PSH).payload("me too"), PATIENCE).expect("data in");
-    assert_eq!(state_of(&gateway, 4000).as_deref(), Some("established"), "the side that reset talks on");
+    assert_eq!(state_of(&gateway, 4000).as_deref(), Some("closed"), "the outside cannot take it back");
+    wire.out(Packet::tcp(a, b, flags::ACK | flags::PSH).payload("still here"), PATIENCE).expect("data out");
+    assert_eq!(state_of(&gateway, 4000).as_deref(), Some("established"), "the inside host goes on");
+    wire.back(Packet::tcp(b, end, flags::ACK | flags::PSH).payload("me too"), PATIENCE).expect("data in");
 }
 
 #[test]
@@ -233,7 +246,7 @@ fn a1_a_new_connection_on_a_closed_tuple_starts_over() {
     wire.out(Packet::tcp(a, b, flags::FIN | flags::ACK), PATIENCE).expect("FIN");
     assert_eq!(state_of(&gateway, 4000).as_deref(), Some("closing"));
     wire.back(Packet::tcp(b, end, flags::FIN | flags::ACK), PATIENCE).expect("FIN back");
-    wire.out(Packet::tcp(a, b, flags::ACK), PATIENCE).expect("last ACK");
+    wire.out(Packet::tcp(a, b, flags::ACK).payload([]), PATIENCE).expect("last ACK");
     assert_eq!(state_of(&gateway, 4000).as_deref(), Some("closed"));
     let before = gateway.stats().unwrap();
 
@@ -283,4 +296,22 @@ fn flows_delete_cuts_live_flows_and_the_next_packet_makes_new_ones() {
     let stats = gateway.stats().unwrap();
     assert_eq!(stats["flows"]["tcp"].as_u64(), Some(1), "{stats:#}");
     assert_eq!(stats["flows"]["udp"].as_u64(), Some(2), "{stats:#}");
+}
+
+/// Two CPUs created a flow at once, and one birth was undone: of it a dead half is left, whose other half is the winner's.
+#[test]
+fn the_collector_buries_what_an_undone_birth_left_and_nothing_else() {
+    let lab = Lab::two_armed(1).unwrap();
+    let gateway = Gateway::start(&lab, &timeouts(&["icmp=1s"])).unwrap();
+    let wire = Wire::open(&lab);
+    let end = handshake(&wire, inside(4000), remote(80));
+    let table = Table::pinned(&Pins::new(gateway.bpffs())).unwrap();
+    let (key, mut half) = table.entries().into_iter().find(|(_, entry)| !entry.is_outbound()).unwrap();
+    half.last = inspect::now().dead_for_good();
+    table.insert(&Tuple { dport: Port::new(end.port() ^ 1), ..key }, &half).unwrap();
+    let taken = || table.taken().unwrap().load(Ordering::SeqCst);
+    assert_eq!(taken(), 3);
+    wait_until("the half is buried", PATIENCE * 2, || taken() == 2);
+    assert_eq!(state_of(&gateway, 4000).as_deref(), Some("established"));
+    wire.back(Packet::tcp(remote(80), end, flags::ACK), PATIENCE).expect("the flow lives on");
 }

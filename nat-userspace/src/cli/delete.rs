@@ -8,14 +8,14 @@ use clap::CommandFactory as _;
 use clap::error::ErrorKind;
 use nat_common::Tuple;
 use nat_common::reap::{REAP_BATCH, ReapAction, ReapRecord, ReapResult};
-use nat_common::stamp::DELETE_AFTER_MS;
+use nat_common::stamp::DELETE_AFTER;
 
 use super::args::{Cli, FlowFilter, Instance, Output};
 use super::matches::for_each_match;
 use crate::datapath::reap::Reaper;
 
 /// How long to insist on flows that are not deleted yet.
-const PATIENCE: Duration = Duration::from_millis(DELETE_AFTER_MS as u64 + 5_000);
+const PATIENCE: Duration = Duration::from_millis(DELETE_AFTER.ms() + 5_000);
 
 /// Between attempts.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -58,7 +58,7 @@ fn delete(reaper: &Reaper, keys: &[Tuple]) -> anyhow::Result<u64> {
     let condemned = pending.len() as u64;
     let deadline = Instant::now() + PATIENCE;
     if !pending.is_empty() {
-        std::thread::sleep(Duration::from_millis(u64::from(DELETE_AFTER_MS)));
+        std::thread::sleep(Duration::from_millis(DELETE_AFTER.ms()));
     }
     // A flow that is gone was condemned here and deleted by the daemon's collector: it counts.
     while !pending.is_empty() {

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::io::Write;
 
 use nat_common::FlowEntry;
-use nat_common::timeouts::Timeouts;
+use nat_common::timeouts::IdleLimits;
 
 use super::args::{FlowsAction, FlowsArgs, Instance, SortBy};
 use super::devices::Devices;
@@ -28,7 +28,7 @@ pub fn run(instance: &Instance, args: &FlowsArgs, out: &mut dyn Write) -> anyhow
         writeln!(out, "{total}")?;
         return Ok(());
     }
-    let views = Views { devices: Devices::read(instance)?, timeouts: inspect.settings()?.timeouts };
+    let views = Views { devices: Devices::read(instance)?, limits: inspect.settings()?.timeouts };
     let mut list: Box<dyn List> = if args.output.json {
         Box::new(Json { out, shown: 0 })
     } else {
@@ -72,13 +72,13 @@ fn show(inspect: &Inspect, args: &FlowsArgs, views: &Views, list: &mut dyn List)
 /// What it takes to show a flow.
 struct Views {
     devices: Devices,
-    timeouts: Timeouts,
+    limits: IdleLimits,
 }
 
 impl Views {
     fn of(&self, flow: &Flow, back: Option<&FlowEntry>) -> Option<FlowView> {
         let pair = Pair { key: &flow.key, out: &flow.out, back };
-        FlowView::new(pair, &self.timeouts, flow.now, &|stamp| self.devices.hop(stamp))
+        FlowView::new(pair, &self.limits, flow.now, &|stamp| self.devices.hop(stamp))
     }
 }
 
@@ -192,6 +192,7 @@ impl List for Page<'_> {
 #[cfg(test)]
 mod tests {
     use bytemuck::Zeroable as _;
+    use nat_common::timeouts::Timeouts;
     use nat_common::{Proto, Stamp, Tuple};
 
     use super::*;
@@ -206,7 +207,7 @@ mod tests {
     fn view(number: u64) -> FlowView {
         let Flow { key, out, now, .. } = &flow(number);
         let pair = Pair { key, out, back: None };
-        FlowView::new(pair, &Timeouts::RFC, *now, &|_| None).expect("a known protocol")
+        FlowView::new(pair, &IdleLimits::from(&Timeouts::RFC), *now, &|_| None).expect("a known protocol")
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use nat_common::timeouts::Timeouts;
+use nat_common::timeouts::IdleLimits;
 
 use super::args::FlowFilter;
 use crate::datapath::inspect::{Back, Flow, Inspect};
@@ -14,10 +14,10 @@ pub fn for_each_match(
     filter: &FlowFilter,
     each: &mut dyn FnMut(&Flow, Back<'_>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let timeouts = inspect.settings()?.timeouts;
+    let limits = inspect.settings()?.timeouts;
     let mut outcome = Ok(());
     inspect.flows(&mut |flow, back| {
-        if is_match(filter, &timeouts, flow, back) {
+        if is_match(filter, &limits, flow, back) {
             outcome = each(flow, back);
         }
         if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
@@ -26,15 +26,15 @@ pub fn for_each_match(
 }
 
 /// The other half is read only when this one cannot tell.
-fn is_match(filter: &FlowFilter, timeouts: &Timeouts, flow: &Flow, back: Back<'_>) -> bool {
+fn is_match(filter: &FlowFilter, limits: &IdleLimits, flow: &Flow, back: Back<'_>) -> bool {
     let Flow { key, out, now, .. } = flow;
     if !fits(filter, key, out) {
         return false;
     }
-    if filter.state.is_none() && is_surely_alive(timeouts, key, out, *now) {
+    if filter.state.is_none() && is_surely_alive(limits, key, out, *now) {
         return true;
     }
     let back = back();
     let pair = Pair { key, out, back: back.as_ref() };
-    !pair.is_dead(timeouts, *now) && filter.state.is_none_or(|state| state == pair.state())
+    !pair.is_dead(limits, *now) && filter.state.is_none_or(|state| state == pair.state())
 }

@@ -10,9 +10,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use nat_common::reap::{REAP_BATCH, ReapAction, ReapRecord, ReapResult, is_candidate};
-use nat_common::stamp::DELETE_AFTER_MS;
-use nat_common::timeouts::Timeouts;
-use nat_common::{FlowEntry, Proto, Stamp, Tuple};
+use nat_common::stamp::DELETE_AFTER;
+use nat_common::timeouts::IdleLimits;
+use nat_common::{FlowEntry, Proto, Stamp, Ticks, Tuple};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -26,7 +26,7 @@ use heavy::Heavy;
 use pace::{Pace, Pressure};
 
 /// After condemning; a little more than the reaper insists on, so that it is asked once.
-const DELETE_AFTER: Duration = Duration::from_millis(DELETE_AFTER_MS as u64 + 50);
+const ASK_AFTER: Duration = Duration::from_millis(DELETE_AFTER.ms() + 50);
 
 /// Flows that are deleted without a pause.
 const DELETIONS: usize = 4096;
@@ -92,19 +92,19 @@ impl Collector {
             self.delete_due().await?;
             if Instant::now() >= next_pass {
                 let started = Instant::now();
-                let timeouts = self.inspect.settings()?.timeouts;
+                let limits = self.inspect.settings()?.timeouts;
                 let pace = self.pressure.assess(&self.inspect.stats()?, self.inspect.capacity());
-                let tally = self.pass(&timeouts, pace).await?;
+                let tally = self.pass(&limits, pace).await?;
                 tracing::debug!(?tally, took = ?started.elapsed(), ?pace, "collected");
                 let pace = self.pressure.note(pace, tally.condemned, tally.flows);
-                let next = started + pace.interval(timeouts.shortest, tally.busy);
+                let next = started + pace.interval(shortest(&limits), tally.busy);
                 // A pass over a large table at an easy pace takes a while: no pile-up.
                 next_pass = next.max(Instant::now() + pace::REST);
             }
         }
     }
 
-    async fn pass(&mut self, timeouts: &Timeouts, pace: Pace) -> Result<Tally, Error> {
+    async fn pass(&mut self, limits: &IdleLimits, pace: Pace) -> Result<Tally, Error> {
         let mut usage = PortUsage::default();
         let mut heavy = Heavy::default();
         let mut tally = Tally::default();
@@ -125,8 +125,7 @@ impl Collector {
                 // A flow must not outlive its EIP, which may be somebody else's by now.
                 if entry.is_outbound() && !known.contains(&entry.new_src.be) {
                     found.push(reap::record(*key, ReapAction::CondemnForced));
-                } else if needs_reaper(&self.inspect, timeouts, key, entry, now)?
-                    && !self.listed.contains(key)
+                } else if needs_reaper(&self.inspect, limits, key, entry, now)? && !self.listed.contains(key)
                 {
                     found.push(reap::record(*key, ReapAction::Condemn));
                 }
@@ -164,19 +163,31 @@ impl Collector {
 /// Whether a flow may be over. One half names the flow: the outbound one, or the inbound one that has lost it.
 fn needs_reaper(
     inspect: &Inspect,
-    timeouts: &Timeouts,
+    limits: &IdleLimits,
     key: &Tuple,
     entry: &FlowEntry,
     now: Stamp,
 ) -> Result<bool, Error> {
-    let age = entry.last.age_ms(now);
+    let age = entry.last.age(now);
     if entry.is_outbound() {
-        return Ok(is_candidate(timeouts, key, entry, age));
+        return Ok(is_candidate(limits, key, entry, age));
     }
-    // A birth inserts the inbound half first, so only an old one can be an orphan.
-    let longest = timeouts.named().iter().map(|(_, ms)| *ms).max().unwrap_or(0).max(2 * DELETE_AFTER_MS);
-    let is_old = age >= longest || entry.last.is_dead() && age >= 2 * DELETE_AFTER_MS;
-    Ok(is_old && inspect.table().entry(&entry.pair_key(key))?.is_none())
+    // A birth inserts the inbound half first, so only an old one can be an orphan; or a dead one, of a birth that was
+    // undone. Where that had lost to another CPU, the outbound half that it would have is another inbound half's.
+    let settled = DELETE_AFTER.plus(DELETE_AFTER);
+    let longest = limits.all().into_iter().fold(settled, Ticks::max);
+    let is_old = age >= longest || entry.last.is_dead() && age >= settled;
+    if !is_old {
+        return Ok(false);
+    }
+    let pair_key = entry.pair_key(key);
+    let pair = inspect.table().entry(&pair_key)?;
+    Ok(pair.is_none_or(|pair| pair.pair_key(&pair_key) != *key))
+}
+
+/// How soon anything may be over.
+fn shortest(limits: &IdleLimits) -> Duration {
+    Duration::from_millis(limits.all().into_iter().fold(limits.fresh, Ticks::min).ms())
 }
 
 /// Condemns what was `found`; returns how many flows are now to be deleted.
@@ -189,7 +200,7 @@ fn condemn(
     let before = condemned.len();
     for records in found.chunks_mut(REAP_BATCH) {
         reaper.run(records)?;
-        let at = Instant::now() + DELETE_AFTER;
+        let at = Instant::now() + ASK_AFTER;
         for record in records.iter().filter(|r| reap::result(r) == ReapResult::Condemned) {
             if listed.insert(record.key) {
                 condemned.push_back((at, record.key));

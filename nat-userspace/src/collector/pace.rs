@@ -35,8 +35,8 @@ pub(super) enum Pace {
 impl Pace {
     /// From the start of one pass, which computed for `busy`, to the start of the next: no slower than what expires
     /// can matter.
-    pub(super) fn interval(self, shortest_timeout_ms: u32, busy: Duration) -> Duration {
-        let half = Duration::from_millis(u64::from(shortest_timeout_ms / 2));
+    pub(super) fn interval(self, shortest_timeout: Duration, busy: Duration) -> Duration {
+        let half = shortest_timeout / 2;
         let slowest = match self {
             Self::Easy => SLOWEST,
             Self::Watchful => (busy * WATCHFUL).clamp(HURRY, SLOWEST),
@@ -95,18 +95,18 @@ mod tests {
     #[test]
     fn the_interval_follows_the_shortest_timeout() {
         let busy = Duration::from_millis(1);
-        assert_eq!(Pace::Easy.interval(60_000, busy), SLOWEST);
-        assert_eq!(Pace::Easy.interval(2_000, busy), Duration::from_secs(1));
-        assert_eq!(Pace::Easy.interval(100, busy), FASTEST);
-        assert_eq!(Pace::Urgent.interval(60_000, busy), HURRY);
+        assert_eq!(Pace::Easy.interval(Duration::from_mins(1), busy), SLOWEST);
+        assert_eq!(Pace::Easy.interval(Duration::from_secs(2), busy), Duration::from_secs(1));
+        assert_eq!(Pace::Easy.interval(Duration::from_millis(100), busy), FASTEST);
+        assert_eq!(Pace::Urgent.interval(Duration::from_mins(1), busy), HURRY);
     }
 
     #[test]
     fn a_hurry_that_does_not_help_costs_little() {
-        let interval = |ms| Pace::Watchful.interval(60_000, Duration::from_millis(ms));
+        let interval = |ms| Pace::Watchful.interval(Duration::from_mins(1), Duration::from_millis(ms));
         assert_eq!([1, 100, 10_000].map(interval), [HURRY, Duration::from_secs(5), SLOWEST]);
         assert_eq!(
-            Pace::Watchful.interval(100, Duration::from_millis(100)),
+            Pace::Watchful.interval(Duration::from_millis(100), Duration::from_millis(100)),
             FASTEST,
             "what expires is not late"
         );

@@ -177,7 +177,7 @@ fn timeouts_of(table: &TimeoutTable, flags: &GatewayFlags) -> Timeouts {
     for (key, Timeout(ms)) in &flags.timeout {
         set_timeout(&mut timeouts, key, *ms);
     }
-    timeouts.with_shortest()
+    timeouts
 }
 
 fn set_timeout(timeouts: &mut Timeouts, key: &str, ms: u32) {

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use ipnet::Ipv4Net;
 use nat_common::Proto;
 use nat_common::eip::MAX_EIPS;
-use nat_common::stamp::MAX_AGE_MS;
+use nat_common::timeouts::MAX_TIMEOUT_MS;
 use serde::de::{Deserialize, Deserializer, Error as _};
 
 use super::duration::{DurationError, parse_ms, render_ms};
@@ -54,7 +54,7 @@ pub enum ValueError {
     #[error(transparent)]
     Duration(#[from] DurationError),
     /// A duration, but none that a timeout may have.
-    #[error("\"{0}\" is out of range; a timeout is at least 1s and at most {max}", max = render_ms(u64::from(MAX_AGE_MS)))]
+    #[error("\"{0}\" is out of range; a timeout is at least 1s and at most {max}", max = render_ms(u64::from(MAX_TIMEOUT_MS)))]
     Timeout(String),
 }
 
@@ -187,7 +187,7 @@ impl FromStr for Timeout {
     fn from_str(text: &str) -> Result<Self, ValueError> {
         u32::try_from(parse_ms(text)?)
             .ok()
-            .filter(|ms| (MIN_TIMEOUT_MS..=MAX_AGE_MS).contains(ms))
+            .filter(|ms| (MIN_TIMEOUT_MS..=MAX_TIMEOUT_MS).contains(ms))
             .map(Self)
             .ok_or_else(|| ValueError::Timeout(text.to_owned()))
     }
@@ -256,7 +256,7 @@ mod tests {
     #[test]
     fn timeouts_stay_within_what_stamps_can_tell() {
         assert_eq!("1s".parse(), Ok(Timeout(1000)));
-        assert_eq!("12d".parse(), Ok(Timeout(MAX_AGE_MS)));
+        assert_eq!("12d".parse(), Ok(Timeout(MAX_TIMEOUT_MS)));
         for wrong in ["999ms", "0s", "12d1ms", "60d"] {
             assert_eq!(wrong.parse::<Timeout>(), Err(ValueError::Timeout(wrong.to_owned())));
         }

@@ -120,7 +120,7 @@ impl Neighbours {
             noted.extend(batch.filter(|(hop, _)| interfaces.contains(&hop.ifindex)).map(|(hop, stamp)| {
                 Noted {
                     neighbour: Neighbour { ifindex: hop.ifindex, addr: hop.addr.into() },
-                    age_ms: stamp.age_ms(now),
+                    age_ms: u32::try_from(stamp.age(now).ms()).unwrap_or(u32::MAX),
                 }
             }));
         }

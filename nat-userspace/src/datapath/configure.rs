@@ -13,6 +13,7 @@ use nat_common::ports::PortSet;
 use nat_common::settings::{PROBE_BUDGET, Settings};
 use nat_common::stats::EipStats;
 use nat_common::table::{self, HashKey};
+use nat_common::timeouts::IdleLimits;
 use nat_common::{Addr, Eip, EipState, LpmAddr, PoolRef, Port};
 
 use super::hops::Hops;
@@ -104,7 +105,7 @@ impl Tables {
             placing: self.placing,
             homes: table::homes(places),
             capacity: table::capacity(places),
-            timeouts: gateway.timeouts.with_shortest(),
+            timeouts: IdleLimits::from(&gateway.timeouts),
             probe_budget: PROBE_BUDGET,
             event_budget: EVENT_BUDGET,
             shared_echo: gateway.shared_echo.into(),

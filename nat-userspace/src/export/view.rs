@@ -3,9 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use nat_common::reap::is_candidate;
-use nat_common::tcp::State;
-use nat_common::timeouts::Timeouts;
-use nat_common::{FlowEntry, HopStamp, Proto, Stamp, Tuple};
+use nat_common::tcp::{Phase, State};
+use nat_common::timeouts::IdleLimits;
+use nat_common::{FlowEntry, HopStamp, Proto, Stamp, Ticks, Tuple};
 use serde::{Serialize, Serializer};
 
 use crate::cli::args::{FlowFilter, SortBy};
@@ -35,11 +35,11 @@ pub struct FlowView {
     pub bytes_out: u64,
     /// Bytes from the remote host, IPv4 headers included.
     pub bytes_in: u64,
-    /// Seconds since the flow began. Wraps after 24 days.
+    /// Seconds since the flow began.
     pub age_s: f64,
-    /// Seconds since the last packet of either direction.
+    /// Seconds since the last packet of either direction that refreshed the flow; up to 0.3 s too many.
     pub idle_s: f64,
-    /// Seconds until it is forgotten if it stays idle.
+    /// Seconds until it is forgotten if it stays idle, to 0.2 s.
     pub expires_in_s: f64,
     /// Where packets from inside go next; `None` before that is known, and when the kernel forwards them.
     pub hop_out: Option<HopView>,
@@ -78,27 +78,42 @@ pub struct Pair<'a> {
 impl Pair<'_> {
     /// The state, from the flags that both directions have shown.
     pub fn state(&self) -> State {
-        State::of(self.key.proto, self.out.seen, self.back.map_or(0, |b| b.seen))
+        self.phase().state()
     }
 
-    /// Milliseconds since the last packet of either direction.
-    fn idle_ms(&self, now: Stamp) -> u32 {
-        let back = self.back.map_or(self.out.last, |b| b.last);
-        self.out.last.later(back, now).age_ms(now)
+    fn phase(&self) -> Phase {
+        Phase::of(self.key.proto, self.out.seen, self.back.map_or(0, |b| b.seen))
+    }
+
+    /// Stamps of the two halves.
+    fn stamps(&self) -> (Stamp, Stamp) {
+        (self.out.last, self.back.map_or(self.out.last, |b| b.last))
+    }
+
+    /// Time since the last packet of either direction.
+    fn idle(&self, now: Stamp) -> Ticks {
+        let (a, b) = self.stamps();
+        a.later(b, now).age(now)
+    }
+
+    /// Time until the flow is over if it stays idle.
+    fn left(&self, limits: &IdleLimits, now: Stamp) -> Ticks {
+        let (a, b) = self.stamps();
+        limits.left(self.key.proto, self.phase(), a, b, now)
     }
 
     /// Condemned by the reaper, or past its deadline, which to the packet path is the same.
-    pub fn is_dead(&self, timeouts: &Timeouts, now: Stamp) -> bool {
+    pub fn is_dead(&self, limits: &IdleLimits, now: Stamp) -> bool {
         let condemned = self.out.last.is_dead() || self.back.is_some_and(|b| b.last.is_dead());
-        condemned || self.idle_ms(now) >= timeouts.of(self.key.proto, self.state())
+        condemned || self.left(limits, now) == Ticks(0)
     }
 
     /// What flows are sorted by: the largest comes first.
     pub fn rank(&self, by: SortBy, now: Stamp) -> u64 {
         let both = |field: fn(&FlowEntry) -> u64| field(self.out) + self.back.map_or(0, field);
         match by {
-            SortBy::Age => self.out.created.age_ms(now).into(),
-            SortBy::Idle => self.idle_ms(now).into(),
+            SortBy::Age => self.out.created.age(now).0.into(),
+            SortBy::Idle => self.idle(now).0.into(),
             SortBy::Packets => both(|e| e.packets),
             SortBy::Bytes => both(|e| e.bytes),
         }
@@ -117,8 +132,8 @@ pub fn fits(filter: &FlowFilter, key: &Tuple, out: &FlowEntry) -> bool {
 }
 
 /// Whether a flow is alive whatever its inbound half says: the outbound one is fresh enough for every state.
-pub fn is_surely_alive(timeouts: &Timeouts, key: &Tuple, out: &FlowEntry, now: Stamp) -> bool {
-    !is_candidate(timeouts, key, out, out.last.age_ms(now))
+pub fn is_surely_alive(limits: &IdleLimits, key: &Tuple, out: &FlowEntry, now: Stamp) -> bool {
+    !is_candidate(limits, key, out, out.last.age(now))
 }
 
 impl FlowView {
@@ -127,14 +142,13 @@ impl FlowView {
     /// `hop` tells where flows with a stamp go.
     pub fn new(
         pair: Pair<'_>,
-        timeouts: &Timeouts,
+        limits: &IdleLimits,
         now: Stamp,
         hop: &dyn Fn(HopStamp) -> Option<HopView>,
     ) -> Option<Self> {
         let Pair { key, out, back } = pair;
         let proto = Proto::from_number(key.proto)?;
         let state = pair.state();
-        let idle = pair.idle_ms(now);
         Some(Self {
             proto,
             state,
@@ -146,9 +160,9 @@ impl FlowView {
             packets_in: back.map_or(0, |b| b.packets),
             bytes_out: out.bytes,
             bytes_in: back.map_or(0, |b| b.bytes),
-            age_s: seconds(out.created.age_ms(now)),
-            idle_s: seconds(idle),
-            expires_in_s: seconds(timeouts.of(key.proto, state).saturating_sub(idle)),
+            age_s: seconds(out.created.age(now)),
+            idle_s: seconds(pair.idle(now)),
+            expires_in_s: seconds(pair.left(limits, now)),
             hop_out: hop(out.hop),
             hop_in: back.and_then(|b| hop(b.hop)),
         })
@@ -160,8 +174,10 @@ fn remote_port(key: &Tuple, out: &FlowEntry) -> u16 {
     if key.proto == Proto::Icmp as u8 { out.new_sport.host() } else { out.new_dport.host() }
 }
 
-fn seconds(ms: u32) -> f64 {
-    f64::from(ms) / 1000.0
+/// To a tenth: a tick is 0.067 s, and so is what stamps cannot tell.
+fn seconds(span: Ticks) -> f64 {
+    let tenths = (span.ms() + 50) / 100;
+    f64::from(u32::try_from(tenths).unwrap_or(u32::MAX)) / 10.0
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
@@ -177,14 +193,25 @@ fn state_name<S: Serializer>(state: &State, serializer: S) -> Result<S::Ok, S::E
 #[cfg(test)]
 mod tests {
     use nat_common::tcp::{ACK, ANY, SYN};
+    use nat_common::timeouts::Timeouts;
     use nat_common::{Addr, Port, Side};
 
     use super::*;
 
-    const T0: Stamp = Stamp { ms: 1_000_000 };
+    const T0: Stamp = Stamp { word: 15_000 };
 
+    /// So many milliseconds after T0.
     fn at(ms: u32) -> Stamp {
-        Stamp { ms: T0.ms + ms }
+        Stamp { word: T0.word + Stamp::from_ns(u64::from(ms) * 1_000_000).word }
+    }
+
+    fn rfc() -> IdleLimits {
+        IdleLimits::from(&Timeouts::RFC)
+    }
+
+    /// So many ticks after the outbound half's last packet.
+    fn after_last(ticks: u32) -> Stamp {
+        Stamp { word: at(3900).word + ticks }
     }
 
     fn tuple(src: [u8; 4], sport: u16, dst: [u8; 4], dport: u16, proto: Proto, side: u8) -> Tuple {
@@ -220,7 +247,7 @@ mod tests {
                 .then(|| HopView { dev: "eth0".to_owned(), mac: "02:00:00:00:00:fe".to_owned() })
         };
         let pair = Pair { key, out, back: Some(back) };
-        FlowView::new(pair, &Timeouts::RFC, at(4200), &hop).expect("a known protocol")
+        FlowView::new(pair, &rfc(), at(4200), &hop).expect("a known protocol")
     }
 
     #[test]
@@ -231,7 +258,7 @@ mod tests {
                 r#"{"proto":"tcp","state":"established","inside":"10.0.0.2:41234","#,
                 r#""eip":"203.0.113.10:51002","remote":"198.51.100.7:443","direction":"out","packets_out":12,"#,
                 r#""packets_in":9,"bytes_out":1830,"bytes_in":5120,"age_s":4.2,"idle_s":0.3,"#,
-                r#""expires_in_s":7439.7,"hop_out":{"dev":"eth0","mac":"02:00:00:00:00:fe"},"hop_in":null}"#
+                r#""expires_in_s":7440.1,"hop_out":{"dev":"eth0","mac":"02:00:00:00:00:fe"},"hop_in":null}"#
             )
         );
     }
@@ -247,17 +274,17 @@ mod tests {
     fn a_flow_without_its_answer_half_is_shown_as_new() {
         let (key, out, _) = pair(Proto::Tcp, 443);
         let pair = Pair { key: &key, out: &out, back: None };
-        let view = FlowView::new(pair, &Timeouts::RFC, at(4200), &|_| None).expect("a known protocol");
+        let view = FlowView::new(pair, &rfc(), at(4200), &|_| None).expect("a known protocol");
         assert_eq!((view.state, view.packets_in, view.hop_out), (State::New, 0, None));
     }
 
     #[test]
     fn condemned_and_overdue_flows_are_dead() {
         let (key, mut out, back) = pair(Proto::Udp, 53);
-        let dead =
-            |out: &FlowEntry, now| Pair { key: &key, out, back: Some(&back) }.is_dead(&Timeouts::RFC, now);
-        assert!(!dead(&out, at(3900 + 299_999)));
-        assert!(dead(&out, at(3900 + 300_000)));
+        let dead = |out: &FlowEntry, now| Pair { key: &key, out, back: Some(&back) }.is_dead(&rfc(), now);
+        let limit = rfc().udp.0;
+        assert!(!dead(&out, after_last(limit - 1)));
+        assert!(dead(&out, after_last(limit)));
         out.last = out.last.dead();
         assert!(dead(&out, at(4200)));
     }
@@ -301,16 +328,14 @@ mod tests {
     #[test]
     fn a_fresh_outbound_half_vouches_for_the_flow() {
         let (key, mut out, back) = pair(Proto::Udp, 53);
-        let sure = |out: &FlowEntry, ms| is_surely_alive(&Timeouts::RFC, &key, out, at(ms));
-        assert!(sure(&out, 3900 + 119_999));
-        assert!(!sure(&out, 3900 + 120_000), "unanswered, it would be dead");
+        let sure = |out: &FlowEntry, ticks| is_surely_alive(&rfc(), &key, out, after_last(ticks));
+        let limit = rfc().udp_unreplied.0;
+        assert!(sure(&out, limit - 1));
+        assert!(!sure(&out, limit), "unanswered, it would be dead");
         let pair = Pair { key: &key, out: &out, back: Some(&back) };
-        assert!(
-            !pair.is_dead(&Timeouts::RFC, at(3900 + 120_000)),
-            "and the other half tells that it was answered"
-        );
+        assert!(!pair.is_dead(&rfc(), after_last(limit)), "and the other half tells that it was answered");
         out.last = out.last.dead();
-        assert!(!sure(&out, 4200));
+        assert!(!sure(&out, 4));
     }
 
     #[test]
@@ -319,6 +344,6 @@ mod tests {
         let pair = Pair { key: &key, out: &out, back: Some(&back) };
         let ranks =
             [SortBy::Age, SortBy::Idle, SortBy::Packets, SortBy::Bytes].map(|by| pair.rank(by, at(4200)));
-        assert_eq!(ranks, [4200, 300, 21, 6950]);
+        assert_eq!(ranks, [62, 4, 21, 6950]);
     }
 }

@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use nat_common::reap::{ReapAction, ReapResult};
-use nat_common::stamp::DELETE_AFTER_MS;
+use nat_common::stamp::DELETE_AFTER;
 
 use nat_tests::fixture::{Arrives, Setup, Verdict, World};
 use nat_tests::lab::{client_addr, eip};
 use nat_tests::packet::flags;
 
 use super::conversation::{CLIENTS, Conversation};
-use super::{alone, assert_table_adds_up, cpus};
+use super::{alone, assert_table_adds_up, bury_undone, cpus, undone};
 
 const ROUNDS: u64 = 20_000;
 /// Packets that may be lost to a winner that is stopped in the middle: on a machine busy with other work, a few in a
@@ -49,6 +49,7 @@ fn a_flow_that_both_cpus_create_is_one_flow() {
                         std::hint::spin_loop();
                     }
                 };
+                let mut buried = 0;
                 for round in 0..ROUNDS {
                     let conversation = Conversation { number: (round % ROUND_SET) as u16 };
                     let frame = conversation.question(flags::SYN);
@@ -67,18 +68,35 @@ fn a_flow_that_both_cpus_create_is_one_flow() {
                     let both: Vec<u64> = outside.iter().map(|o| o.load(Ordering::SeqCst)).collect();
                     assert_eq!(both[0], both[1], "round {round}: one flow, two ports");
                     if me == 0 && round % ROUND_SET == ROUND_SET - 1 {
-                        let entries = world.flows().unwrap();
+                        let halves = undone(world);
                         let lost = world.stats().unwrap().lost_races;
-                        assert_eq!(entries.len() as u64, 2 * ROUND_SET, "a pair each; {lost} births undone");
-                        for (key, _) in entries {
-                            table.remove(&key).unwrap();
+                        assert_eq!(
+                            buried + halves.len() as u64,
+                            lost,
+                            "each birth undone left one half, dead"
+                        );
+                        let keys: Vec<_> = world.flows().unwrap().into_iter().map(|(key, _)| key).collect();
+                        let pairs = keys.iter().filter(|key| !halves.contains(key)).count() as u64;
+                        assert_eq!(pairs, 2 * ROUND_SET, "a pair each; {lost} births undone");
+                        // The halves of the last set are left to the reaper.
+                        let is_last = round == ROUNDS - 1;
+                        for key in keys.iter().filter(|key| !is_last || !halves.contains(key)) {
+                            table.remove(key).unwrap();
                         }
+                        buried = lost;
+                        let taken = table.taken().unwrap().load(Ordering::SeqCst) as usize;
+                        assert_eq!(
+                            taken,
+                            if is_last { halves.len() } else { 0 },
+                            "room for whole flows is given back at once"
+                        );
                     }
                     meet(3 * round + 3);
                 }
             });
         }
     });
+    bury_undone(&world);
     assert_eq!(world.flows().unwrap().len(), 0);
     let stats = world.stats().unwrap();
     println!("{ROUNDS} rounds, {} births undone", stats.lost_races);
@@ -114,7 +132,7 @@ fn a_flow_that_two_reapers_delete_dies_once() {
             });
         });
         // Until they may be deleted: time is what the reaper waits for.
-        std::thread::sleep(Duration::from_millis(u64::from(DELETE_AFTER_MS)));
+        std::thread::sleep(Duration::from_millis(DELETE_AFTER.ms()));
         let start = Barrier::new(2);
         let deleted: Vec<usize> = std::thread::scope(|s| {
             let reapers = cpus().map(|cpu| {

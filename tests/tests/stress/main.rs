@@ -14,8 +14,10 @@ use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use nat_common::reap::{ReapAction, ReapResult};
 use nat_common::{FlowEntry, Tuple};
 use nat_tests::fixture::World;
+use nat_tests::lab::wait_until;
 
 /// How long a storm lasts.
 fn duration() -> Duration {
@@ -33,6 +35,38 @@ fn cpus() -> [usize; 2] {
 fn alone() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What is left of births that were undone, as the collector finds it: inbound halves that are dead and whose outbound half
+/// is another flow's, or nobody's.
+fn undone(world: &World) -> Vec<Tuple> {
+    let entries: HashMap<Tuple, FlowEntry> = world.flows().unwrap().into_iter().collect();
+    let is_half = |key: &Tuple, entry: &FlowEntry| {
+        let pair_key = entry.pair_key(key);
+        entries.get(&pair_key).is_none_or(|pair| pair.pair_key(&pair_key) != *key)
+    };
+    let halves = entries.iter().filter(|(key, entry)| !entry.is_outbound() && is_half(key, entry));
+    halves
+        .inspect(|(key, half)| assert!(half.last.is_dead(), "{key:?} {half:?}"))
+        .map(|(key, _)| *key)
+        .collect()
+}
+
+/// Has the reaper bury what is left of births that were undone.
+fn bury_undone(world: &World) {
+    let halves = undone(world);
+    std::thread::scope(|s| {
+        s.spawn(|| {
+            let lane = world.lane(0).unwrap();
+            for record in lane.reap(&halves, ReapAction::Condemn).unwrap() {
+                assert_eq!(ReapResult::from_number(record.result), ReapResult::Condemned, "{:?}", record.key);
+            }
+            wait_until("the halves are deleted", Duration::from_secs(5), || {
+                lane.reap(&halves, ReapAction::Delete).unwrap();
+                undone(world).is_empty()
+            });
+        });
+    });
 }
 
 /// What must hold when nothing runs: pairs only, each half made for its addresses, as many as were born and not

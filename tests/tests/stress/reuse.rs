@@ -1,6 +1,6 @@
 //! Places that are deleted and reused under a reader's eyes.
 //!
-//! In production only undone births are deleted without a pause (see `nat_common::stamp`). Here every flow is,
+//! In production nothing is deleted without a pause (see `nat_common::stamp`). Here every flow is,
 //! from userspace, behind the reaper's back, so that the last line of defence, the key that is compared after
 //! the last use of an entry, is tried thousands of times in seconds instead of once in years.
 
