@@ -1,7 +1,7 @@
 //! A packet from outside that no live flow claims.
 
 use aya_ebpf::programs::XdpContext;
-use nat_common::{Proto, Reason, Side, Tuple, Verdict, icmp};
+use nat_common::{Proto, Reason, Tuple, Verdict, icmp};
 
 use crate::{
     flow, host, maps,
@@ -14,13 +14,8 @@ use crate::{
 #[inline(always)]
 pub fn miss(ctx: &XdpContext, packet: &Packet) -> Verdict {
     let Tuple { src, dst, .. } = packet.tuple;
-    let Some(iface) = maps::iface(ctx.ingress_ifindex() as u32) else { return Verdict::drop(Reason::Policy) };
     if packet::has_source_route(ctx, packet) {
         return Verdict::drop(Reason::SourceRoute);
-    }
-    // For another interface on this device (macvlan, VRRP); the kernel drops what is for another host's.
-    if !flow::is_for_station(iface, packet::dmac(ctx)) {
-        return Verdict::PASS;
     }
     // An inside address, or an EIP, cannot come from out there (RFC 2827), unless its network is exempt and lies there.
     let exempt = maps::is_exempt(src) && via::is_genuine(ctx);
@@ -28,11 +23,8 @@ pub fn miss(ctx: &XdpContext, packet: &Packet) -> Verdict {
         return Verdict::drop(Reason::SpoofedSource);
     }
     // Where one wire is both sides, the kernel takes its own addresses for sources too (`accept_local`).
-    if iface.side == Side::ONEARM && !via::is_genuine(ctx) {
+    if maps::is_one_armed() && !via::is_genuine(ctx) {
         return Verdict::drop(Reason::SpoofedSource);
-    }
-    if dst.is_group() {
-        return Verdict::PASS;
     }
     if let Some(eip) = maps::eip(dst) {
         return if eip.shared != 0 { shared(ctx, packet) } else { Verdict::drop(unwanted(packet)) };
@@ -41,11 +33,22 @@ pub fn miss(ctx: &XdpContext, packet: &Packet) -> Verdict {
     if maps::pool(dst).is_some() {
         return if exempt { Verdict::PASS } else { Verdict::drop(Reason::UnsolicitedInbound) };
     }
-    // natgw made the kernel forward what comes from here. Only what is for this host may go there.
-    match scratch::fib().map(|fib| {
-        policy::kernel(ctx.ctx.cast(), ctx.ingress_ifindex() as u32, iface, &packet.tuple, packet.tos, fib)
-    }) {
-        Some(Kernel::Delivers) => Verdict::PASS,
+    to_host(ctx, packet)
+}
+
+/// natgw made the kernel forward what comes from here. Only what is for this host may go there.
+#[inline(always)]
+fn to_host(ctx: &XdpContext, packet: &Packet) -> Verdict {
+    let ifindex = ctx.ingress_ifindex() as u32;
+    let (Some(iface), Some(fib)) = (maps::iface(ifindex), scratch::fib()) else {
+        return Verdict::drop(Reason::Policy);
+    };
+    // For another interface on this device (macvlan, VRRP); the kernel drops what is for another host's.
+    if packet.tuple.dst.is_group() || !flow::is_for_station(iface, packet::dmac(ctx)) {
+        return Verdict::PASS;
+    }
+    match policy::kernel(ctx.ctx.cast(), ifindex, iface, &packet.tuple, packet.tos, fib) {
+        Kernel::Delivers => Verdict::PASS,
         _ => Verdict::drop(Reason::Transit),
     }
 }
