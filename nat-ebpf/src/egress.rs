@@ -54,9 +54,6 @@ pub fn miss(ctx: &XdpContext, packet: &Packet, missed: &mut Missed) -> Result<()
 #[inline(always)]
 fn may_be_translated(ctx: &XdpContext, packet: &Packet, iface: &Iface) -> Result<Option<PoolRef>, Verdict> {
     let Tuple { src, dst, .. } = packet.tuple;
-    if packet::has_source_route(ctx, packet) {
-        return Err(Verdict::drop(Reason::SourceRoute));
-    }
     // For another interface on this device (macvlan, VRRP); the kernel drops what is for another host's.
     if !flow::is_for_station(iface, packet::dmac(ctx)) {
         return Err(Verdict::PASS);

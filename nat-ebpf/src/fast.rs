@@ -54,6 +54,10 @@ pub fn translate<const SIDE: u8>(ctx: &XdpContext) -> u32 {
     let headers = match packet::parse(ctx, SIDE, packet) {
         Parsed::Ipv4(headers) => headers,
         Parsed::BadHeader => return verdict::unparsed(Reason::BadHeader),
+        Parsed::SourceRoute => {
+            let outbound = is_from_inside::<SIDE>(packet);
+            return verdict::finish(ctx, outbound, Verdict::drop(Reason::SourceRoute));
+        }
         Parsed::Group(addresses) => return group::decide(ctx, addresses),
         Parsed::Ended(action) => return action,
     };

@@ -25,7 +25,8 @@ extern "C" fn group_decide(ctx: *mut xdp_md, src: u32, dst: u32) -> u32 {
         return verdict::unparsed(Reason::GroupMac);
     }
     let genuine = if iface.side == Side::OUTSIDE {
-        maps::is_exempt(src) || maps::pool(src).is_none() && maps::eip(src).is_none()
+        maps::is_exempt(src) && via::is_genuine(&XdpContext::new(ctx))
+            || maps::pool(src).is_none() && maps::eip(src).is_none()
     } else {
         // 0.0.0.0: a host that asks for an address (RFC 2131 section 4.1).
         src == Addr::default() || maps::eip(src).is_none() && via::is_genuine(&XdpContext::new(ctx))

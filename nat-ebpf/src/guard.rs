@@ -113,6 +113,7 @@ impl Guarded {
         }
         Some(match self.kernel()? {
             Kernel::Delivers => true,
+            Kernel::Refuses => false,
             Kernel::Routes => pool.is_some(),
             // The egress guard there knows what is exempt, and lets nothing else with an inside source out.
             Kernel::LeavesOutside => pool.is_some(),

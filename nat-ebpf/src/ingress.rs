@@ -14,9 +14,6 @@ use crate::{
 #[inline(always)]
 pub fn miss(ctx: &XdpContext, packet: &Packet) -> Verdict {
     let Tuple { src, dst, .. } = packet.tuple;
-    if packet::has_source_route(ctx, packet) {
-        return Verdict::drop(Reason::SourceRoute);
-    }
     // An inside address, or an EIP, cannot come from out there (RFC 2827), unless its network is exempt and lies there.
     let exempt = maps::is_exempt(src) && via::is_genuine(ctx);
     if !exempt && (maps::pool(src).is_some() || maps::eip(src).is_some()) {

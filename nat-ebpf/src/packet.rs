@@ -71,6 +71,8 @@ pub enum Parsed {
     Ipv4(Headers),
     /// IPv4 in a link-layer broadcast or multicast frame.
     Group(Addresses),
+    /// IPv4 with a source route. The packet is read as far as its addresses.
+    SourceRoute,
     /// Malformed IPv4.
     BadHeader,
     /// Not IPv4, or not of this network: the XDP action, counted.
@@ -173,6 +175,9 @@ pub fn parse(ctx: &XdpContext, side: u8, packet: &mut Packet) -> Parsed {
         kind: Kind::Flow,
         df: u8::from(fragment & DONT_FRAGMENT != 0),
     };
+    if header > IPV4_MIN && has_source_route(ctx, packet) {
+        return Parsed::SourceRoute;
+    }
     let l4_start = start + ETHERNET + header;
     let l4 = l4_start as *mut u8;
     let headers = Headers { ethernet, ip, l4, end };
@@ -261,8 +266,8 @@ pub fn tcp_payload(ctx: &XdpContext, packet: &Packet) -> u32 {
 /// Whether a packet carries a source route, or options that cannot be read to their end: it would go where its sender
 /// says instead of where the routes lead (RFC 791 section 3.1; dropped as RFC 7126 sections 4.3 and 4.4 advise).
 #[inline(always)]
-pub fn has_source_route(ctx: &XdpContext, packet: &Packet) -> bool {
-    packet.l4 as usize > ETHERNET + IPV4_MIN && packet_source_route(ctx.ctx, packet.l4) != 0
+fn has_source_route(ctx: &XdpContext, packet: &Packet) -> bool {
+    packet_source_route(ctx.ctx, packet.l4) != 0
 }
 
 #[inline(never)]

@@ -52,8 +52,10 @@ pub fn is_for_everybody(iface: &Iface, destination: Addr) -> bool {
 /// Where the kernel would send an untranslated packet that came by an inside interface.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kernel {
-    /// It delivers it to this host, or has nowhere to send it.
+    /// It delivers it to this host; or it has no route at all, which the kernel does not tell apart.
     Delivers,
+    /// A route says that it must not, and the kernel would tell the sender.
+    Refuses,
     /// It routes it to an inside network, or by a way that the host had before natgw.
     Routes,
     /// It would send it outside, untranslated. The guard there stops it unless its destination is exempt.
@@ -81,6 +83,7 @@ pub fn kernel(
         },
         Route::Encapsulated if iface.forwarded != 0 => Kernel::Routes,
         Route::Encapsulated => Kernel::Opens,
-        Route::Host | Route::Unreachable | Route::Prohibited | Route::Nowhere => Kernel::Delivers,
+        Route::Host => Kernel::Delivers,
+        Route::Unreachable | Route::Prohibited | Route::Nowhere => Kernel::Refuses,
     }
 }
