@@ -169,8 +169,8 @@ pub struct GatewayFlags {
     /// How to attach [default: auto]
     #[arg(long, value_enum)]
     pub xdp: Option<XdpChoice>,
-    /// Whether the source of a packet from inside must be reachable by the interface it came by, by any, or may be
-    /// anything; a stricter `rp_filter` of the host holds all the same [default: strict]
+    /// Whether the best route to the source of a packet from inside must lead to the interface it came by, any route will
+    /// do, or none is needed; a stricter `rp_filter` of the host holds all the same [default: strict]
     #[arg(long, value_enum)]
     pub rpf: Option<RpfChoice>,
     /// ICMP errors and RSTs that natgw itself sends, per CPU; 0: none [default: 1000]
