@@ -16,7 +16,7 @@ use nat_common::{
 };
 
 use crate::{
-    budget, host, life, maps, scratch, secret, stats,
+    budget, host, life, maps, ping, scratch, secret, stats,
     table::{self, InsertError},
 };
 
@@ -328,10 +328,14 @@ unsafe extern "C" fn probe_step(_index: u32, context: *mut *mut xdp_md) -> i64 {
     if search.reserves != 0 && maps::is_reserved(&search.reverse) {
         return 0;
     }
-    if search.shared != 0 && search.reverse.proto != Proto::Icmp as u8 {
-        // SAFETY: bpf_loop passes on the pointer it was given.
-        let ctx = unsafe { *context };
-        if host::holds(ctx, &search.reverse) {
+    if search.shared != 0 {
+        let is_hosts = if search.reverse.proto == Proto::Icmp as u8 {
+            ping::is_hosts(&search.reverse, search.now)
+        } else {
+            // SAFETY: bpf_loop passes on the pointer it was given.
+            host::holds(unsafe { *context }, &search.reverse)
+        };
+        if is_hosts {
             return 0;
         }
     }

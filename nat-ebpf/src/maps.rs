@@ -57,6 +57,8 @@ static EIP_STATS: PerCpuArray<EipStats, { MAX_EIPS as usize }> = PerCpuArray::ne
 #[btf_map]
 static SCARCE: LruHashMap<Destination, Scarcity, 4096> = LruHashMap::new();
 #[btf_map]
+static PINGS: LruHashMap<Tuple, Stamp, 4096> = LruHashMap::new();
+#[btf_map]
 static ROUTE_MTU: LpmTrie<LpmAddr, u32, { MAX_ROUTE_MTUS as usize }, { BPF_F_NO_PREALLOC as usize }> =
     LpmTrie::new();
 #[btf_map]
@@ -199,6 +201,20 @@ pub fn note_next_hop(hop: &NextHop, now: Stamp) {
         // A full LRU evicts; a failure costs a neighbour that the kernel still resolves on demand.
         let _ = NEXTHOPS.insert(hop, now, 0);
     }
+}
+
+/// When the host last sent the echo request that an echo reply with this tuple answers.
+#[inline(always)]
+pub fn pinged(answer: &Tuple) -> Option<Stamp> {
+    // SAFETY: an element of the map, which stays readable while this program runs; it is one word.
+    PINGS.get_ptr(answer).map(|p| Stamp { word: unsafe { (&raw const (*p).word).read_volatile() } })
+}
+
+/// Notes that the host sends the echo request that an echo reply with this tuple answers.
+#[inline(always)]
+pub fn note_ping(answer: &Tuple, now: Stamp) {
+    // A full LRU evicts what the host asked longest ago; a failure costs it an answer that a client claims meanwhile.
+    let _ = PINGS.insert(answer, now, 0);
 }
 
 /// Hot-reloadable settings.
