@@ -248,7 +248,7 @@ pub fn scarcity(destination: &Destination) -> Option<&'static mut Scarcity> {
 /// Remembers a destination that ran short of ports.
 #[inline(always)]
 pub fn remember_scarcity(destination: &Destination, scarcity: &Scarcity) {
-    // A hint: when it cannot be kept, the next claim probes from its keyed start again.
+    // A hint: when it cannot be kept, the next claim draws another walk.
     let _ = SCARCE.insert(destination, scarcity, 0);
 }
 

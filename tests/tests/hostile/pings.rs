@@ -5,10 +5,14 @@ use std::net::Ipv4Addr;
 use std::process::Stdio;
 use std::time::Duration;
 
+use aya::maps::{HashMap, Map, MapData};
+use nat_common::{Stamp, Ticks, Tuple, abi};
 use nat_tests::lab::raw::Raw;
 use nat_tests::lab::tap::{Direction, mac_of};
 use nat_tests::lab::{GW_OUTSIDE, Gateway, Lab, Options, SRV_A, Topology, client_addr, clients, wait_until};
 use nat_tests::packet::Packet;
+use nat_userspace::datapath::inspect;
+use nat_userspace::datapath::pins::Pins;
 
 use super::PATIENCE;
 use super::wire::GHOST;
@@ -50,6 +54,12 @@ fn flows(gateway: &Gateway<'_>, to: Ipv4Addr) -> Vec<(u16, u16)> {
     let id = |text: &serde_json::Value| text.as_str().unwrap().rsplit_once(':').unwrap().1.parse().unwrap();
     let all = gateway.flows(&["--dst", &to.to_string(), "--proto", "icmp"]).unwrap();
     all.iter().map(|f| (id(&f["inside"]), id(&f["eip"]))).collect()
+}
+
+/// What the gateway has noted of the host's pings.
+fn pings(gateway: &Gateway<'_>) -> HashMap<MapData, Tuple, Stamp> {
+    let pin = Pins::new(gateway.bpffs()).map(abi::map::PINGS);
+    HashMap::try_from(Map::LruHashMap(MapData::from_pin(pin).unwrap())).unwrap()
 }
 
 /// Of these identifiers, those with which the host's ping gets no answer.
@@ -124,4 +134,13 @@ fn an_identifier_that_the_host_asked_with_is_not_given_away() {
     });
     let expected: BTreeSet<u16> = (FIRST..FIRST + COUNT).filter(|id| *id != hosts).collect();
     assert_eq!(outside, expected);
+
+    // A minute later it is anybody's.
+    let mut pings = pings(&gateway);
+    let noted: Vec<(Tuple, Stamp)> = pings.iter().collect::<Result<_, _>>().unwrap();
+    let (answer, _) = noted.iter().find(|(a, _)| a.src == GHOST.into()).unwrap();
+    let minute_ago =
+        Stamp { word: inspect::now().word.wrapping_sub(Ticks::from_ms(60_000).0) & i32::MAX as u32 };
+    pings.insert(answer, minute_ago, 0).unwrap();
+    hold(&gateway, &hostile(&lab), GHOST, usize::from(COUNT));
 }
