@@ -36,6 +36,9 @@ pub mod map {
     pub const EIP_STATS: &str = "EIP_STATS";
     /// `LRU_HASH`: destinations that ran short of ports.
     pub const SCARCE: &str = "SCARCE";
+    /// `LRU_HASH`: the [`crate::Tuple`] of the answer to a ping of the host's own from a shared EIP, to the
+    /// [`crate::Stamp`] of the ping.
+    pub const PINGS: &str = "PINGS";
     /// LPM: destination prefix to the `mtu` of its route (u32, bytes; 0: the route has none).
     pub const ROUTE_MTU: &str = "ROUTE_MTU";
     /// LPM: [`crate::eip::ReservedPort`] to u32 1.
@@ -46,9 +49,9 @@ pub mod map {
     pub const EVENTS: &str = "EVENTS";
 
     /// Every map that is pinned.
-    pub const ALL: [&str; 19] = [
+    pub const ALL: [&str; 20] = [
         FLOWS, TAKEN, EIPS, POOLS, MEMBERS, EXEMPT, HOPS, IFACES, DEVICES, IFINDEX, NEXTHOPS, SETTINGS,
-        STATS, EIP_STATS, SCARCE, ROUTE_MTU, RESERVED, BUDGET, EVENTS,
+        STATS, EIP_STATS, SCARCE, PINGS, ROUTE_MTU, RESERVED, BUDGET, EVENTS,
     ];
 }
 

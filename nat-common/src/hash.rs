@@ -1,4 +1,4 @@
-//! SipHash-1-3 with a per-gateway secret: the random bits that port walks start from, and where deep walks start.
+//! SipHash-1-3 with a per-gateway secret: the random bits that port walks are keyed by.
 //!
 //! RFC 6056 section 3.3.3 wants the offset to be a keyed function that an observer of some ports cannot
 //! extend to others; `SipHash` is a PRF for exactly such short inputs (Aumasson and Bernstein, 2012).

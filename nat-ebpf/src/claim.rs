@@ -16,7 +16,7 @@ use nat_common::{
 };
 
 use crate::{
-    budget, host, life, maps, scratch, secret, stats,
+    budget, host, life, maps, ping, scratch, secret, stats,
     table::{self, InsertError},
 };
 
@@ -35,6 +35,10 @@ pub struct Destination {
 }
 
 /// Value of `SCARCE`: where the deep walk goes on, and whether it makes sense to.
+///
+/// The walk is drawn at random, and anew whenever it found a port. A port tells whoever sees it at the destination a
+/// position on the walk; two positions of one walk would tell its stride, and with it every port that follows. As long as
+/// it finds nothing it tells nothing, and goes on: so successive failing attempts try every port of every EIP once.
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 pub struct Scarcity {
@@ -48,9 +52,19 @@ pub struct Scarcity {
     steps: u32,
     /// 1: the last walk found nothing.
     is_failing: u32,
+    /// The random bits that the walk is keyed by.
+    nonce: u32,
 }
 
 impl Scarcity {
+    /// Begins another walk, of the same member.
+    #[inline(always)]
+    fn redraw(&mut self) {
+        self.nonce = secret::random();
+        secret::next();
+        self.steps = 0;
+    }
+
     /// Says that a walk found nothing.
     #[inline(always)]
     fn fail(&mut self, now: Stamp) {
@@ -207,8 +221,15 @@ fn is_short(search: &Search) -> bool {
 
 #[inline(always)]
 fn remember(search: &Search) -> Option<&'static mut Scarcity> {
-    let start =
-        Scarcity { failed: Stamp::default(), member: search.own, position: 0, steps: 0, is_failing: 0 };
+    let mut start = Scarcity {
+        failed: Stamp::default(),
+        member: search.own,
+        position: 0,
+        steps: 0,
+        is_failing: 0,
+        nonce: 0,
+    };
+    start.redraw();
     maps::remember_scarcity(&search.destination, &start);
     maps::scarcity(&search.destination)
 }
@@ -266,10 +287,7 @@ fn deep(ctx: &XdpContext, at: &mut Scarcity, is_short: bool) {
     if search.enter(at.member) {
         // The walk belongs to the destination, not to the client: successive attempts cover the range.
         let prime = search.ports.prime.max(1);
-        let (dst, dport) = (u64::from(search.key.dst.be), u64::from(search.key.dport.be));
-        let endpoints = dst << 32 | u64::from(search.reverse.dst.be);
-        let key = secret::keyed(endpoints, dport << 16 | u64::from(search.key.proto));
-        search.walk = Walk::keyed(key as u32, prime);
+        search.walk = Walk::keyed(at.nonce, prime);
         if at.steps > 0 && at.position < prime {
             search.walk.position = at.position;
         }
@@ -289,6 +307,7 @@ fn deep(ctx: &XdpContext, at: &mut Scarcity, is_short: bool) {
     let Some(search) = scratch::search() else { return };
     at.is_failing = u32::from(search.outcome == Claimed::Exhausted as u32);
     if at.is_failing == 0 {
+        at.redraw();
         at.failed = now;
     } else {
         at.fail(now);
@@ -309,10 +328,14 @@ unsafe extern "C" fn probe_step(_index: u32, context: *mut *mut xdp_md) -> i64 {
     if search.reserves != 0 && maps::is_reserved(&search.reverse) {
         return 0;
     }
-    if search.shared != 0 && search.reverse.proto != Proto::Icmp as u8 {
-        // SAFETY: bpf_loop passes on the pointer it was given.
-        let ctx = unsafe { *context };
-        if host::holds(ctx, &search.reverse) {
+    if search.shared != 0 {
+        let is_hosts = if search.reverse.proto == Proto::Icmp as u8 {
+            ping::is_hosts(&search.reverse, search.now)
+        } else {
+            // SAFETY: bpf_loop passes on the pointer it was given.
+            host::holds(unsafe { *context }, &search.reverse)
+        };
+        if is_hosts {
             return 0;
         }
     }

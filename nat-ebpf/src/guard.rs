@@ -14,6 +14,7 @@ use nat_common::{Addr, Reason, Side, Tuple, abi::HANDOVER_MARK, hop::Iface};
 use crate::{
     maps, options,
     packet::{ETHERNET, ETHERTYPE_IPV4, IPV4_MIN, is_vlan},
+    ping,
     policy::{self, Kernel},
     scratch, stats,
     tags::{MOST_TAGS, VID, VLAN},
@@ -48,6 +49,9 @@ pub fn egress(ctx: &TcContext) -> i32 {
         // Translated and handed over: the ingress guard let nobody else's packet with an EIP for a source in.
         let is_natgws = came_by.is_some_and(|iface| iface.side != Side::OUTSIDE);
         let is_hosts = eip.shared != 0 && came_by.is_none();
+        if is_hosts {
+            ping::note(ctx, src, dst);
+        }
         return if is_natgws || is_hosts { TC_ACT_UNSPEC } else { shot() };
     }
     // One wire is inside too: what is for an inside address is not leaving.

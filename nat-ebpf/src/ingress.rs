@@ -4,8 +4,9 @@ use aya_ebpf::programs::XdpContext;
 use nat_common::{Proto, Reason, Tuple, Verdict, icmp};
 
 use crate::{
-    flow, host, maps,
+    clock, flow, host, maps,
     packet::{self, Kind, Packet},
+    ping,
     policy::{self, Kernel},
     scratch, table, via,
 };
@@ -75,7 +76,8 @@ fn shared(ctx: &XdpContext, packet: &Packet) -> Verdict {
         // Harmless without its first, which decides.
         (Kind::LaterFragment, _) => true,
         (Kind::IcmpError, _) => {
-            if packet::embedded_reverse(ctx, packet).is_some_and(|key| table::find(&key).is_some()) {
+            let is_clients = |key: &Tuple| !ping::is_hosts(key, clock::now()) && table::find(key).is_some();
+            if packet::embedded_reverse(ctx, packet).as_ref().is_some_and(is_clients) {
                 return Verdict::drop(Reason::UnsupportedProto);
             }
             true

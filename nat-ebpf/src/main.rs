@@ -32,6 +32,7 @@ mod log;
 mod maps;
 mod options;
 mod packet;
+mod ping;
 mod policy;
 mod reap;
 mod scratch;

@@ -57,6 +57,8 @@ static EIP_STATS: PerCpuArray<EipStats, { MAX_EIPS as usize }> = PerCpuArray::ne
 #[btf_map]
 static SCARCE: LruHashMap<Destination, Scarcity, 4096> = LruHashMap::new();
 #[btf_map]
+static PINGS: LruHashMap<Tuple, Stamp, 4096> = LruHashMap::new();
+#[btf_map]
 static ROUTE_MTU: LpmTrie<LpmAddr, u32, { MAX_ROUTE_MTUS as usize }, { BPF_F_NO_PREALLOC as usize }> =
     LpmTrie::new();
 #[btf_map]
@@ -201,6 +203,20 @@ pub fn note_next_hop(hop: &NextHop, now: Stamp) {
     }
 }
 
+/// When the host last sent the echo request that an echo reply with this tuple answers.
+#[inline(always)]
+pub fn pinged(answer: &Tuple) -> Option<Stamp> {
+    // SAFETY: an element of the map, which stays readable while this program runs; it is one word.
+    PINGS.get_ptr(answer).map(|p| Stamp { word: unsafe { (&raw const (*p).word).read_volatile() } })
+}
+
+/// Notes that the host sends the echo request that an echo reply with this tuple answers.
+#[inline(always)]
+pub fn note_ping(answer: &Tuple, now: Stamp) {
+    // A full LRU evicts what the host asked longest ago; a failure costs it an answer that a client claims meanwhile.
+    let _ = PINGS.insert(answer, now, 0);
+}
+
 /// Hot-reloadable settings.
 #[inline(always)]
 pub fn settings() -> Option<&'static Settings> {
@@ -232,7 +248,7 @@ pub fn scarcity(destination: &Destination) -> Option<&'static mut Scarcity> {
 /// Remembers a destination that ran short of ports.
 #[inline(always)]
 pub fn remember_scarcity(destination: &Destination, scarcity: &Scarcity) {
-    // A hint: when it cannot be kept, the next claim probes from its keyed start again.
+    // A hint: when it cannot be kept, the next claim draws another walk.
     let _ = SCARCE.insert(destination, scarcity, 0);
 }
 

@@ -21,7 +21,8 @@ const ETHERTYPE_QINQ: u16 = 0x88a8u16.to_be();
 
 const DONT_FRAGMENT: u16 = 0x4000u16.to_be();
 const FRAGMENT_BITS: u16 = 0x3fffu16.to_be();
-const OFFSET_BITS: u16 = 0x1fffu16.to_be();
+/// The offset of a fragment, network byte order.
+pub const OFFSET_BITS: u16 = 0x1fffu16.to_be();
 
 /// What kind of IPv4 packet it is, as far as the flow table is concerned.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! What nobody outside may foretell: the gateway's keyed hash, and the random bits that port walks start from.
+//! What nobody outside may foretell: the random bits that port walks are keyed by.
 
 use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_coarse_ns};
 use nat_common::hash::siphash13;
@@ -15,12 +15,9 @@ pub struct Stream {
     ahead: u64,
 }
 
-/// SipHash-1-3 of two words under the gateway's secret.
-#[inline(always)]
-pub fn keyed(a: u64, b: u64) -> u64 {
-    secret_keyed(a, b)
-}
-
+/// SipHash-1-3 of two words under the gateway's secret, of which this is the only use: whoever asks it for something else
+/// gives both their own domain, or one could be told by the other.
+///
 /// Out of line: a hash needs many registers, and its frame is gone again before the caller goes on.
 #[inline(never)]
 #[unsafe(no_mangle)]

@@ -9,6 +9,7 @@ mod errors;
 mod groups;
 mod hops;
 mod local;
+mod pings;
 mod pmtu;
 mod rpf;
 mod sources;
