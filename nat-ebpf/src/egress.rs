@@ -100,16 +100,14 @@ fn to_host(ctx: &XdpContext, packet: &Packet, iface: &Iface) -> Verdict {
 #[inline(always)]
 fn route(ctx: &XdpContext, packet: &Packet, iface: &Iface, eip: Addr) -> Result<(), Verdict> {
     let translated = Tuple { src: eip, ..packet.tuple };
-    let to_inside = |packet: &Packet| maps::pool(packet.tuple.dst).is_some();
     match hop::resolve(ctx, translated) {
-        Reach::Outside | Reach::Encapsulated => {}
         Reach::Inside => return Err(Verdict::PASS),
-        Reach::Either if to_inside(packet) => return Err(Verdict::PASS),
-        Reach::Either => {}
         // An interface that natgw was not told of: what natgw's forwarding must not open.
         Reach::Unmanaged if iface.forwarded == 0 => return Err(Verdict::drop(Reason::Policy)),
-        Reach::Unmanaged if to_inside(packet) => return Err(Verdict::PASS),
-        Reach::Unmanaged => {}
+        Reach::Either | Reach::Unmanaged if maps::pool(packet.tuple.dst).is_some() => {
+            return Err(Verdict::PASS);
+        }
+        Reach::Outside | Reach::Encapsulated | Reach::Either | Reach::Unmanaged => {}
         // What the kernel would do with the untranslated packet may differ, by policy routing.
         Reach::Host => {
             return Err(match kernel(ctx, packet, iface) {

@@ -20,7 +20,7 @@ use crate::{
     tags::{MOST_TAGS, VID, VLAN},
 };
 
-/// `PACKET_HOST`: for this station (include/uapi/linux/if_packet.h).
+/// `PACKET_HOST`: for this station (`include/uapi/linux/if_packet.h`).
 const FOR_THIS_STATION: u32 = 0;
 /// `PACKET_OTHERHOST`: for another one. The kernel drops it, or an interface on top of this one takes it.
 const FOR_ANOTHER_STATION: u32 = 3;
@@ -84,7 +84,7 @@ pub fn ingress(ctx: &TcContext) -> i32 {
         _ => maps::pool(tuple.src).is_some(),
     };
     let guarded = Guarded { ctx: ctx.skb.skb.cast(), ifindex, iface, tuple, station };
-    let passes = if is_inside { guarded.from_inside() } else { guarded.from_outside() };
+    let passes = if is_inside { guarded.passes_from_inside() } else { guarded.passes_from_outside() };
     if passes == Some(true) { TC_ACT_UNSPEC } else { shot() }
 }
 
@@ -100,7 +100,7 @@ struct Guarded {
 impl Guarded {
     /// Whether the kernel may have it. `None`: a map is missing, which cannot be.
     #[inline(always)]
-    fn from_inside(&self) -> Option<bool> {
+    fn passes_from_inside(&self) -> Option<bool> {
         let Tuple { src, dst, .. } = self.tuple;
         let pool = maps::pool(src);
         if pool.is_none() && maps::eip(src).is_some() {
@@ -118,16 +118,15 @@ impl Guarded {
         Some(match self.kernel()? {
             Kernel::Delivers => true,
             Kernel::Refuses => false,
-            Kernel::Routes => pool.is_some(),
-            // The egress guard there knows what is exempt, and lets nothing else with an inside source out.
-            Kernel::LeavesOutside => pool.is_some(),
+            // Outside, the egress guard knows what is exempt, and lets nothing else with an inside source out.
+            Kernel::Routes | Kernel::LeavesOutside => pool.is_some(),
             Kernel::Opens => pool.is_some() && maps::is_exempt(dst),
         })
     }
 
     /// The same.
     #[inline(always)]
-    fn from_outside(&self) -> Option<bool> {
+    fn passes_from_outside(&self) -> Option<bool> {
         let Tuple { src, dst, .. } = self.tuple;
         let exempt = maps::is_exempt(src) && self.is_genuine()?;
         if !exempt && (maps::pool(src).is_some() || maps::eip(src).is_some()) {

@@ -127,7 +127,7 @@ fn ask(ctx: &XdpContext, packet: &Packet, translated: &Tuple, hop: &mut Hop) -> 
     }
     stats::count(|s| s.hops_resolved += 1);
     if hop.stamp != HopStamp::UNRESOLVED {
-        note_now_and_then(&next);
+        note_now_and_then(next);
     }
     reach
 }
@@ -152,7 +152,7 @@ fn share(ctx: &XdpContext, packet: &Packet, translated: &Tuple, next: NextHop, h
         hop.stamp = stamp;
         return;
     }
-    note(&next);
+    note(next);
     let Some(held) = hops::hold(slot, &next) else { return };
     // The generation must be there before the lookup whose answer it stands for: a change in between would otherwise go
     // unnoticed.
@@ -173,13 +173,13 @@ fn share(ctx: &XdpContext, packet: &Packet, translated: &Tuple, next: NextHop, h
 
 /// Notes a next hop for the daemon. Out of line: the key's place on the stack is gone again before anybody goes deeper.
 #[inline(never)]
-fn note(next: &NextHop) {
-    maps::note_next_hop(next, clock::now());
+fn note(next: NextHop) {
+    maps::note_next_hop(&next, clock::now());
 }
 
 /// The same for one that was noted when it was new: now and then it is worth a look, so that it stays young.
 #[inline(always)]
-fn note_now_and_then(next: &NextHop) {
+fn note_now_and_then(next: NextHop) {
     if stats::hops_resolved().is_multiple_of(NOTE_EVERY) {
         note(next);
     }

@@ -89,7 +89,7 @@ pub struct Addresses {
     pub dst: Addr,
 }
 
-/// Whether an ethertype (network byte order) is that of a VLAN tag (include/linux/if_vlan.h, `eth_type_vlan`).
+/// Whether an ethertype (network byte order) is that of a VLAN tag (`eth_type_vlan` of `include/linux/if_vlan.h`).
 #[inline(always)]
 pub const fn is_vlan(ethertype: u16) -> bool {
     ethertype == ETHERTYPE_VLAN || ethertype == ETHERTYPE_QINQ

@@ -46,9 +46,8 @@ extern "C" fn tags_decide(ctx: *mut xdp_md) -> u32 {
     if start + ETHERNET > end {
         return verdict::unparsed(Reason::BadHeader);
     }
-    let mut tags = 0;
     let mut at = start + ETHERNET;
-    for _ in 0..=MOST_TAGS {
+    for tags in 0..=MOST_TAGS {
         // SAFETY: the ethertype before `at` is in bounds: checked above, and below with every tag.
         let ethertype: u16 = unsafe { load((at - 2) as *mut u8, 0) };
         if ethertype == ETHERTYPE_IPV4 {
@@ -66,7 +65,6 @@ extern "C" fn tags_decide(ctx: *mut xdp_md) -> u32 {
             return verdict::pass();
         }
         at += VLAN;
-        tags += 1;
     }
     verdict::unparsed(Reason::Vlan)
 }
