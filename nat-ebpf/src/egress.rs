@@ -96,18 +96,20 @@ fn to_host(ctx: &XdpContext, packet: &Packet, iface: &Iface) -> Verdict {
 
 /// Where the packet goes once translated, before any port is spent. For this host, for another inside network, or by a way
 /// that the host had before natgw, the kernel gets it as it is. The route tells what is inside, for a pool may serve all
-/// private prefixes and some of them lie outside; only where the route leaves it open, the prefix does.
+/// private prefixes and some of them lie outside; only where the route leaves it open, the next hop and the prefix do.
 #[inline(always)]
 fn route(ctx: &XdpContext, packet: &Packet, iface: &Iface, eip: Addr) -> Result<(), Verdict> {
     let translated = Tuple { src: eip, ..packet.tuple };
     match hop::resolve(ctx, translated) {
-        Reach::Inside => return Err(Verdict::PASS),
-        // An interface that natgw was not told of: what natgw's forwarding must not open.
-        Reach::Unmanaged if iface.forwarded == 0 => return Err(Verdict::drop(Reason::Policy)),
-        Reach::Either | Reach::Unmanaged if maps::pool(packet.tuple.dst).is_some() => {
+        // An interface that natgw was not told of, or a neighbour: what natgw's forwarding must not open.
+        Reach::Unmanaged | Reach::Neighbour if iface.forwarded == 0 => {
+            return Err(Verdict::drop(Reason::Policy));
+        }
+        Reach::Inside | Reach::Neighbour => return Err(Verdict::PASS),
+        Reach::EitherInside | Reach::Unmanaged if maps::pool(packet.tuple.dst).is_some() => {
             return Err(Verdict::PASS);
         }
-        Reach::Outside | Reach::Encapsulated | Reach::Either | Reach::Unmanaged => {}
+        Reach::Outside | Reach::Encapsulated | Reach::Either | Reach::EitherInside | Reach::Unmanaged => {}
         // What the kernel would do with the untranslated packet may differ, by policy routing.
         Reach::Host => {
             return Err(match kernel(ctx, packet, iface) {

@@ -30,6 +30,9 @@ pub enum Route {
     /// To this host, or to nowhere: the kernel delivers it, or has no route (net/core/filter.c, `bpf_ipv4_fib_lookup`, does
     /// not tell the two apart).
     Host,
+    /// Somebody turned forwarding off on the interface that the packet came by: the kernel would deliver what is for this host,
+    /// and looks no further.
+    Disabled,
     /// A route says so: `unreachable`.
     Unreachable,
     /// A route says so: `prohibit`.
@@ -46,7 +49,8 @@ pub fn route(ctx: *mut c_void, ifindex: u32, tuple: &Tuple, tos: u8, fib: &mut b
         BPF_FIB_LKUP_RET_SUCCESS | BPF_FIB_LKUP_RET_FRAG_NEEDED => Route::Resolved,
         BPF_FIB_LKUP_RET_NO_NEIGH => Route::Unresolved,
         BPF_FIB_LKUP_RET_UNSUPP_LWT => Route::Encapsulated,
-        BPF_FIB_LKUP_RET_NOT_FWDED | BPF_FIB_LKUP_RET_FWD_DISABLED => Route::Host,
+        BPF_FIB_LKUP_RET_NOT_FWDED => Route::Host,
+        BPF_FIB_LKUP_RET_FWD_DISABLED => Route::Disabled,
         BPF_FIB_LKUP_RET_UNREACHABLE => Route::Unreachable,
         BPF_FIB_LKUP_RET_PROHIBIT => Route::Prohibited,
         _ => Route::Nowhere,
@@ -74,6 +78,8 @@ pub fn is_behind(
         Route::Resolved | Route::Unresolved if fib.ifindex == ifindex => return true,
         Route::Resolved | Route::Unresolved => {}
         Route::Encapsulated => return leads_out_of(ctx, ifindex, &tuple, fib),
+        // The kernel does not say; and forwards nothing.
+        Route::Disabled => return true,
         Route::Host | Route::Unreachable | Route::Prohibited | Route::Nowhere => return false,
     }
     if !leads_out_of(ctx, ifindex, &tuple, fib) || !budget::take_sampling() {

@@ -4,7 +4,11 @@
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use nat_common::{Addr, Reason, Side};
 
-use crate::{maps, packet::Addresses, policy, scratch, verdict, via};
+use crate::{
+    maps,
+    packet::{self, Addresses},
+    policy, scratch, verdict, via,
+};
 
 /// Decides about the frame; the XDP action, counted.
 #[inline(always)]
@@ -21,6 +25,9 @@ extern "C" fn group_decide(ctx: *mut xdp_md, src: u32, dst: u32) -> u32 {
         return verdict::unparsed(Reason::Policy);
     };
     (packet.tuple.src, packet.tuple.dst) = (src, dst);
+    if packet::group_has_source_route(ctx) {
+        return verdict::unparsed(Reason::SourceRoute);
+    }
     if !policy::is_for_everybody(iface, dst) {
         return verdict::unparsed(Reason::GroupMac);
     }

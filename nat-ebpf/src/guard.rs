@@ -9,9 +9,10 @@ use aya_ebpf::{
     bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},
     programs::TcContext,
 };
-use nat_common::{Addr, Reason, Side, Tuple, abi::HANDOVER_MARK, hop::Iface};
+use nat_common::{Addr, Proto, Reason, Side, Tuple, abi::HANDOVER_MARK, hop::Iface, icmp};
 
 use crate::{
+    fib::{self, Route},
     maps, options,
     packet::{ETHERNET, ETHERTYPE_IPV4, IPV4_MIN, is_vlan},
     ping,
@@ -36,15 +37,21 @@ enum Frame {
 }
 
 /// No frame leaves outside with an inside source, nor with an EIP that natgw did not give it, nor untranslated after it came
-/// by a managed interface; but for exempt destinations.
+/// by a managed interface; but for exempt destinations. Nor does an ICMP error of the host's that quotes an inside address.
 #[inline(always)]
 pub fn egress(ctx: &TcContext) -> i32 {
-    let Tuple { src, dst, .. } = match classify(ctx) {
+    let tuple = match classify(ctx) {
         Frame::Ipv4(tuple) => tuple,
         Frame::Foreign => return TC_ACT_UNSPEC,
         Frame::Unclassified => return shot(),
     };
+    let Tuple { src, dst, .. } = tuple;
     let came_by = came_by(ctx);
+    let is_for_inside = maps::pool(dst).is_some();
+    // What natgw handed over was translated: the kernel's error about it is about a packet that its sender never sent.
+    if came_by.is_none() && !is_for_inside && quotes_inside(ctx) {
+        return shot();
+    }
     if let Some(eip) = maps::eip(src) {
         // Translated and handed over: the ingress guard let nobody else's packet with an EIP for a source in.
         let is_natgws = came_by.is_some_and(|iface| iface.side != Side::OUTSIDE);
@@ -54,8 +61,8 @@ pub fn egress(ctx: &TcContext) -> i32 {
         }
         return if is_natgws || is_hosts { TC_ACT_UNSPEC } else { shot() };
     }
-    // One wire is inside too: what is for an inside address is not leaving.
-    if maps::is_exempt(dst) || (maps::is_one_armed() && maps::pool(dst).is_some()) {
+    // One wire is inside too: what goes to a host or a router with an inside address is not leaving.
+    if maps::is_exempt(dst) || (maps::is_one_armed() && is_for_inside && next_is_inside(ctx, &tuple)) {
         return TC_ACT_UNSPEC;
     }
     if came_by.is_some() || maps::pool(src).is_some() { shot() } else { TC_ACT_UNSPEC }
@@ -168,6 +175,36 @@ impl Guarded {
         let fib = scratch::fib()?;
         Some(policy::kernel(self.ctx, self.ifindex, self.iface, &self.tuple, 0, fib))
     }
+}
+
+/// Whether the next hop of a packet that leaves has an inside address.
+#[inline(always)]
+fn next_is_inside(ctx: &TcContext, tuple: &Tuple) -> bool {
+    // SAFETY: a valid context.
+    let ifindex = unsafe { (*ctx.skb.skb).ifindex };
+    let Some(fib) = scratch::fib() else { return false };
+    match fib::route(ctx.skb.skb.cast(), ifindex, tuple, 0, fib) {
+        Route::Resolved | Route::Unresolved => maps::pool(fib::next_hop(fib).addr).is_some(),
+        // Forwarding is off: only the host itself sends.
+        Route::Disabled => true,
+        _ => false,
+    }
+}
+
+/// Whether a packet is an ICMP error about one with an inside address.
+#[inline(always)]
+fn quotes_inside(ctx: &TcContext) -> bool {
+    let is_inside = |at: usize| ctx.load(at).is_ok_and(|be| maps::pool(Addr { be }).is_some());
+    let (Ok(ETHERTYPE_IPV4), Ok(first), Ok(proto)) =
+        (ctx.load::<u16>(ETHERNET - 2), ctx.load::<u8>(ETHERNET), ctx.load::<u8>(ETHERNET + 9))
+    else {
+        return false;
+    };
+    let message = ETHERNET + usize::from(first & 0xf) * 4;
+    let quoted = message + 8;
+    proto == Proto::Icmp as u8
+        && ctx.load::<u8>(message).is_ok_and(icmp::is_error)
+        && (is_inside(quoted + 12) || is_inside(quoted + 16))
 }
 
 /// The managed interface that the packet came by; `None` when it is the host's own, or came by another one.

@@ -18,7 +18,7 @@ use crate::{
     flow::Flow,
     hops, maps,
     packet::Packet,
-    scratch, stats, via,
+    policy, scratch, stats, via,
 };
 
 /// Resolutions by one CPU of which one looks at the daemon's list of next hops although nothing is new.
@@ -62,6 +62,10 @@ pub enum Reach {
     Inside,
     /// Out of a one-armed gateway's interface: either side may lie there.
     Either,
+    /// The same, and the next hop has an inside address.
+    EitherInside,
+    /// Inside, to a neighbour of the sender on the wire that the packet came by.
+    Neighbour,
     /// Out of a device that natgw does not manage.
     Unmanaged,
     /// Into an encapsulation, by a device that the kernel does not tell.
@@ -107,16 +111,23 @@ fn ask(ctx: &XdpContext, packet: &Packet, translated: &Tuple, hop: &mut Hop) -> 
             hop.mtu = fib::encapsulated_mtu(ctx.ctx.cast(), ifindex, translated, packet.tos, fib);
             return Reach::Encapsulated;
         }
-        Route::Host => return Reach::Host,
+        Route::Host | Route::Disabled => return Reach::Host,
         Route::Unreachable => return Reach::Unreachable,
         Route::Prohibited => return Reach::Prohibited,
         Route::Nowhere => return Reach::Nowhere,
     }
     let next = fib::next_hop(fib);
     let (reach, egress) = match maps::iface(next.ifindex) {
-        Some(iface) if iface.side == Side::INSIDE => (Reach::Inside, iface.devmap),
         Some(iface) if iface.side == Side::OUTSIDE => (Reach::Outside, iface.devmap),
-        Some(iface) => (Reach::Either, iface.devmap),
+        Some(iface) if iface.side == Side::INSIDE => {
+            let is_neighbour = policy::is_neighbour(ifindex, &next, translated.dst);
+            (if is_neighbour { Reach::Neighbour } else { Reach::Inside }, iface.devmap)
+        }
+        Some(iface) if maps::pool(next.addr).is_none() => (Reach::Either, iface.devmap),
+        Some(iface) => {
+            let is_neighbour = policy::is_neighbour(ifindex, &next, translated.dst);
+            (if is_neighbour { Reach::Neighbour } else { Reach::EitherInside }, iface.devmap)
+        }
         None => (Reach::Unmanaged, EGRESS_KERNEL),
     };
     hop.mtu = mtu(ctx, next.ifindex, translated);
@@ -232,8 +243,8 @@ pub fn way(ctx: &XdpContext, packet: &Packet, flow: Flow) -> Way {
 fn is_astray(ctx: &XdpContext, outbound: bool, reach: Reach) -> bool {
     match reach {
         Reach::Outside => !outbound,
-        Reach::Inside => outbound,
-        Reach::Either | Reach::Encapsulated => false,
+        Reach::Inside | Reach::Neighbour => outbound,
+        Reach::Either | Reach::EitherInside | Reach::Encapsulated => false,
         Reach::Unmanaged => {
             outbound && maps::iface(ctx.ingress_ifindex() as u32).is_none_or(|iface| iface.forwarded == 0)
         }

@@ -1,7 +1,7 @@
 //! A packet from outside that no live flow claims.
 
 use aya_ebpf::programs::XdpContext;
-use nat_common::{Proto, Reason, Tuple, Verdict, icmp};
+use nat_common::{Port, Proto, Reason, Tuple, Verdict, icmp};
 
 use crate::{
     clock, flow, host, maps,
@@ -47,8 +47,17 @@ fn to_host(ctx: &XdpContext, packet: &Packet) -> Verdict {
     }
     match policy::kernel(ctx.ctx.cast(), ifindex, iface, &packet.tuple, packet.tos, fib) {
         Kernel::Delivers => Verdict::PASS,
+        // An address that the host is being offered is not its own yet. Its DHCP client reads packets before the guard stops
+        // this one (RFC 2131 section 4.1: servers may send to that address).
+        _ if fib.ifindex == ifindex && is_dhcp_offer(packet) => Verdict::PASS,
         _ => Verdict::drop(Reason::Transit),
     }
+}
+
+#[inline(always)]
+fn is_dhcp_offer(packet: &Packet) -> bool {
+    let Tuple { proto, sport, dport, .. } = packet.tuple;
+    packet.kind == Kind::Flow && proto == Proto::Udp as u8 && sport == Port::new(67) && dport == Port::new(68)
 }
 
 /// To a dedicated EIP.

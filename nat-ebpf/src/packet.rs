@@ -271,6 +271,19 @@ fn has_source_route(ctx: &XdpContext, packet: &Packet) -> bool {
     packet_source_route(ctx.ctx, packet.l4) != 0
 }
 
+/// The same for a frame of which only the addresses were read.
+#[inline(always)]
+pub fn group_has_source_route(ctx: *mut xdp_md) -> bool {
+    let context = XdpContext::new(ctx);
+    let (start, end) = (context.data(), context.data_end());
+    if start + ETHERNET + IPV4_MIN > end {
+        return true;
+    }
+    // SAFETY: ETHERNET and IPV4_MIN bytes are in bounds.
+    let header = usize::from(unsafe { load::<u8>(start as *mut u8, ETHERNET) } & 0xf) * 4;
+    header > IPV4_MIN && packet_source_route(ctx, (ETHERNET + header) as u32) != 0
+}
+
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn packet_source_route(ctx: *mut xdp_md, l4: u32) -> u32 {

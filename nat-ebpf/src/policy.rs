@@ -7,7 +7,7 @@ use core::ffi::c_void;
 use aya_ebpf::bindings::bpf_fib_lookup;
 use nat_common::{
     Addr, Side, Tuple,
-    hop::{Iface, Rpf},
+    hop::{Iface, NextHop, Rpf},
 };
 
 use crate::{
@@ -26,12 +26,16 @@ pub fn is_genuine(
     destination: Addr,
     fib: &mut bpf_fib_lookup,
 ) -> bool {
+    // The FIB tells the host's own addresses, but not while forwarding is off.
+    if source == iface.inside_addr || source == iface.outside_addr {
+        return false;
+    }
     if iface.rpf == Rpf::Strict as u8 {
         return fib::is_behind(ctx, ifindex, source, destination, fib);
     }
     let back = Tuple { src: destination, dst: source, ..Tuple::default() };
     match fib::route(ctx, ifindex, &back, 0, fib) {
-        Route::Resolved | Route::Unresolved | Route::Encapsulated => true,
+        Route::Resolved | Route::Unresolved | Route::Encapsulated | Route::Disabled => true,
         // This host's own address, or one without any route, which no answer would reach.
         Route::Host => false,
         Route::Unreachable | Route::Prohibited | Route::Nowhere => iface.rpf == Rpf::Off as u8,
@@ -47,6 +51,13 @@ pub fn is_for_everybody(iface: &Iface, destination: Addr) -> bool {
         || destination == iface.broadcasts[1] && destination != Addr::default()
         || destination == iface.broadcasts[2] && destination != Addr::default()
         || destination == iface.broadcasts[3] && destination != Addr::default()
+}
+
+/// Whether the next hop is the destination itself, on the wire that the packet came by: the two need no gateway, and may have
+/// been kept apart there (isolated bridge ports, private VLANs).
+#[inline(always)]
+pub fn is_neighbour(ifindex: u32, next: &NextHop, destination: Addr) -> bool {
+    next.ifindex == ifindex && next.addr == destination
 }
 
 /// Where the kernel would send an untranslated packet that came by an inside interface.
@@ -77,13 +88,16 @@ pub fn kernel(
     match fib::route(ctx, ifindex, tuple, tos, fib) {
         Route::Resolved | Route::Unresolved => match maps::iface(fib.ifindex) {
             Some(to) if to.side == Side::OUTSIDE => Kernel::LeavesOutside,
+            Some(_) if iface.forwarded == 0 && is_neighbour(ifindex, &fib::next_hop(fib), tuple.dst) => {
+                Kernel::Opens
+            }
             Some(_) => Kernel::Routes,
             None if iface.forwarded != 0 => Kernel::Routes,
             None => Kernel::Opens,
         },
         Route::Encapsulated if iface.forwarded != 0 => Kernel::Routes,
         Route::Encapsulated => Kernel::Opens,
-        Route::Host => Kernel::Delivers,
+        Route::Host | Route::Disabled => Kernel::Delivers,
         Route::Unreachable | Route::Prohibited | Route::Nowhere => Kernel::Refuses,
     }
 }

@@ -11,10 +11,12 @@ use super::{
 
 /// A translated packet that natgw hands over has the EIP, a local address, as its source. The kernel's own check of sources
 /// would drop it; natgw's ([`Before::rp_filter`]) takes its place.
-const INSIDE: &[(&str, &str)] = &[("accept_local", "1"), ("rp_filter", "2"), ("forwarding", "1")];
+const INSIDE: &[(&str, &str)] =
+    &[("accept_local", "1"), ("rp_filter", "2"), ("forwarding", "1"), ("accept_redirects", "0")];
 /// An EIP is answered for on its own interface only, and never used to ask for somebody else's. `rp_filter` stays as it is:
 /// what natgw hands over there has a source that is outside.
-const OUTSIDE: &[(&str, &str)] = &[("forwarding", "1"), ("arp_ignore", "1"), ("arp_announce", "2")];
+const OUTSIDE: &[(&str, &str)] =
+    &[("forwarding", "1"), ("arp_ignore", "1"), ("arp_announce", "2"), ("accept_redirects", "0")];
 
 /// What an interface's sysctls were before natgw changed them, in this run or in an earlier one that it goes on with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -182,6 +184,16 @@ mod tests {
     #[test]
     fn a_one_armed_interface_gets_both_sets() {
         let keys: Vec<_> = wanted(&["e"], &["e"]).into_iter().map(|((_, k), v)| format!("{k}={v}")).collect();
-        assert_eq!(keys, ["accept_local=1", "arp_announce=2", "arp_ignore=1", "forwarding=1", "rp_filter=2"]);
+        assert_eq!(
+            keys,
+            [
+                "accept_local=1",
+                "accept_redirects=0",
+                "arp_announce=2",
+                "arp_ignore=1",
+                "forwarding=1",
+                "rp_filter=2"
+            ]
+        );
     }
 }

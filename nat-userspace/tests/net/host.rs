@@ -46,7 +46,7 @@ fn sysctls_are_restored_to_what_they_were() {
         set_sysctl("ngout", "rp_filter", "1");
         set_sysctl("ngout", "arp_announce", "2");
         let others = || {
-            let redirects = ["accept_redirects", "secure_redirects", "send_redirects", "shared_media"];
+            let redirects = ["secure_redirects", "send_redirects", "shared_media"];
             let all = ["rp_filter", "forwarding", "accept_local", "arp_ignore"].map(|k| sysctl("all", k));
             (all, ["all", "ngin", "ngout"].map(|i| redirects.map(|k| sysctl(i, k))))
         };
@@ -58,6 +58,8 @@ fn sysctls_are_restored_to_what_they_were() {
             ("ngin", "accept_local", "1"),
             ("ngin", "rp_filter", "2"),
             ("ngin", "forwarding", "1"),
+            ("ngin", "accept_redirects", "0"),
+            ("ngout", "accept_redirects", "0"),
             ("ngout", "rp_filter", "1"),
             ("ngout", "forwarding", "1"),
             ("ngout", "arp_ignore", "1"),
@@ -73,6 +75,7 @@ fn sysctls_are_restored_to_what_they_were() {
         applied.restore().unwrap();
         assert_eq!(sysctl("ngin", "rp_filter"), "1");
         assert_eq!(sysctl("ngin", "accept_local"), "0");
+        assert_eq!(sysctl("ngout", "accept_redirects"), "1");
         assert_eq!(sysctl("ngout", "arp_announce"), "2");
         assert_eq!(state.read().unwrap().unwrap().sysctls, []);
     });

@@ -7,6 +7,7 @@ mod accounting;
 mod encap;
 mod errors;
 mod groups;
+mod handover;
 mod hops;
 mod local;
 mod pings;

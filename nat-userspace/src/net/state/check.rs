@@ -8,7 +8,8 @@ use std::path::{Component, Path};
 use super::RunState;
 
 /// Keys below `net.ipv4.conf.<interface>` that natgw ever sets. `net/sysctls.rs` can set no other: recording it fails.
-const SYSCTLS: &[&str] = &["accept_local", "arp_announce", "arp_ignore", "forwarding", "rp_filter"];
+const SYSCTLS: &[&str] =
+    &["accept_local", "accept_redirects", "arp_announce", "arp_ignore", "forwarding", "rp_filter"];
 
 /// The kernel's limit for names, without the final zero (include/uapi/linux/if.h, `IFNAMSIZ`).
 const MAX_NAME: usize = 15;

@@ -1,0 +1,69 @@
+//! Packets that natgw hands to the kernel, translated: what the kernel says about them, and who may tell it where they go.
+
+use std::net::Ipv4Addr;
+
+use nat_tests::lab::raw::{Raw, Watch};
+use nat_tests::lab::servers::{Server, any};
+use nat_tests::lab::tap::Direction;
+use nat_tests::lab::{
+    GW_OUTSIDE, Gateway, Lab, Options, SRV_A, SRV_B, WAN, client_addr, clients, wait_until,
+};
+use nat_tests::packet::Packet;
+
+use super::{PATIENCE, at};
+
+/// Invariant 1, payloads of ICMP errors included: a client leaves the wire, its server goes on sending, and the kernel, which
+/// cannot resolve the client any more, has an error to tell about a packet that natgw translated. The error would quote the
+/// client's own address.
+#[test]
+fn the_kernels_errors_about_handed_over_packets_stay_here() {
+    let lab = Lab::two_armed(1).unwrap();
+    let gateway = Gateway::start(&lab, &Options::one_eip()).unwrap();
+    let _dns = Server::udp_echo(lab.node("srv-a"), any(53)).unwrap();
+    let seen = clients::ask_udp(lab.client(0), 5000, at(SRV_A, 53)).unwrap();
+    let outside = lab.outside_tap().unwrap();
+    lab.client(0).ip("link set eth0 down").unwrap();
+    lab.gw().ip(&format!("neigh flush {}\nneigh del {} dev in0", client_addr(0), client_addr(0))).ok();
+    let server = Raw::outside(&lab).unwrap();
+    let errors = || lab.gw().counter("Icmp", "OutDestUnreachs").unwrap();
+    let before = (errors(), gateway.drops("guard").unwrap());
+    wait_until("the kernel to give the client up, and the guard to stop what it says", PATIENCE, || {
+        server.send(Packet::udp(at(SRV_A, 53), seen)).unwrap();
+        errors() > before.0 && gateway.drops("guard").unwrap() > before.1
+    });
+    let own = client_addr(0).octets();
+    let sent = outside.frames().into_iter().filter(|f| f.direction == Direction::Received);
+    let leaked: Vec<_> = sent.filter(|f| f.bytes.windows(4).any(|w| w == own)).collect();
+    assert!(leaked.is_empty(), "an inside address outside: {:?}", leaked[0]);
+}
+
+/// An ICMP redirect that says: to `victim` by `by`, about an echo reply that the gateway never sent.
+fn redirect(victim: Ipv4Addr, by: Ipv4Addr) -> Packet {
+    let embedded = Packet::echo_reply(GW_OUTSIDE, victim, 7).payload(b"abcdefgh").build()[14..].to_vec();
+    Packet::icmp(WAN, GW_OUTSIDE, 5, 1, by.octets()).payload(embedded)
+}
+
+/// Invariant 5: E tells the gateway that it knows a better way to a server. Handed-over packets would go to E. A router takes
+/// no redirects (RFC 1812 section 5.2.7.2).
+#[test]
+fn a_forged_redirect_leads_nobody_astray() {
+    let lab = Lab::two_armed(1).unwrap();
+    let watch = Watch::start(&lab).unwrap();
+    let e = Raw::outside(&lab).unwrap();
+    let (victim, by) = (SRV_B, Ipv4Addr::new(192, 0, 2, 77));
+    let way = || lab.gw().output("ip", &["route", "get", &victim.to_string()]).unwrap();
+    lab.gw().sysctl("net.ipv4.conf.out0.forwarding", "1").unwrap();
+    // A control: the same frame, before natgw.
+    wait_until("the kernel to believe the redirect", PATIENCE, || {
+        e.send(redirect(victim, by)).unwrap();
+        way().contains(&format!("via {by}"))
+    });
+    lab.gw().ip("route flush cache").unwrap();
+    assert!(way().contains(&format!("via {WAN}")), "{}", way());
+    let _gateway = Gateway::start(&lab, &Options::one_eip()).unwrap();
+    for _ in 0..20 {
+        e.send(redirect(victim, by)).unwrap();
+    }
+    watch.settle();
+    assert!(way().contains(&format!("via {WAN}")), "{}", way());
+}
