@@ -53,6 +53,8 @@ fn a_forged_redirect_leads_nobody_astray() {
     let (victim, by) = (SRV_B, Ipv4Addr::new(192, 0, 2, 77));
     let way = || lab.gw().output("ip", &["route", "get", &victim.to_string()]).unwrap();
     lab.gw().sysctl("net.ipv4.conf.out0.forwarding", "1").unwrap();
+    // E answers ARP for the way that it praises.
+    lab.gw().ip(&format!("neigh add {by} lladdr 02:00:00:00:00:77 dev out0")).unwrap();
     // A control: the same frame, before natgw.
     wait_until("the kernel to believe the redirect", PATIENCE, || {
         e.send(redirect(victim, by)).unwrap();
