@@ -35,6 +35,8 @@ pub struct Settings {
     pub choice: HashKey,
     /// Key of the places of next hops. One of its own, for the same reason.
     pub placing: HashKey,
+    /// What natgw hands over is from this Ethernet address (its first six bytes) where the driver has no room for a mark.
+    pub handover_mac: [u8; 8],
     /// Homes of the flow table. Never changes while the table lives.
     pub homes: u32,
     /// Entries that the flow table takes.

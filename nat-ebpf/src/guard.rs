@@ -13,7 +13,7 @@ use nat_common::{Addr, Proto, Reason, Side, Tuple, abi::HANDOVER_MARK, hop::Ifac
 
 use crate::{
     fib::{self, Route},
-    maps, options,
+    handover, maps, options,
     packet::{ETHERNET, ETHERTYPE_IPV4, IPV4_MIN, is_vlan},
     ping,
     policy::{self, Kernel},
@@ -265,10 +265,17 @@ fn is_handover(ctx: &TcContext) -> bool {
     // SAFETY: a valid context.
     let (meta, data) = unsafe { ((*ctx.skb.skb).data_meta as usize, (*ctx.skb.skb).data as usize) };
     if meta + size_of::<u32>() > data {
-        return false;
+        return is_from_handover(ctx);
     }
     // SAFETY: four bytes from `meta` are in bounds.
     unsafe { (meta as *const u32).read() == HANDOVER_MARK }
+}
+
+/// Whether it is from the address that natgw uses for this where a driver has no room for the mark.
+#[inline(always)]
+fn is_from_handover(ctx: &TcContext) -> bool {
+    let (Some(settings), Ok(sender)) = (maps::settings(), ctx.load::<[u8; 6]>(6)) else { return false };
+    handover::sender(settings) == sender
 }
 
 #[inline(always)]

@@ -372,6 +372,7 @@ fn fill(ebpf: &mut Ebpf, setup: &Setup, in_index: u32, out_index: u32) -> Result
     values.hash = HashKey { words: [11, 12, 13, 14], multiplier: 0x9e37_79b9_7f4a_7c15 };
     values.choice = HashKey { words: [21, 22, 23, 24], ..values.hash };
     values.placing = HashKey { words: [31, 32, 33, 34], ..values.hash };
+    values.handover_mac = [2, 9, 8, 7, 6, 5, 4, 3];
     values.answers_per_second = setup.answers_per_second;
     values.homes = nat_common::table::homes(places);
     values.capacity = setup.entries;

@@ -48,6 +48,7 @@ pub(super) struct Tables {
     hash: HashKey,
     choice: HashKey,
     pub(super) placing: HashKey,
+    handover_mac: [u8; 8],
 }
 
 impl Tables {
@@ -73,6 +74,7 @@ impl Tables {
             hash: HashKey::default(),
             choice: HashKey::default(),
             placing: HashKey::default(),
+            handover_mac: [0; 8],
         })
     }
 
@@ -83,11 +85,14 @@ impl Tables {
         if adopted && old.hash != HashKey::default() {
             self.hops.bump_all();
             (self.secret, self.hash, self.choice) = (old.secret, old.hash, old.choice);
-            self.placing = old.placing;
+            (self.placing, self.handover_mac) = (old.placing, old.handover_mac);
         } else {
             self.hops.reset();
             self.secret = draw()?;
             (self.hash, self.choice, self.placing) = (draw()?, draw()?, draw()?);
+            self.handover_mac = draw()?;
+            // Of one station, and locally administered (IEEE 802, 8.2): no device has it.
+            self.handover_mac[0] = self.handover_mac[0] & 0xfc | 0x02;
             for key in [&mut self.hash, &mut self.choice, &mut self.placing] {
                 key.multiplier |= 1;
             }
@@ -103,6 +108,7 @@ impl Tables {
             hash: self.hash,
             choice: self.choice,
             placing: self.placing,
+            handover_mac: self.handover_mac,
             homes: table::homes(places),
             capacity: table::capacity(places),
             timeouts: IdleLimits::from(&gateway.timeouts),
