@@ -14,13 +14,16 @@ use nat_common::{
 };
 
 use crate::{
-    budget, maps,
+    atomics, budget, maps,
     packet::{ETHERNET, ETHERTYPE_IPV4, Kind, Packet, load, store},
     scratch,
 };
 
-/// The quoted packet, padded with zeros, for its checksum.
-pub type Quote = [u32; QUOTE as usize / 4];
+/// The quoted packet, padded with zeros, for its checksum. Room for a power of two, which a mask can bound.
+pub type Quote = [u32; ROOM as usize / 4];
+
+const ROOM: u64 = 1024;
+const _: () = assert!(ROOM.is_power_of_two() && QUOTE as u64 <= ROOM);
 
 /// Sums of the Internet checksum go over this much at once: Linux before 6.13 takes no more (net/core/filter.c,
 /// `bpf_csum_diff`).
@@ -127,24 +130,23 @@ fn sender(ctx: &XdpContext) -> Option<[u8; 6]> {
 /// Cuts the frame to the first `quoted` bytes of its packet; the unfolded sum over those.
 #[inline(always)]
 fn cut_and_sum(ctx: &XdpContext, quoted: u32) -> Option<u32> {
-    if quoted == 0 || quoted > QUOTE {
-        return None;
-    }
     // SAFETY: a valid context, with a frame of the length that it says.
     let cut = unsafe {
         let longer = bpf_xdp_get_buff_len(ctx.ctx) as i32 - (ETHERNET as i32 + quoted as i32);
         longer <= 0 || bpf_xdp_adjust_tail(ctx.ctx, -longer) == 0
     };
     let quote = scratch::quote()?;
-    *quote = [0; QUOTE as usize / 4];
+    *quote = [0; ROOM as usize / 4];
     let to = quote.as_mut_ptr();
-    // SAFETY: `quoted` bytes fit into the quote. Its two parts are whole words; the checksum helper only reads.
+    // It is from 1 to QUOTE. The mask says so in a way that LLVM leaves alone, and that the verifier of Linux 6.1 follows.
+    let length = (atomics::in_register(u64::from(quoted).wrapping_sub(1)) & (ROOM - 1)) + 1;
+    // SAFETY: `length` bytes fit into the quote. Its two parts are whole words; the checksum helper only reads.
     unsafe {
-        if !cut || bpf_xdp_load_bytes(ctx.ctx, ETHERNET as u32, to.cast(), quoted) != 0 {
+        if !cut || bpf_xdp_load_bytes(ctx.ctx, ETHERNET as u32, to.cast(), length as u32) != 0 {
             return None;
         }
         let sum = bpf_csum_diff(core::ptr::null_mut(), 0, to, AT_ONCE as u32, 0);
-        let rest = (size_of::<Quote>() - AT_ONCE) as u32;
+        let rest = QUOTE - AT_ONCE as u32;
         Some(bpf_csum_diff(core::ptr::null_mut(), 0, to.add(AT_ONCE / 4), rest, sum as u32) as u32)
     }
 }

@@ -17,6 +17,7 @@ use nat_common::{
 };
 
 use crate::{
+    atomics,
     budget::Budget,
     claim::{Destination, Scarcity},
     flow::Flow,
@@ -262,7 +263,7 @@ pub fn budget() -> Option<&'static mut Budget> {
 /// This CPU's scratch space.
 #[inline(always)]
 pub fn scratch() -> Option<*mut Scratch> {
-    SCRATCH.get_ptr_mut(0)
+    SCRATCH.get_ptr_mut(0).map(atomics::not_null)
 }
 
 /// Sends an event to userspace; a full ring drops it.
