@@ -160,7 +160,7 @@ pub struct GatewayFlags {
     /// Ports that the first pool uses [default: 1024-65535]
     #[arg(long, value_name = "FIRST-LAST")]
     pub ports: Option<Ports>,
-    /// Flows at the same time, 288 B of locked memory each [default: sized from memory, at most 1000000]
+    /// Flows at the same time, 256 B of locked memory each [default: sized from memory, at most 1000000]
     #[arg(long, value_name = "N")]
     pub max_flows: Option<u64>,
     /// How a port is chosen

@@ -270,7 +270,7 @@ pub enum Error {
     },
     /// More flows than memory.
     #[error(
-        "{at}: max_flows = {flows} needs {need} MiB of memory at 288 B a flow, and {have} MiB are available; write at most {fits}"
+        "{at}: max_flows = {flows} needs {need} MiB of memory at 256 B a flow, and {have} MiB are available; write at most {fits}"
     )]
     NoMemory {
         /// Where.
