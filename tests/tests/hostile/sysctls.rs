@@ -9,11 +9,11 @@ use nat_tests::lab::servers::{Server, any};
 use nat_tests::lab::tap::{Direction, Tap};
 use nat_tests::lab::{
     DMZ, EVIL, Frame, GW_DMZ, GW_INSIDE, GW_OUTSIDE, Gateway, Lab, Netns, Options, SRV_A, Topology, WAN,
-    client_addr, clients, eip, is_inside,
+    client_addr, clients, eip, is_inside, wait_until,
 };
 use nat_tests::packet::{Packet, Parsed, flags};
 
-use super::{SERVICE, assert_none, at};
+use super::{PATIENCE, SERVICE, assert_none, at};
 
 /// An address on the outside wire that no host has.
 const NOBODY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
@@ -123,7 +123,9 @@ fn is_meant_to_be_open((who, src, dst): (&str, Ipv4Addr, Ipv4Addr), exempt: bool
 /// Neighbours that the gateway's kernel need not ask for: nothing waits for an ARP.
 fn warm(lab: &Lab) {
     for (to, count) in [(client_addr(1), 1), (client_addr(2), 1), (DMZ, 1), (WAN, 1)] {
-        assert_eq!(clients::ping(lab.gw(), to, count, &[]).unwrap(), 1, "{to}");
+        wait_until(&format!("{to} to be resolved"), PATIENCE, || {
+            clients::ping(lab.gw(), to, count, &[]).unwrap() == 1
+        });
     }
 }
 
