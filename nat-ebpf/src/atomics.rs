@@ -66,6 +66,7 @@ pub fn barrier() {
 
 /// A pointer that was compared with null. What is done to it from here on stays here: LLVM would add an offset before the
 /// comparison where it can, and Linux 6.1 refuses arithmetic on what may be null.
+#[expect(clippy::pointers_in_nomem_asm_block, reason = "nothing is read or written")]
 #[inline(always)]
 pub fn not_null<T>(mut pointer: *mut T) -> *mut T {
     // SAFETY: an empty template; that it names a register is the point.

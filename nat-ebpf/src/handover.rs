@@ -53,6 +53,6 @@ fn mark_sender(ctx: &XdpContext) -> bool {
 /// The Ethernet address of what is handed over without metadata.
 #[inline(always)]
 pub fn sender(settings: &Settings) -> [u8; 6] {
-    let [a, b, c, d, e, f, ..] = settings.handover_mac;
-    [a, b, c, d, e, f]
+    let drawn = &settings.handover_mac;
+    [drawn[0], drawn[1], drawn[2], drawn[3], drawn[4], drawn[5]]
 }
