@@ -57,8 +57,8 @@ impl Settings {
     /// The Ethernet address of what is handed over without metadata.
     #[inline(always)]
     pub const fn handover_sender(&self) -> [u8; 6] {
-        let [a, b, c, d, e, f, ..] = self.handover_mac;
-        [a, b, c, d, e, f]
+        let [head @ .., _, _] = self.handover_mac;
+        head
     }
 }
 

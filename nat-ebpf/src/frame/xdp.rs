@@ -128,6 +128,7 @@ impl Frame for Xdp {
 
     #[inline(always)]
     unsafe fn adjust_checksum(self, field: *mut u8, delta: u16, optional: bool) {
+        #[expect(clippy::cast_ptr_alignment, reason = "the verifier does not ask for alignment in packets")]
         let field = field.cast::<u16>();
         // SAFETY: the caller's promise.
         unsafe {
