@@ -2,7 +2,7 @@
 
 /// Version of every layout in this crate. Part of the pin directory's name: a gateway never adopts maps of
 /// another layout. Bump on any change to a map's key, value or meaning.
-pub const SCHEMA: u32 = 3;
+pub const SCHEMA: u32 = 4;
 
 /// Map names: at most 15 characters, the kernel cuts the rest off.
 pub mod map {
@@ -55,22 +55,31 @@ pub mod map {
     ];
 }
 
-/// Program names.
+/// Program names: the functions of these names in the BPF object.
 pub mod program {
-    /// XDP on an inside interface.
-    pub const INSIDE: &str = "xdp_inside";
-    /// XDP on an outside interface.
-    pub const OUTSIDE: &str = "xdp_outside";
-    /// XDP on the one interface of a one-armed gateway.
-    pub const ONEARM: &str = "xdp_onearm";
-    /// Unattached; run with a list of candidates.
-    pub const REAPER: &str = "reaper";
-    /// tc, egress of outside interfaces.
-    pub const GUARD_EGRESS: &str = "guard_egress";
-    /// tc, ingress of every managed interface.
-    pub const GUARD_INGRESS: &str = "guard_ingress";
-    /// Every program.
-    pub const ALL: [&str; 6] = [INSIDE, OUTSIDE, ONEARM, REAPER, GUARD_EGRESS, GUARD_INGRESS];
+    /// Makes a constant of each line `NAME "name"`, and `ALL` of them.
+    macro_rules! names {
+        ($($(#[$about:meta])* $constant:ident $name:literal)+) => {
+            $($(#[$about])* pub const $constant: &str = $name;)+
+            /// Every program.
+            pub const ALL: [&str; [$($name),+].len()] = [$($constant),+];
+        };
+    }
+
+    names! {
+        /// XDP on an inside interface.
+        INSIDE "xdp_inside"
+        /// XDP on an outside interface.
+        OUTSIDE "xdp_outside"
+        /// XDP on the one interface of a one-armed gateway.
+        ONEARM "xdp_onearm"
+        /// Unattached; run with a list of candidates.
+        REAPER "reaper"
+        /// tc, egress of outside interfaces.
+        GUARD_EGRESS "guard_egress"
+        /// tc, ingress of every managed interface.
+        GUARD_INGRESS "guard_ingress"
+    }
 }
 
 /// XDP metadata that marks a translated packet which natgw hands to the kernel; the ingress guards let it pass.

@@ -16,6 +16,7 @@ pub mod event;
 pub mod hash;
 pub mod hop;
 pub mod icmp;
+mod list;
 pub mod ports;
 pub mod reap;
 pub mod settings;
@@ -33,7 +34,7 @@ pub use entry::FlowEntry;
 pub use hop::{EGRESS_KERNEL, HopStamp};
 pub use stamp::{Stamp, Ticks};
 pub use tuple::{Addr, Port, Proto, Side, Tuple};
-pub use verdict::{Reason, Verdict};
+pub use verdict::{PassReason, Reason, Verdict};
 
 /// Lets a layout be stored in a BPF map from userspace.
 ///

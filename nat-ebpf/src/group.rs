@@ -2,7 +2,7 @@
 //! for an inside host or an EIP, and never translated.
 
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
-use nat_common::{Addr, Reason, Side};
+use nat_common::{Addr, PassReason, Reason, Side};
 
 use crate::{
     maps,
@@ -38,5 +38,5 @@ extern "C" fn group_decide(ctx: *mut xdp_md, src: u32, dst: u32) -> u32 {
         // 0.0.0.0: a host that asks for an address (RFC 2131 section 4.1).
         src == Addr::default() || maps::eip(src).is_none() && via::is_genuine(&XdpContext::new(ctx))
     };
-    if genuine { verdict::pass() } else { verdict::unparsed(Reason::SpoofedSource) }
+    if genuine { verdict::pass(PassReason::Group) } else { verdict::unparsed(Reason::SpoofedSource) }
 }

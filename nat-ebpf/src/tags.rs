@@ -12,7 +12,7 @@ use aya_ebpf::{
     helpers::generated::bpf_xdp_adjust_head,
     programs::XdpContext,
 };
-use nat_common::Reason;
+use nat_common::{PassReason, Reason};
 
 use crate::{
     packet::{ETHERNET, ETHERTYPE_IPV4, is_vlan, load, store},
@@ -55,14 +55,14 @@ extern "C" fn tags_decide(ctx: *mut xdp_md) -> u32 {
             return if tags == 0 { verdict::unparsed(Reason::BadHeader) } else { take_off(&context, tags) };
         }
         if !is_vlan(ethertype) {
-            return verdict::pass();
+            return verdict::pass(PassReason::NotIpv4);
         }
         if at + VLAN > end {
             return verdict::unparsed(Reason::BadHeader);
         }
         // SAFETY: VLAN bytes from `at` are in bounds.
         if unsafe { load::<u16>(at as *mut u8, 0) } & VID != 0 {
-            return verdict::pass();
+            return verdict::pass(PassReason::OtherVlan);
         }
         at += VLAN;
     }

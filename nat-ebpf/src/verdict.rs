@@ -10,7 +10,7 @@ use aya_ebpf::{
     },
     programs::XdpContext,
 };
-use nat_common::{Reason, Verdict, stats::Meter};
+use nat_common::{PassReason, Reason, Verdict, stats::Meter};
 
 use crate::{
     answer::{self, Sent},
@@ -29,7 +29,8 @@ extern "C" fn verdict_finish(ctx: *mut xdp_md, number: u32, outbound: u32) -> u3
     let outbound = outbound != 0;
     let Err(verdict) = Verdict::from_number(number) else { return XDP_DROP };
     if !verdict.is_drop() {
-        return pass();
+        stats::passed(verdict.reason());
+        return XDP_PASS;
     }
     let Some(packet) = scratch::packet() else { return XDP_DROP };
     let ctx = XdpContext::new(ctx);
@@ -60,9 +61,9 @@ pub fn unparsed(reason: Reason) -> u32 {
     XDP_DROP
 }
 
-/// Leaves a frame to the kernel as it is; the XDP action.
+/// Leaves a frame whose packet was not read to the kernel as it is; the XDP action.
 #[inline(always)]
-pub fn pass() -> u32 {
-    stats::count(|s| s.passed += 1);
+pub fn pass(reason: PassReason) -> u32 {
+    stats::passed(reason as usize);
     XDP_PASS
 }
