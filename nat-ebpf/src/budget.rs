@@ -8,7 +8,7 @@ use nat_common::{
     hop::TAKEOVERS_PER_SECOND,
 };
 
-use crate::{clock, maps, packet::Packet};
+use crate::{kernel::clock, maps, wire::packet::Packet};
 
 /// A second: 15 ticks are one and 7 ms.
 const SECOND: Ticks = Ticks::from_ms(1000);

@@ -12,13 +12,10 @@ use aya_ebpf::{
 use nat_common::{Addr, Proto, Reason, Side, Tuple, abi::HANDOVER_MARK, hop::Iface, icmp};
 
 use crate::{
-    fib::{self, Route},
-    handover, maps, options,
-    packet::{ETHERNET, ETHERTYPE_IPV4, IPV4_MIN, is_vlan},
-    ping,
-    policy::{self, Kernel},
-    scratch, stats,
-    tags::{MOST_TAGS, VID, VLAN},
+    hop::handover, kernel::fib, kernel::fib::Route, maps, policy::ping, policy::source,
+    policy::source::Kernel, report::stats, wire::options, wire::packet::ETHERNET,
+    wire::packet::ETHERTYPE_IPV4, wire::packet::IPV4_MIN, wire::packet::is_vlan, wire::tags::MOST_TAGS,
+    wire::tags::VID, wire::tags::VLAN, work,
 };
 
 /// `PACKET_HOST`: for this station (`include/uapi/linux/if_packet.h`).
@@ -154,7 +151,7 @@ impl Guarded {
     /// Whether it passes, when it is for more than one host, or for an EIP.
     #[inline(always)]
     fn for_many_or_an_eip(&self) -> Option<bool> {
-        if policy::is_for_everybody(self.iface, self.tuple.dst) {
+        if source::is_for_everybody(self.iface, self.tuple.dst) {
             return Some(true);
         }
         // A unicast packet in a broadcast or multicast frame.
@@ -166,14 +163,14 @@ impl Guarded {
 
     #[inline(always)]
     fn is_genuine(&self) -> Option<bool> {
-        let fib = scratch::fib()?;
-        Some(policy::is_genuine(self.ctx, self.ifindex, self.iface, self.tuple.src, self.tuple.dst, fib))
+        let fib = work::fib()?;
+        Some(source::is_genuine(self.ctx, self.ifindex, self.iface, self.tuple.src, self.tuple.dst, fib))
     }
 
     #[inline(always)]
     fn kernel(&self) -> Option<Kernel> {
-        let fib = scratch::fib()?;
-        Some(policy::kernel(self.ctx, self.ifindex, self.iface, &self.tuple, 0, fib))
+        let fib = work::fib()?;
+        Some(source::kernel(self.ctx, self.ifindex, self.iface, &self.tuple, 0, fib))
     }
 }
 
@@ -182,7 +179,7 @@ impl Guarded {
 fn next_is_inside(ctx: &TcContext, tuple: &Tuple) -> bool {
     // SAFETY: a valid context.
     let ifindex = unsafe { (*ctx.skb.skb).ifindex };
-    let Some(fib) = scratch::fib() else { return false };
+    let Some(fib) = work::fib() else { return false };
     match fib::route(ctx.skb.skb.cast(), ifindex, tuple, 0, fib) {
         Route::Resolved | Route::Unresolved => maps::pool(fib::next_hop(fib).addr).is_some(),
         // Forwarding is off: only the host itself sends.

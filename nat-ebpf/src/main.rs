@@ -1,6 +1,6 @@
 //! The natgw packet path: three XDP programs that differ by one constant, the reaper, and two tc guards.
 //!
-//! Read `fast.rs` first: it is what a packet of a known flow meets, top to bottom. Everything else is the
+//! Read `pipeline.rs` first: it is what a packet of a known flow meets, top to bottom. Everything else is the
 //! slow path, reached on a miss or by a packet that the fast path may not decide about.
 #![no_std]
 #![no_main]
@@ -11,38 +11,21 @@
     reason = "atomics.rs: core::sync::atomic has no read-modify-write on this target"
 )]
 
-mod answer;
-mod atomics;
 mod budget;
-mod claim;
-mod clock;
-mod egress;
-mod fast;
-mod fib;
+mod control;
 mod flow;
-mod group;
 mod guard;
-mod handover;
 mod hop;
-mod hops;
-mod host;
-mod ingress;
-mod life;
-mod log;
+mod kernel;
+mod mapping;
 mod maps;
-mod options;
-mod packet;
-mod ping;
+mod pipeline;
 mod policy;
-mod reap;
-mod scratch;
-mod secret;
-mod stats;
+mod report;
 mod table;
-mod tags;
-mod tcp;
 mod verdict;
-mod via;
+mod wire;
+mod work;
 
 use aya_ebpf::{
     macros::{classifier, xdp},
@@ -53,25 +36,25 @@ use nat_common::Side;
 /// On an inside interface.
 #[xdp(frags)]
 pub fn xdp_inside(ctx: XdpContext) -> u32 {
-    fast::translate::<{ Side::INSIDE }>(&ctx)
+    pipeline::translate::<{ Side::INSIDE }>(&ctx)
 }
 
 /// On an outside interface.
 #[xdp(frags)]
 pub fn xdp_outside(ctx: XdpContext) -> u32 {
-    fast::translate::<{ Side::OUTSIDE }>(&ctx)
+    pipeline::translate::<{ Side::OUTSIDE }>(&ctx)
 }
 
 /// On the one interface of a one-armed gateway.
 #[xdp(frags)]
 pub fn xdp_onearm(ctx: XdpContext) -> u32 {
-    fast::translate::<{ Side::ONEARM }>(&ctx)
+    pipeline::translate::<{ Side::ONEARM }>(&ctx)
 }
 
 /// Never attached: the daemon runs it with a list of candidates for a "packet".
 #[xdp]
 pub fn reaper(ctx: XdpContext) -> u32 {
-    reap::run(&ctx)
+    control::reap::run(&ctx)
 }
 
 /// tc egress of outside interfaces.

@@ -12,10 +12,7 @@ use aya_ebpf::{
 };
 use nat_common::{PassReason, Reason, Verdict, stats::Meter};
 
-use crate::{
-    answer::{self, Sent},
-    log, maps, scratch, stats,
-};
+use crate::{maps, report::log, report::stats, wire::answer, wire::answer::Sent, work};
 
 /// Ends the packet at hand; the XDP action.
 #[inline(always)]
@@ -32,7 +29,7 @@ extern "C" fn verdict_finish(ctx: *mut xdp_md, number: u32, outbound: u32) -> u3
         stats::passed(verdict.reason());
         return XDP_PASS;
     }
-    let Some(packet) = scratch::packet() else { return XDP_DROP };
+    let Some(packet) = work::packet() else { return XDP_DROP };
     let ctx = XdpContext::new(ctx);
     let meter = if outbound { Meter::SourceIn } else { Meter::DestinationIn };
     stats::received(meter, u64::from(packet.len));

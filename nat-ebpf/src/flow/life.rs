@@ -1,0 +1,158 @@
+//! Birth, freshness and revival of flows. Death is the reaper's (`reap.rs`).
+
+use nat_common::{
+    Eip, EipState, FlowEntry, HopStamp, Proto, Reason, Stamp, Tuple, Verdict, icmp,
+    reap::ended_idle,
+    stamp::REVIVE_WINDOW,
+    tcp::{self, Phase},
+};
+
+use crate::{
+    hop::resolve::Hop, maps, pipeline::Missed, report::stats, table, table::InsertError, table::flow::Flow,
+    wire::packet::Kind, wire::packet::Packet, work,
+};
+
+/// Whether the flow of the packet in the scratch space, whose own stamp is not fresh, is alive: looks at both halves.
+///
+/// An entry that was not touched for so long also forgets its hop. A hop slot's generation is 18 bits, and comes round
+/// some day; who looked within `IdleLimits::fresh` never meets the same one again.
+#[inline(always)]
+pub fn is_alive(now: Stamp) -> bool {
+    life_is_alive(now.word) != 0
+}
+
+/// A global function, which the verifier checks by itself (see `table.rs`); so it looks the flow up again.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn life_is_alive(now: u32) -> u32 {
+    let Some(packet) = work::packet() else { return 0 };
+    let Some(flow) = table::find(&packet.tuple) else { return 0 };
+    u32::from(are_both_alive(&packet.tuple, flow, Stamp { word: now }))
+}
+
+#[inline(always)]
+fn are_both_alive(key: &Tuple, flow: Flow, now: Stamp) -> bool {
+    let last = flow.last();
+    if last.is_dead() {
+        return false;
+    }
+    let (Some(settings), Some(pair)) = (maps::settings(), table::pair(flow, key)) else {
+        return false;
+    };
+    let other = pair.last();
+    if other.is_dead() {
+        return false;
+    }
+    if last.age(now) >= settings.timeouts.fresh {
+        flow.set_hop(flow.hop(), HopStamp::UNRESOLVED);
+    }
+    !settings.timeouts.is_expired(key.proto, phase(key.proto, flow, pair), last, other, now)
+}
+
+/// Phase of the flow of which these are the halves, in either order.
+#[inline(always)]
+pub fn phase(proto: u8, flow: Flow, pair: Flow) -> Phase {
+    let (a, b) = (flow.seen(), pair.seen());
+    if a & FlowEntry::OUTBOUND != 0 { Phase::of(proto, a, b) } else { Phase::of(proto, b, a) }
+}
+
+/// Moves the stamp of a live entry to now, if the packet refreshes it. Compare-and-swap: a plain store could undo a
+/// condemnation.
+#[inline(never)]
+pub fn touch(packet: &Packet, flow: Flow, last: Stamp, now: Stamp) {
+    if !last.is_dead() && tcp::refreshes(packet.tuple.proto, packet.flags, flow.seen()) {
+        flow.restamp(last, now);
+    }
+}
+
+/// Whether a packet from inside may start a flow.
+#[inline(always)]
+pub fn may_start(packet: &Packet) -> bool {
+    if !matches!(packet.kind, Kind::Flow) {
+        return false;
+    }
+    match Proto::from_number(packet.tuple.proto) {
+        Some(Proto::Tcp) => tcp::may_open(packet.flags),
+        Some(Proto::Udp) => true,
+        Some(Proto::Icmp) => packet.icmp_type == icmp::ECHO_REQUEST,
+        None => false,
+    }
+}
+
+/// Takes back, in place, a pair that is past its deadline. The packet may start a flow.
+#[inline(never)]
+pub fn revive(packet: &Packet, flow: Flow, now: Stamp) -> Result<(), Verdict> {
+    let expired = || Err(Verdict::drop(Reason::Expired));
+    let last = flow.last();
+    if last.is_dead() && last.age(now) >= REVIVE_WINDOW {
+        return expired();
+    }
+    // An EIP that was drained or removed meanwhile serves no new flows, and this is a new one.
+    if !maps::eip(flow.new_src()).is_some_and(|e| is_active(&e)) {
+        return expired();
+    }
+    let Some(pair) = table::pair(flow, &packet.tuple) else { return expired() };
+    let (seen, pair_seen) = (flow.seen(), pair.seen());
+    // The outbound half's stamp decides between this and the reaper.
+    if !flow.restamp(last, now) {
+        // Another CPU revived it, or the reaper was first.
+        return if flow.last().is_dead() { expired() } else { Ok(()) };
+    }
+    let other = pair.last();
+    if !pair.restamp(other, now) {
+        // The reaper condemned it in between, having lost the outbound half to us.
+        pair.restamp(pair.last(), now);
+    }
+    flow.clear_seen(tcp::FLAGS);
+    pair.clear_seen(tcp::FLAGS);
+    flow.restart(now);
+    pair.restart(now);
+    if let Some(proto) = Proto::from_number(packet.tuple.proto) {
+        stats::count(|s| {
+            s.revivals += 1;
+            s.attempts[proto.index()] += 1;
+            if ended_idle(packet.tuple.proto, seen, pair_seen) {
+                s.idle_timeouts[proto.index()] += 1;
+            }
+        });
+    }
+    Ok(())
+}
+
+/// Whether an EIP takes new flows.
+#[inline(always)]
+pub fn is_active(eip: &Eip) -> bool {
+    eip.state == EipState::Active as u8
+}
+
+/// Completes a birth: `reverse` was inserted by the claim, the forward half follows.
+///
+/// Losing to another CPU that creates the same flow undoes the claim, and the winner's pair is used.
+#[inline(never)]
+pub fn bear(packet: &Packet, reverse: &Tuple, hop: &Hop, missed: &Missed) -> Result<(), Verdict> {
+    let key = &packet.tuple;
+    let becomes = Tuple { src: reverse.dst, dst: key.dst, sport: reverse.dport, dport: key.dport, ..*key };
+    let Some(entry) = work::entry() else { return Err(Verdict::drop(Reason::TableFull)) };
+    *entry = FlowEntry::new(key, &becomes, FlowEntry::OUTBOUND | missed.via | packet.flags, missed.now);
+    entry.hop = hop.stamp;
+    let Some(proto) = Proto::from_number(key.proto) else {
+        return Err(Verdict::drop(Reason::UnsupportedProto));
+    };
+    match table::insert_patiently(key, 0) {
+        Ok(()) => {
+            stats::count(|s| s.births[proto.index()] += 1);
+            Ok(())
+        }
+        Err(InsertError::Exists) => {
+            table::undo(reverse, missed.now);
+            stats::count(|s| s.lost_races += 1);
+            table::settle(key);
+            Ok(())
+        }
+        Err(InsertError::Full | InsertError::Crowded | InsertError::Disturbed) => {
+            // Not for want of room, which the first half brought along.
+            table::undo(reverse, missed.now);
+            Err(Verdict::drop(Reason::Contended))
+        }
+    }
+}

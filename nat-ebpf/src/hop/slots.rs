@@ -1,0 +1,213 @@
+//! The table of next hops: what flows with the same next hop share. `nat_common::hop` tells the rules.
+//!
+//! Global functions for the verifier's sake, as in `table.rs`.
+
+use core::ptr::NonNull;
+
+use aya_ebpf::helpers::generated::bpf_get_prandom_u32;
+use nat_common::{
+    Addr, HopStamp,
+    hop::{HOP_SLOTS, HOP_WAYS, HopSlot, NextHop, slot_of},
+};
+
+use crate::{budget, hop::resolve::Hop, kernel::atomics, maps, work};
+
+/// How often a stamp is bumped anew because the daemon bumped it at the same moment.
+const ATTEMPTS: u32 = 4;
+
+/// Reads a field of a slot that other CPUs may be writing.
+macro_rules! read {
+    ($slot:expr, $name:ident) => {{
+        // SAFETY: a valid element. Volatile: read when it says so.
+        unsafe { core::ptr::read_volatile(&raw const (*$slot).$name) }
+    }};
+}
+
+macro_rules! write {
+    ($slot:expr, $name:ident, $value:expr) => {{
+        // SAFETY: a valid element, held by us.
+        unsafe { core::ptr::write_volatile(&raw mut (*$slot).$name, $value) }
+    }};
+}
+
+/// A hop that may change while it is looked at.
+#[derive(Clone, Copy)]
+pub struct Current(NonNull<Hop>);
+
+/// What a flow with this stamp uses; `None` when it must resolve its hop.
+#[inline(always)]
+pub fn current(stamp: HopStamp) -> Option<Current> {
+    let slot = maps::hop(stamp.slot())?;
+    if read!(slot, stamp) == stamp { NonNull::new(slot.cast()).map(Current) } else { None }
+}
+
+impl Current {
+    /// The hop in the scratch space, which only this CPU changes.
+    #[inline(always)]
+    pub fn own(hop: &mut Hop) -> Self {
+        Self(NonNull::from(hop))
+    }
+
+    /// Largest packet.
+    #[inline(always)]
+    pub fn mtu(self) -> u16 {
+        read!(self.0.as_ptr(), mtu)
+    }
+
+    /// Devmap index, or `EGRESS_KERNEL`.
+    #[inline(always)]
+    pub fn egress(self) -> u16 {
+        read!(self.0.as_ptr(), egress)
+    }
+
+    /// Next hop's and egress interface's address.
+    #[inline(always)]
+    pub fn macs(self) -> [u32; 3] {
+        read!(self.0.as_ptr(), macs)
+    }
+
+    /// All of it.
+    #[inline(always)]
+    pub fn read(self) -> Hop {
+        // SAFETY: a valid hop.
+        unsafe { core::ptr::read_volatile(self.0.as_ptr()) }
+    }
+
+    /// Whether it is still what a flow with this stamp uses. Ask after the last look at it: a new stamp comes before
+    /// any change.
+    #[inline(always)]
+    pub fn is_still(self, stamp: HopStamp) -> bool {
+        atomics::barrier();
+        read!(self.0.as_ptr(), stamp) == stamp
+    }
+}
+
+/// The slot of a next hop with this MTU; when it has none, a free one; when there is none, one that it may be given.
+#[inline(always)]
+pub fn slot(next: &NextHop, mtu: u16) -> u32 {
+    hops_slot(next.ifindex, next.addr.be, u32::from(mtu))
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn hops_slot(ifindex: u32, addr: u32, mtu: u32) -> u32 {
+    let next = NextHop { ifindex, addr: Addr { be: addr } };
+    let Some(settings) = maps::settings() else { return HOP_SLOTS };
+    let first = slot_of(&settings.placing, &next, 0);
+    let mut free = HOP_SLOTS;
+    for way in 0..HOP_WAYS {
+        let candidate = (first + way) & (HOP_SLOTS - 1);
+        let Some(slot) = maps::hop(candidate) else { break };
+        if is_of(slot, &next) && u32::from(read!(slot, mtu)) == mtu {
+            return candidate;
+        }
+        if free == HOP_SLOTS && read!(slot, next).ifindex == 0 {
+            free = candidate;
+        }
+    }
+    // Which of those in use goes is drawn: one that is given away again and again would be the same few flows'.
+    if free != HOP_SLOTS {
+        return free;
+    }
+    // SAFETY: the helper takes no arguments.
+    let drawn = unsafe { bpf_get_prandom_u32() };
+    (first + (drawn & (HOP_WAYS - 1))) & (HOP_SLOTS - 1)
+}
+
+const _: () = assert!(HOP_WAYS.is_power_of_two());
+
+#[inline(always)]
+fn is_of(slot: *mut HopSlot, next: &NextHop) -> bool {
+    let theirs = read!(slot, next);
+    theirs.ifindex == next.ifindex && theirs.addr == next.addr
+}
+
+/// The slot's stamp, if the slot says what the hop in the scratch space says.
+#[inline(always)]
+pub fn agrees(slot: u32, next: &NextHop) -> Option<HopStamp> {
+    resolved(hops_agrees(slot, next.ifindex, next.addr.be))
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn hops_agrees(slot: u32, ifindex: u32, addr: u32) -> u32 {
+    let (Some(slot), Some(hop)) = (maps::hop(slot), work::hop()) else { return HopStamp::UNRESOLVED.word };
+    let stamp = read!(slot, stamp);
+    atomics::barrier();
+    let theirs = read!(slot.cast::<Hop>(), macs);
+    let same = read!(slot, filled) == stamp
+        && is_of(slot, &NextHop { ifindex, addr: Addr { be: addr } })
+        && read!(slot, mtu) == hop.mtu
+        && read!(slot, egress) == hop.egress
+        && theirs[0] == hop.macs[0]
+        && theirs[1] == hop.macs[1]
+        && theirs[2] == hop.macs[2];
+    atomics::barrier();
+    if same && read!(slot, stamp) == stamp { stamp.word } else { HopStamp::UNRESOLVED.word }
+}
+
+/// Holds a slot for `next`; the generation that a lookup from now on may stand for. `None` when another CPU holds it, or
+/// when it is in use and may not be given away now.
+///
+/// A slot in use gets a new generation, so that whoever uses it resolves anew. One that nobody can be using, because it was
+/// never filled for its current generation, keeps it.
+#[inline(always)]
+pub fn hold(slot: u32, next: &NextHop) -> Option<HopStamp> {
+    resolved(hops_hold(slot, next.ifindex, next.addr.be))
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn hops_hold(slot: u32, ifindex: u32, addr: u32) -> u32 {
+    let Some(slot) = maps::hop(slot) else { return HopStamp::UNRESOLVED.word };
+    let filled = read!(slot, filled);
+    let in_use = filled == read!(slot, stamp) && read!(slot, next).ifindex != 0;
+    if filled == HopStamp::UNRESOLVED || in_use && !budget::take_takeover() {
+        return HopStamp::UNRESOLVED.word;
+    }
+    // SAFETY: a valid, 4-aligned field.
+    let swapped = unsafe {
+        atomics::compare_exchange((&raw mut (*slot).filled).cast(), filled.word, HopStamp::UNRESOLVED.word)
+    };
+    if !swapped {
+        return HopStamp::UNRESOLVED.word;
+    }
+    for _ in 0..ATTEMPTS {
+        let stamp = read!(slot, stamp);
+        // Only the generation that it is filled for can be in use.
+        let held = if stamp == filled { stamp.bump() } else { stamp };
+        // SAFETY: a valid, 4-aligned field.
+        if unsafe { atomics::compare_exchange((&raw mut (*slot).stamp).cast(), stamp.word, held.word) } {
+            write!(slot, next, NextHop { ifindex, addr: Addr { be: addr } });
+            atomics::barrier();
+            return held.word;
+        }
+    }
+    write!(slot, filled, filled);
+    HopStamp::UNRESOLVED.word
+}
+
+/// Fills a slot that is held with the hop in the scratch space, and lets go of it.
+#[inline(always)]
+pub fn fill(slot: u32, held: HopStamp) {
+    let (Some(slot), Some(hop)) = (maps::hop(slot), work::hop()) else { return };
+    write!(slot, egress, hop.egress);
+    write!(slot, mtu, hop.mtu);
+    write!(slot.cast::<Hop>(), macs, hop.macs);
+    atomics::barrier();
+    write!(slot, filled, held);
+}
+
+/// Lets go of a slot that is held, with nothing to put into it. It stays unfilled for its generation.
+#[inline(always)]
+pub fn abandon(slot: u32, held: HopStamp) {
+    let Some(slot) = maps::hop(slot) else { return };
+    atomics::barrier();
+    write!(slot, filled, held.of_another_slot());
+}
+
+#[inline(always)]
+fn resolved(word: u32) -> Option<HopStamp> {
+    let stamp = HopStamp { word };
+    if stamp == HopStamp::UNRESOLVED { None } else { Some(stamp) }
+}

@@ -1,0 +1,273 @@
+//! The only maps, and what other modules may ask of them.
+
+use aya_ebpf::{
+    Global,
+    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
+    btf_maps::{Array, DevMap, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, lpm_trie::Key},
+    macros::btf_map,
+};
+use nat_common::{
+    Addr, Eip, FlowEntry, LpmAddr, PoolRef, Stamp, Tuple, abi,
+    eip::{MAX_EIPS, MAX_PREFIXES, MAX_RESERVED, MAX_ROUTE_MTUS, ReservedPort},
+    event::Event,
+    hop::{HOP_SLOTS, HopSlot, Iface, MAX_INTERFACES, NextHop},
+    settings::Settings,
+    stats::{EipStats, Stats},
+    table::{self, Occupancy},
+};
+
+use crate::{
+    budget::Budget, kernel::atomics, mapping::claim::Destination, mapping::claim::Scarcity,
+    table::flow::Flow, work::Scratch,
+};
+
+#[btf_map]
+static FLOWS: Array<FlowEntry, { table::places(abi::MAX_FLOWS) as usize }, { BPF_F_MMAPABLE as usize }> =
+    Array::new();
+#[btf_map]
+static TAKEN: Array<Occupancy, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
+#[btf_map]
+static EIPS: HashMap<Addr, Eip, { MAX_EIPS as usize }> = HashMap::new();
+#[btf_map]
+static POOLS: LpmTrie<LpmAddr, PoolRef, { MAX_PREFIXES as usize }, { BPF_F_NO_PREALLOC as usize }> =
+    LpmTrie::new();
+#[btf_map]
+static MEMBERS: Array<Eip, { MAX_EIPS as usize }> = Array::new();
+#[btf_map]
+static EXEMPT: LpmTrie<LpmAddr, u32, { MAX_PREFIXES as usize }, { BPF_F_NO_PREALLOC as usize }> =
+    LpmTrie::new();
+#[btf_map]
+static HOPS: Array<HopSlot, { HOP_SLOTS as usize }, { BPF_F_MMAPABLE as usize }> = Array::new();
+#[btf_map]
+static IFACES: HashMap<u32, Iface, { MAX_INTERFACES as usize }> = HashMap::new();
+#[btf_map]
+static DEVICES: DevMap<{ MAX_INTERFACES as usize }> = DevMap::new();
+#[btf_map]
+static IFINDEX: Array<u32, { MAX_INTERFACES as usize }> = Array::new();
+#[btf_map]
+static NEXTHOPS: LruHashMap<NextHop, Stamp, 4096> = LruHashMap::new();
+#[btf_map]
+static SETTINGS: Array<Settings, 1> = Array::new();
+#[btf_map]
+static STATS: PerCpuArray<Stats, 1> = PerCpuArray::new();
+#[btf_map]
+static EIP_STATS: PerCpuArray<EipStats, { MAX_EIPS as usize }> = PerCpuArray::new();
+#[btf_map]
+static SCARCE: LruHashMap<Destination, Scarcity, 4096> = LruHashMap::new();
+#[btf_map]
+static PINGS: LruHashMap<Tuple, Stamp, 4096> = LruHashMap::new();
+#[btf_map]
+static ROUTE_MTU: LpmTrie<LpmAddr, u32, { MAX_ROUTE_MTUS as usize }, { BPF_F_NO_PREALLOC as usize }> =
+    LpmTrie::new();
+#[btf_map]
+static RESERVED: LpmTrie<ReservedPort, u32, { MAX_RESERVED as usize }, { BPF_F_NO_PREALLOC as usize }> =
+    LpmTrie::new();
+#[btf_map]
+static BUDGET: PerCpuArray<Budget, 1> = PerCpuArray::new();
+#[btf_map]
+static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
+#[btf_map]
+static EVENTS: RingBuf<Event, { 64 * 1024 }> = RingBuf::new();
+
+/// Set at load time; the verifier then prunes whichever branch cannot be taken.
+#[unsafe(no_mangle)]
+static ONE_ARMED: Global<u8> = Global::new(0);
+
+/// Whether one interface is inside and outside at once.
+#[inline(always)]
+pub fn is_one_armed() -> bool {
+    ONE_ARMED.load() != 0
+}
+
+#[unsafe(no_mangle)]
+static SEVERAL_INSIDE: Global<u8> = Global::new(0);
+
+/// Whether there are several inside interfaces, so that a packet may come by another one than its flow's packets do.
+#[inline(always)]
+pub fn has_several_inside() -> bool {
+    SEVERAL_INSIDE.load() != 0
+}
+
+#[unsafe(no_mangle)]
+static REDIRECT_FRAGS: Global<u8> = Global::new(1);
+
+/// Whether `bpf_redirect_map` takes frames that span several buffers. Linux before 6.3 answers `XDP_REDIRECT` all the
+/// same and drops them afterwards, where no counter of ours sees it.
+#[inline(always)]
+pub fn redirects_frags() -> bool {
+    REDIRECT_FRAGS.load() != 0
+}
+
+/// What stands at a place of the flow table. `None` only for places that no home reaches.
+#[inline(always)]
+pub fn place(index: u32) -> Option<Flow> {
+    FLOWS.get_ptr_mut(index).and_then(Flow::new)
+}
+
+/// How many places of the flow table are taken.
+#[inline(always)]
+pub fn taken() -> Option<*mut u32> {
+    // SAFETY: the address of a field of an array element.
+    TAKEN.get_ptr_mut(0).map(|o| unsafe { &raw mut (*o).entries })
+}
+
+/// What the flow table runs short of.
+#[inline(always)]
+pub fn occupancy() -> Option<&'static mut Occupancy> {
+    // SAFETY: array elements live as long as the map, which outlives every program that uses it. Only `scarce` is used,
+    // a hint; `entries` has atomics of its own.
+    TAKEN.get_ptr_mut(0).map(|o| unsafe { &mut *o })
+}
+
+/// The EIP at `addr`, if it is one.
+#[inline(always)]
+pub fn eip(addr: Addr) -> Option<Eip> {
+    EIPS.get_ptr(addr).map(|p| {
+        // SAFETY: EIPS is only written by userspace; a torn read would need an edit of this very EIP.
+        unsafe { *p }
+    })
+}
+
+/// The pool that serves an inside source. `None`: not an inside address.
+#[inline(always)]
+pub fn pool(source: Addr) -> Option<PoolRef> {
+    POOLS.get(&Key::new(32, source)).copied()
+}
+
+/// The `index`-th of all pool members.
+#[inline(always)]
+pub fn member(index: u32) -> Option<&'static Eip> {
+    // SAFETY: array elements live as long as the map, which outlives every program that uses it. Userspace writes
+    // elements that no pool refers to, as long as there are any.
+    MEMBERS.get_ptr(index).map(|p| unsafe { &*p })
+}
+
+/// Whether a destination is routed, not translated.
+#[inline(always)]
+pub fn is_exempt(destination: Addr) -> bool {
+    EXEMPT.get(&Key::new(32, destination)).is_some()
+}
+
+/// The `mtu` of the route that a destination's packets take; 0 when it has none.
+#[inline(always)]
+pub fn route_mtu(destination: Addr) -> u32 {
+    ROUTE_MTU.get(&Key::new(32, destination)).copied().unwrap_or(0)
+}
+
+/// Whether the port that a tuple from outside is sent to is never claimed.
+#[inline(always)]
+pub fn is_reserved(tuple: &Tuple) -> bool {
+    let port = ReservedPort { addr: tuple.dst, proto: tuple.proto, spare: 0, port: tuple.dport };
+    RESERVED.get(&Key::new(ReservedPort::BITS, port)).is_some()
+}
+
+/// A slot of the hop table.
+#[inline(always)]
+pub fn hop(slot: u32) -> Option<*mut HopSlot> {
+    HOPS.get_ptr_mut(slot)
+}
+
+/// The managed interface with this ifindex.
+#[inline(always)]
+pub fn iface(ifindex: u32) -> Option<&'static Iface> {
+    // SAFETY: an element lives at least as long as this program runs. Userspace replaces it when the interface changes; a
+    // reader then sees the old one or, its place given to another interface, that one's for the rest of its packet.
+    IFACES.get_ptr(ifindex).map(|p| unsafe { &*p })
+}
+
+/// The ifindex behind a devmap index; 0 for none.
+#[inline(always)]
+pub fn ifindex(devmap: u16) -> u32 {
+    IFINDEX.get(u32::from(devmap)).copied().unwrap_or(0)
+}
+
+/// Sends the frame out of a managed interface: the XDP action, or an error when there is no such device.
+#[inline(always)]
+pub fn redirect(devmap: u16) -> Result<u32, u32> {
+    DEVICES.redirect(u32::from(devmap), 0)
+}
+
+/// Tells the daemon about a neighbour that flows depend on, and when they did last. A lookup first: it refreshes the LRU
+/// mark without taking a lock.
+#[inline(always)]
+pub fn note_next_hop(hop: &NextHop, now: Stamp) {
+    if let Some(noted) = NEXTHOPS.get_ptr_mut(hop) {
+        // SAFETY: an element of the map, which stays readable and writable while this program runs. It is one word:
+        // whichever CPU writes last, it is a moment at which the hop was noted.
+        unsafe { (&raw mut (*noted).word).write_volatile(now.word) };
+    } else {
+        // A full LRU evicts; a failure costs a neighbour that the kernel still resolves on demand.
+        let _ = NEXTHOPS.insert(hop, now, 0);
+    }
+}
+
+/// When the host last sent the echo request that an echo reply with this tuple answers.
+#[inline(always)]
+pub fn pinged(answer: &Tuple) -> Option<Stamp> {
+    // SAFETY: an element of the map, which stays readable while this program runs; it is one word.
+    PINGS.get_ptr(answer).map(|p| Stamp { word: unsafe { (&raw const (*p).word).read_volatile() } })
+}
+
+/// Notes that the host sends the echo request that an echo reply with this tuple answers.
+#[inline(always)]
+pub fn note_ping(answer: &Tuple, now: Stamp) {
+    // A full LRU evicts what the host asked longest ago; a failure costs it an answer that a client claims meanwhile.
+    let _ = PINGS.insert(answer, now, 0);
+}
+
+/// Hot-reloadable settings.
+#[inline(always)]
+pub fn settings() -> Option<&'static Settings> {
+    // SAFETY: array elements live as long as the map, which outlives every program that uses it.
+    SETTINGS.get_ptr(0).map(|p| unsafe { &*p })
+}
+
+/// This CPU's counters.
+#[inline(always)]
+pub fn stats() -> Option<&'static mut Stats> {
+    // SAFETY: a per-CPU element, and XDP and tc programs do not preempt each other on a CPU.
+    STATS.get_ptr_mut(0).map(|p| unsafe { &mut *p })
+}
+
+/// This CPU's counters of an EIP.
+#[inline(always)]
+pub fn eip_stats(slot: u32) -> Option<&'static mut EipStats> {
+    // SAFETY: as in `stats`.
+    EIP_STATS.get_ptr_mut(slot).map(|p| unsafe { &mut *p })
+}
+
+/// What is known of a destination that ran short of ports.
+#[inline(always)]
+pub fn scarcity(destination: &Destination) -> Option<&'static mut Scarcity> {
+    // SAFETY: a hint; two CPUs that write it at once cost each other a few probes.
+    SCARCE.get_ptr_mut(destination).map(|p| unsafe { &mut *p })
+}
+
+/// Remembers a destination that ran short of ports.
+#[inline(always)]
+pub fn remember_scarcity(destination: &Destination, scarcity: &Scarcity) {
+    // A hint: when it cannot be kept, the next claim draws another walk.
+    let _ = SCARCE.insert(destination, scarcity, 0);
+}
+
+/// This CPU's budget.
+#[inline(always)]
+pub fn budget() -> Option<&'static mut Budget> {
+    // SAFETY: as in `stats`.
+    BUDGET.get_ptr_mut(0).map(|p| unsafe { &mut *p })
+}
+
+/// This CPU's scratch space.
+#[inline(always)]
+pub fn scratch() -> Option<*mut Scratch> {
+    SCRATCH.get_ptr_mut(0).map(atomics::not_null)
+}
+
+/// Sends an event to userspace; a full ring drops it.
+#[inline(always)]
+pub fn send(event: &Event) {
+    if let Some(mut slot) = EVENTS.reserve_untyped::<Event>(0) {
+        slot.write(*event);
+        slot.submit(0);
+    }
+}
