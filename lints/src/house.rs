@@ -38,6 +38,7 @@ const NAT_COMMON: &[&str] = &[
     "timeouts",
     "table",
     "reap settings stats",
+    "maps",
     "abi",
 ];
 

@@ -17,6 +17,7 @@ pub mod hash;
 pub mod hop;
 pub mod icmp;
 mod list;
+pub mod maps;
 mod pod;
 pub mod ports;
 pub mod reap;
