@@ -231,7 +231,7 @@ fn classify(frame: Skb, work: &mut Work) -> Guarded {
     frame.pull(MOST_BYTES);
     let at = match tags::look_through(frame) {
         Tagged::Ipv4(at) => at,
-        Tagged::Foreign => return Guarded::Foreign,
+        Tagged::Foreign | Tagged::OtherVlan => return Guarded::Foreign,
         Tagged::Short | Tagged::TooDeep => return Guarded::Unclassified,
     };
     match parse::addresses(frame, at, work) {

@@ -34,7 +34,7 @@ checked_alone! {
 fn ended<F: Frame>(frame: F, work: &mut Work, number: u32) -> u32 {
     let Err(verdict) = Verdict::from_number(number) else { return F::DROP };
     if !verdict.is_drop() {
-        stats::count(|s| s.passed += 1);
+        stats::passed(verdict.reason());
         return F::PASS;
     }
     stats::dropped(verdict.reason());

@@ -272,7 +272,7 @@ route add default via {WAN}",
         let mut all = BTreeMap::new();
         all.extend(Meter::ALL.map(|m| (m.name(), sum.packets[m as usize])));
         all.extend(Reason::ALL.map(|r| (r.name(), sum.drops[r as usize])));
-        all.insert("passed", sum.passed);
+        all.insert("passed", sum.passed());
         all.extend(Answer::ALL.map(|a| (a.name(), sum.answers[a as usize])));
         all.insert("answers_limited", sum.answers_limited);
         all.insert("handovers", sum.handovers);

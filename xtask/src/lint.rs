@@ -1,4 +1,4 @@
-//! `cargo xtask lint`: formatting, clippy on both sides, documentation, scripts, and the size of files.
+//! `cargo xtask lint`: formatting, clippy on both sides, documentation, imports, scripts, and the size of files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,11 +22,12 @@ pub(crate) fn main(_: &Args) -> Result<ExitCode> {
     let toolchain = toolchain::prepare()?;
     // The code that embeds the object is linted as it is shipped: with one.
     let object = bpf::build_with(&toolchain)?;
-    let checks: [(&str, &dyn Fn() -> Result<()>); 6] = [
+    let checks: [(&str, &dyn Fn() -> Result<()>); 7] = [
         ("formatting", &|| run(cargo().args(["fmt", "--all", "--check"]))),
         ("clippy, userspace", &|| clippy_userspace(&object)),
         ("clippy, BPF", &|| clippy_bpf(&toolchain)),
         ("documentation", &|| documentation(&object)),
+        ("imports", &imports),
         ("scripts", &scripts),
         ("source files", &source_files),
     ];
@@ -76,6 +77,11 @@ fn documentation(object: &Path) -> Result<()> {
     run(doc
         .env("NATGW_BPF_OBJECT", object)
         .env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private-intra-doc-links"))
+}
+
+/// No circle of imports, and none against the order of the house, which stands in `lints/src/house.rs`.
+fn imports() -> Result<()> {
+    run(cargo().args(["run", "--quiet", "--package", "nat-lints"]))
 }
 
 /// Shell scripts parse, stop at the first error, and may be executed; shellcheck has its say where there is one.

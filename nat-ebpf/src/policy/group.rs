@@ -1,7 +1,7 @@
 //! IPv4 in a link-layer broadcast or multicast frame: for every host on the wire, so it may be for this one too, but never
 //! for an inside host or an EIP, and never translated.
 
-use nat_common::{Addr, Reason, Side, Tuple, Verdict};
+use nat_common::{Addr, PassReason, Reason, Side, Tuple, Verdict};
 
 use super::{kernel::is_for_everybody, source};
 use crate::{
@@ -33,5 +33,5 @@ fn decide<F: Frame>(frame: F, work: &mut Work) -> Result<(), Verdict> {
         // 0.0.0.0: a host that asks for an address (RFC 2131 section 4.1).
         src == Addr::default() || maps::eip(src).is_none() && source::is_genuine(frame, work)
     };
-    Err(if genuine { Verdict::PASS } else { Verdict::drop(Reason::SpoofedSource) })
+    Err(if genuine { Verdict::pass(PassReason::Group) } else { Verdict::drop(Reason::SpoofedSource) })
 }

@@ -1,6 +1,6 @@
 //! A packet from outside that no live flow claims: to the kernel, or dropped.
 
-use nat_common::{Port, Proto, Reason, Tuple, Verdict, hop::Iface, icmp};
+use nat_common::{PassReason, Port, Proto, Reason, Tuple, Verdict, hop::Iface, icmp};
 
 use super::{
     kernel::{self, Kernel},
@@ -39,7 +39,11 @@ pub fn verdict<F: Frame>(frame: F, work: &mut Work) -> Verdict {
     }
     // A neighbour out there must not route into the inside.
     if maps::pool(dst).is_some() {
-        return if exempt { Verdict::PASS } else { Verdict::drop(Reason::UnsolicitedInbound) };
+        return if exempt {
+            Verdict::pass(PassReason::Exempt)
+        } else {
+            Verdict::drop(Reason::UnsolicitedInbound)
+        };
     }
     let Some(iface) = maps::iface(frame.ingress()) else { return Verdict::drop(Reason::Policy) };
     to_host(frame, work, iface)
@@ -50,15 +54,20 @@ pub fn verdict<F: Frame>(frame: F, work: &mut Work) -> Verdict {
 fn to_host<F: Frame>(frame: F, work: &mut Work, iface: &Iface) -> Verdict {
     let Packet { tuple, tos, .. } = work.packet;
     // For another interface on this device (macvlan, VRRP); the kernel drops what is for another host's.
-    if tuple.dst.is_group() || !kernel::is_for_station(iface, parse::station(frame)) {
-        return Verdict::PASS;
+    if !kernel::is_for_station(iface, parse::station(frame)) {
+        return Verdict::pass(PassReason::OtherStation);
+    }
+    if tuple.dst.is_group() {
+        return Verdict::pass(PassReason::Group);
     }
     let ifindex = frame.ingress();
     match kernel::does(frame, ifindex, iface, &tuple, tos, &mut work.route.fib) {
-        Kernel::Delivers => Verdict::PASS,
+        Kernel::Delivers => Verdict::pass(PassReason::ToHost),
         // An address that the host is being offered is not its own yet. Its DHCP client reads packets before the guard stops
         // this one (RFC 2131 section 4.1: servers may send to that address).
-        _ if work.route.fib.ifindex == ifindex && is_dhcp_offer(&work.packet) => Verdict::PASS,
+        _ if work.route.fib.ifindex == ifindex && is_dhcp_offer(&work.packet) => {
+            Verdict::pass(PassReason::Dhcp)
+        }
         _ => Verdict::drop(Reason::Transit),
     }
 }
@@ -83,33 +92,35 @@ fn unwanted(packet: &Packet) -> Reason {
 /// A packet to the host's own address: the host gets what it has a socket for, and answers nothing else.
 #[inline(always)]
 fn shared<F: Frame>(frame: F, packet: &Packet) -> Verdict {
-    let proto = Proto::from_number(packet.tuple.proto);
-    let wanted = match (packet.fragment, packet.content, proto) {
+    let passed_if = |wanted: bool, reason: PassReason| {
+        if wanted { Verdict::pass(reason) } else { Verdict::drop(Reason::UnsolicitedInbound) }
+    };
+    match (packet.fragment, packet.content, Proto::from_number(packet.tuple.proto)) {
         // Harmless without its first, which decides.
-        (Fragment::Later, ..) => true,
+        (Fragment::Later, ..) => Verdict::pass(PassReason::HostFragment),
+        (_, Content::IcmpError, _) if is_about_a_client(frame, packet) => {
+            Verdict::drop(Reason::UnsupportedProto)
+        }
+        (_, Content::IcmpError, _) => Verdict::pass(PassReason::HostError),
         // A first fragment of a flow's datagram must not wake the host's port-unreachable.
-        (Fragment::First, Content::Flow, Some(Proto::Tcp | Proto::Udp)) => {
-            if table::find(&packet.tuple).is_some() {
-                return Verdict::drop(Reason::Fragment);
-            }
-            is_hosts(frame, packet)
+        (Fragment::First, Content::Flow, Some(Proto::Tcp | Proto::Udp))
+            if table::find(&packet.tuple).is_some() =>
+        {
+            Verdict::drop(Reason::Fragment)
         }
-        (_, Content::IcmpError, _) => {
-            if is_about_a_client(frame, packet) {
-                return Verdict::drop(Reason::UnsupportedProto);
-            }
-            true
+        (_, Content::Flow, Some(Proto::Tcp | Proto::Udp)) => {
+            passed_if(is_hosts(frame, packet), PassReason::HostSocket)
         }
-        (Fragment::Whole, Content::Flow, Some(Proto::Tcp | Proto::Udp)) => is_hosts(frame, packet),
         (_, _, Some(Proto::Icmp)) if packet.icmp_type == icmp::ECHO_REQUEST => {
-            maps::settings().is_some_and(|s| s.shared_echo != 0)
+            passed_if(maps::settings().is_some_and(|s| s.shared_echo != 0), PassReason::HostEcho)
         }
         // Timestamps and the like: nothing that a scan should find.
-        (_, Content::IcmpOther, _) => false,
-        // Echo replies to the host's own pings, and protocols without ports: the host's own tunnels.
-        _ => true,
-    };
-    if wanted { Verdict::PASS } else { Verdict::drop(Reason::UnsolicitedInbound) }
+        (_, Content::IcmpOther, _) => Verdict::drop(Reason::UnsolicitedInbound),
+        // Answers to the host's own pings.
+        (_, Content::Flow, _) => Verdict::pass(PassReason::HostEcho),
+        // The host's own tunnels.
+        (_, Content::Other, _) => Verdict::pass(PassReason::HostProtocol),
+    }
 }
 
 /// Whether a socket of the host's wants the packet, or the port is reserved for something of the host's without one.

@@ -1,6 +1,6 @@
 //! A packet from inside that no live flow claims: whether it may be translated, and whether its way allows it.
 
-use nat_common::{Addr, Answer, PoolRef, Proto, Reason, Tuple, Verdict, hop::Iface, icmp, tcp};
+use nat_common::{Addr, Answer, PassReason, PoolRef, Proto, Reason, Tuple, Verdict, hop::Iface, icmp, tcp};
 
 use super::{
     kernel::{self, Kernel},
@@ -28,7 +28,7 @@ pub fn admit<F: Frame>(frame: F, work: &mut Work) -> Result<PoolRef, Verdict> {
     let Tuple { src, dst, .. } = work.packet.tuple;
     // For another interface on this device (macvlan, VRRP); the kernel drops what is for another host's.
     if !kernel::is_for_station(iface, parse::station(frame)) {
-        return Err(Verdict::PASS);
+        return Err(Verdict::pass(PassReason::OtherStation));
     }
     let pool = maps::pool(src);
     // An EIP is never in an inside prefix, and nobody inside has one.
@@ -37,20 +37,24 @@ pub fn admit<F: Frame>(frame: F, work: &mut Work) -> Result<PoolRef, Verdict> {
     }
     // A host that asks for an address has none yet (RFC 2131 section 4.1).
     if src == Addr::default() && dst.is_group() {
-        return Err(Verdict::PASS);
+        return Err(Verdict::pass(PassReason::Dhcp));
     }
     if !source::is_genuine(frame, work) {
         return Err(Verdict::drop(Reason::SpoofedSource));
     }
     if dst.is_group() {
-        return Err(Verdict::PASS);
+        return Err(Verdict::pass(PassReason::Group));
     }
     if let Some(own) = maps::eip(dst) {
         // Its own address is the host's to answer on; a dedicated EIP answers nobody.
-        return Err(if own.shared != 0 { Verdict::PASS } else { Verdict::drop(Reason::UnsolicitedInbound) });
+        return Err(if own.shared != 0 {
+            Verdict::pass(PassReason::HostAddress)
+        } else {
+            Verdict::drop(Reason::UnsolicitedInbound)
+        });
     }
     match pool {
-        Some(_) if maps::is_exempt(dst) => Err(Verdict::PASS),
+        Some(_) if maps::is_exempt(dst) => Err(Verdict::pass(PassReason::Exempt)),
         Some(pool) if !dst.is_never_translated() => Ok(pool),
         _ => Err(to_host(frame, work, iface)),
     }
@@ -60,7 +64,7 @@ pub fn admit<F: Frame>(frame: F, work: &mut Work) -> Result<PoolRef, Verdict> {
 #[inline(always)]
 fn to_host<F: Frame>(frame: F, work: &mut Work, iface: &Iface) -> Verdict {
     match would_do(frame, work, iface) {
-        Kernel::Delivers => Verdict::PASS,
+        Kernel::Delivers => Verdict::pass(PassReason::ToHost),
         _ if maps::pool(work.packet.tuple.src).is_some() => Verdict::drop(Reason::Policy),
         _ => Verdict::drop(Reason::SpoofedSource),
     }
@@ -87,15 +91,15 @@ pub fn route<F: Frame>(frame: F, work: &mut Work, eip: Addr) -> Result<(), Verdi
         Reach::Unmanaged | Reach::Neighbour if iface.forwarded == 0 => {
             return Err(Verdict::drop(Reason::Policy));
         }
-        Reach::Inside | Reach::Neighbour => return Err(Verdict::PASS),
+        Reach::Inside | Reach::Neighbour => return Err(Verdict::pass(PassReason::Inside)),
         Reach::EitherInside | Reach::Unmanaged if maps::pool(work.packet.tuple.dst).is_some() => {
-            return Err(Verdict::PASS);
+            return Err(Verdict::pass(PassReason::Inside));
         }
         Reach::Outside | Reach::Encapsulated | Reach::Either | Reach::EitherInside | Reach::Unmanaged => {}
         // What the kernel would do with the untranslated packet may differ, by policy routing.
         Reach::Host => {
             return Err(match would_do(frame, work, iface) {
-                Kernel::Delivers => Verdict::PASS,
+                Kernel::Delivers => Verdict::pass(PassReason::ToHost),
                 _ => Verdict::drop(Reason::NoRoute),
             });
         }

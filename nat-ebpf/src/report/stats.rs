@@ -22,6 +22,16 @@ pub fn dropped(reason: usize) {
     });
 }
 
+/// Counts a frame that is left to the kernel by the index of its reason.
+#[inline(always)]
+pub fn passed(reason: usize) {
+    count(|s| {
+        if let Some(passes) = s.passes.get_mut(reason) {
+            *passes += 1;
+        }
+    });
+}
+
 /// Counts a packet received from clients or destinations that went no further.
 #[inline(always)]
 pub fn received(meter: Meter, bytes: u64) {

@@ -4,7 +4,7 @@
 //!
 //! Linux takes off any number of tags. What has more of them than natgw looks through is dropped.
 
-use nat_common::{Reason, Verdict};
+use nat_common::{PassReason, Reason, Verdict};
 
 use super::{ETHERTYPE_IPV4, load, store};
 use crate::{
@@ -29,8 +29,10 @@ const ETHERTYPE_QINQ: u16 = 0x88a8u16.to_be();
 pub enum Tagged {
     /// IPv4, at this offset from the start of the frame.
     Ipv4(usize),
-    /// Another protocol, or another VLAN's frame.
+    /// Another protocol.
     Foreign,
+    /// A frame of a VLAN, whose own interface decides.
+    OtherVlan,
     /// The frame ends in its tags.
     Short,
     /// More tags than are looked through.
@@ -60,7 +62,7 @@ pub fn look_through<V: View>(frame: V) -> Tagged {
         }
         // SAFETY: VLAN bytes from `at` are in bounds.
         if unsafe { load::<u16>(at as *const u8, 0) } & VID != 0 {
-            return Tagged::Foreign;
+            return Tagged::OtherVlan;
         }
         at += VLAN;
     }
@@ -79,7 +81,8 @@ fn take_tags<F: Frame>(frame: F, _work: &mut Work) -> Result<(), Verdict> {
         // Without a tag: too short for IPv4, or the parser would not have asked.
         Tagged::Ipv4(at) if at > F::LINK => remove(frame, at - F::LINK),
         Tagged::Ipv4(_) | Tagged::Short => Err(Verdict::drop(Reason::BadHeader)),
-        Tagged::Foreign => Err(Verdict::PASS),
+        Tagged::Foreign => Err(Verdict::pass(PassReason::NotIpv4)),
+        Tagged::OtherVlan => Err(Verdict::pass(PassReason::OtherVlan)),
         Tagged::TooDeep => Err(Verdict::drop(Reason::Vlan)),
     }
 }

@@ -140,7 +140,7 @@ fn connections(out: &mut Out<'_, '_>, stats: &Stats) -> Result<(), Error> {
 
 fn internals(out: &mut Out<'_, '_>, stats: &Stats) -> Result<(), Error> {
     for (name, help, value) in [
-        ("natgw_passed_packets", "Packets left to the host, untranslated", stats.passed),
+        ("natgw_passed_packets", "Packets left to the host, untranslated", stats.passed()),
         ("natgw_handover_packets", "Packets translated and left to the kernel to forward", stats.handovers),
         ("natgw_flow_revivals", "Flows taken back after their deadline by a new start", stats.revivals),
         ("natgw_flow_lost_races", "Flows given up at birth because another CPU was first", stats.lost_races),

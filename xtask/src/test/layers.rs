@@ -47,7 +47,7 @@ enum Threads {
 }
 
 /// Packages with tests, in the order of their layers: the cheapest first.
-const PACKAGES: [&str; 4] = ["nat-common", "xtask", "nat-userspace", "nat-tests"];
+const PACKAGES: [&str; 5] = ["nat-common", "xtask", "nat-lints", "nat-userspace", "nat-tests"];
 
 /// Where the suites of nat-tests begin in the order of layers.
 const SUITE: usize = 6;
@@ -126,7 +126,7 @@ impl Layer {
 fn examples(environment: &Environment) -> Command {
     let mut command = cargo();
     command.args(["test", "--quiet", "--doc"]).env("NATGW_BPF_OBJECT", &environment.object);
-    for package in PACKAGES.iter().filter(|package| **package != "xtask") {
+    for package in PACKAGES.iter().filter(|package| !matches!(**package, "xtask" | "nat-lints")) {
         command.args(["--package", package]);
     }
     command.arg("--");
@@ -188,7 +188,7 @@ impl Artifact {
         let dir = self.package_dir.file_name().unwrap_or_default().to_string_lossy();
         match (dir.as_ref(), self.integration) {
             ("nat-common", _) => (0, "nat-common".to_owned(), Threads::Default),
-            ("xtask", _) => (1, "xtask".to_owned(), Threads::Default),
+            ("xtask" | "lints", _) => (1, dir.into_owned(), Threads::Default),
             ("nat-userspace", false) => (2, "nat-userspace unit".to_owned(), Threads::Default),
             ("nat-userspace", true) => (4, "nat-userspace integration".to_owned(), Threads::Two),
             (_, false) => (5, "lab's own unit tests".to_owned(), Threads::Default),

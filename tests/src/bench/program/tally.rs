@@ -52,7 +52,7 @@ impl Tally {
             sent_out: meter(Meter::DestinationOut),
             sent_in: meter(Meter::SourceOut),
             births: after.births.iter().sum::<u64>() - before.births.iter().sum::<u64>(),
-            passed: after.passed - before.passed,
+            passed: after.passed() - before.passed(),
             handovers: after.handovers - before.handovers,
             dropped: Reason::ALL.iter().map(dropped).filter(|(_, n)| *n > 0).collect(),
         })
