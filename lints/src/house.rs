@@ -20,7 +20,7 @@ pub struct Rules {
 pub fn rules(name: &str) -> Rules {
     match name {
         "nat-common" => Rules { order: NAT_COMMON, pending: true },
-        "nat-ebpf" => Rules { order: NAT_EBPF, pending: true },
+        "nat-ebpf" => Rules { order: NAT_EBPF, pending: false },
         "nat-userspace" => Rules { order: NAT_USERSPACE, pending: true },
         "nat-tests" => Rules { order: &[], pending: true },
         _ => Rules { order: &[], pending: false },
@@ -30,6 +30,7 @@ pub fn rules(name: &str) -> Rules {
 const NAT_COMMON: &[&str] = &[
     "pod list",
     "num hash bucket icmp checksum stamp tuple",
+    "budget scarce",
     "ports answer",
     "verdict",
     "hop",
@@ -43,8 +44,8 @@ const NAT_COMMON: &[&str] = &[
 ];
 
 const NAT_EBPF: &[&str] = &[
-    "kernel", "maps", "work", "frame", "wire", "report", "verdict", "table", "hop", "flow", "policy",
-    "mapping", "icmp", "pipeline", "control", "guard",
+    "kernel", "work", "maps", "budget", "frame", "report", "table", "wire", "hop", "flow", "policy",
+    "mapping", "verdict", "icmp", "pipeline", "control", "guard",
 ];
 
 const NAT_USERSPACE: &[&str] = &["model", "host", "config", "datapath", "observe", "daemon", "api", "cli"];

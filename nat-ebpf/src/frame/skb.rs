@@ -5,7 +5,7 @@ use core::ffi::c_void;
 use aya_ebpf::{bindings::__sk_buff, helpers::generated::bpf_skb_pull_data};
 use nat_common::{abi::HANDOVER_MARK, settings::Settings};
 
-use super::{Kind, View};
+use super::view::{Kind, View};
 
 /// A frame that a tc program was given.
 ///
@@ -69,7 +69,7 @@ impl Skb {
         }
     }
 
-    /// Whether an XDP program marked the frame as translated by natgw ([`super::Frame::mark`]).
+    /// Whether an XDP program marked the frame as translated by natgw ([`super::view::Frame::mark`]).
     #[inline(always)]
     pub fn is_marked(self, settings: &Settings) -> bool {
         // SAFETY: a valid context.

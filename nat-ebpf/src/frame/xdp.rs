@@ -14,7 +14,7 @@ use aya_ebpf::{
 };
 use nat_common::{abi::HANDOVER_MARK, checksum};
 
-use super::{Frame, Kind, View};
+use super::view::{Frame, Kind, View};
 use crate::maps;
 
 /// A frame that an XDP program was given.
