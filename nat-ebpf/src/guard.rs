@@ -3,7 +3,7 @@
 //!
 //! What they do not stop is `TC_ACT_UNSPEC`: `TC_ACT_OK` would end the hook, and with it the programs of others.
 
-use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, bpf_fib_lookup};
+use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
 use nat_common::{Addr, Reason, Side, Tuple, hop::Iface};
 
 use crate::{
@@ -102,97 +102,80 @@ checked_alone! {
 
 #[inline(always)]
 fn arriving(frame: Skb, work: &mut Work) -> bool {
-    let (ifindex, station) = (frame.interface(), frame.station());
-    let Tuple { src, dst, .. } = work.packet.tuple;
-    let Some(iface) = maps::iface(ifindex) else { return false };
+    let Some(iface) = maps::iface(frame.interface()) else { return false };
     let is_inside = match iface.side {
         Side::INSIDE => true,
         Side::OUTSIDE => false,
-        _ => maps::pool(src).is_some(),
+        _ => maps::pool(work.packet.tuple.src).is_some(),
     };
-    let arrival = Arrival { frame, ifindex, iface, src, dst, station };
-    let fib = &mut work.route.fib;
-    if is_inside { arrival.passes_from_inside(fib) } else { arrival.passes_from_outside(fib) }
+    if is_inside { passes_from_inside(frame, work, iface) } else { passes_from_outside(frame, work, iface) }
 }
 
-/// A packet that the kernel is about to get.
-struct Arrival {
-    frame: Skb,
-    ifindex: u32,
-    iface: &'static Iface,
-    src: Addr,
-    dst: Addr,
-    station: Station,
+/// Whether the kernel may have a packet that comes from inside.
+#[inline(always)]
+fn passes_from_inside(frame: Skb, work: &mut Work, iface: &Iface) -> bool {
+    let Tuple { src, dst, .. } = work.packet.tuple;
+    let pool = maps::pool(src);
+    if pool.is_none() && maps::eip(src).is_some() {
+        return false;
+    }
+    if src == Addr::default() && dst.is_group() {
+        return true;
+    }
+    if !source::is_genuine(frame, work) {
+        return false;
+    }
+    if let Some(passes) = for_many_or_an_eip(frame, iface, dst) {
+        return passes;
+    }
+    match would_do(frame, work, iface) {
+        Kernel::Delivers => true,
+        Kernel::Refuses => false,
+        // Outside, the egress guard knows what is exempt, and lets nothing else with an inside source out.
+        Kernel::Routes | Kernel::LeavesOutside => pool.is_some(),
+        Kernel::Opens => pool.is_some() && maps::is_exempt(dst),
+    }
 }
 
-impl Arrival {
-    /// Whether the kernel may have it.
-    #[inline(always)]
-    fn passes_from_inside(&self, fib: &mut bpf_fib_lookup) -> bool {
-        let pool = maps::pool(self.src);
-        if pool.is_none() && maps::eip(self.src).is_some() {
-            return false;
-        }
-        if self.src == Addr::default() && self.dst.is_group() {
-            return true;
-        }
-        if !self.is_genuine(fib) {
-            return false;
-        }
-        if let Some(passes) = self.for_many_or_an_eip() {
-            return passes;
-        }
-        match self.kernel(fib) {
-            Kernel::Delivers => true,
-            Kernel::Refuses => false,
-            // Outside, the egress guard knows what is exempt, and lets nothing else with an inside source out.
-            Kernel::Routes | Kernel::LeavesOutside => pool.is_some(),
-            Kernel::Opens => pool.is_some() && maps::is_exempt(self.dst),
-        }
+/// Whether the kernel may have a packet that comes from outside.
+#[inline(always)]
+fn passes_from_outside(frame: Skb, work: &mut Work, iface: &Iface) -> bool {
+    let Tuple { src, dst, .. } = work.packet.tuple;
+    let exempt = maps::is_exempt(src) && source::is_genuine(frame, work);
+    if !exempt && (maps::pool(src).is_some() || maps::eip(src).is_some()) {
+        return false;
     }
+    if iface.side == Side::ONEARM && src != Addr::default() && !source::is_genuine(frame, work) {
+        return false;
+    }
+    if let Some(passes) = for_many_or_an_eip(frame, iface, dst) {
+        return passes;
+    }
+    if maps::pool(dst).is_some() {
+        return exempt;
+    }
+    would_do(frame, work, iface) == Kernel::Delivers
+}
 
-    /// The same.
-    #[inline(always)]
-    fn passes_from_outside(&self, fib: &mut bpf_fib_lookup) -> bool {
-        let exempt = maps::is_exempt(self.src) && self.is_genuine(fib);
-        if !exempt && (maps::pool(self.src).is_some() || maps::eip(self.src).is_some()) {
-            return false;
-        }
-        if self.iface.side == Side::ONEARM && self.src != Addr::default() && !self.is_genuine(fib) {
-            return false;
-        }
-        if let Some(passes) = self.for_many_or_an_eip() {
-            return passes;
-        }
-        if maps::pool(self.dst).is_some() {
-            return exempt;
-        }
-        self.kernel(fib) == Kernel::Delivers
+/// Whether a packet passes, when it is for more than one host, or for an EIP.
+#[inline(always)]
+fn for_many_or_an_eip(frame: Skb, iface: &Iface, dst: Addr) -> Option<bool> {
+    if is_for_everybody(iface, dst) {
+        return Some(true);
     }
+    // A unicast packet in a broadcast or multicast frame.
+    if frame.station() != Station::This {
+        return Some(false);
+    }
+    maps::eip(dst).map(|eip| eip.shared != 0)
+}
 
-    /// Whether it passes, when it is for more than one host, or for an EIP.
-    #[inline(always)]
-    fn for_many_or_an_eip(&self) -> Option<bool> {
-        if is_for_everybody(self.iface, self.dst) {
-            return Some(true);
-        }
-        // A unicast packet in a broadcast or multicast frame.
-        if self.station != Station::This {
-            return Some(false);
-        }
-        maps::eip(self.dst).map(|eip| eip.shared != 0)
-    }
-
-    #[inline(always)]
-    fn is_genuine(&self, fib: &mut bpf_fib_lookup) -> bool {
-        source::can_be_from(self.frame, self.ifindex, self.iface, self.src, self.dst, fib)
-    }
-
-    #[inline(always)]
-    fn kernel(&self, fib: &mut bpf_fib_lookup) -> Kernel {
-        let tuple = Tuple { src: self.src, dst: self.dst, ..Tuple::default() };
-        kernel::does(self.frame, self.ifindex, self.iface, &tuple, 0, fib)
-    }
+/// What the kernel would do with the packet.
+#[inline(always)]
+fn would_do(frame: Skb, work: &mut Work, iface: &Iface) -> Kernel {
+    let Tuple { src, dst, .. } = work.packet.tuple;
+    let tuple = Tuple { src, dst, ..Tuple::default() };
+    kernel::does(frame, frame.interface(), iface, &tuple, 0, &mut work.route.fib)
 }
 
 /// Whether the next hop of a packet that leaves has an inside address.

@@ -202,11 +202,12 @@ pub fn note_next_hop(hop: &NextHop, now: Stamp) {
     }
 }
 
-/// When the host last sent the echo request that an echo reply with this tuple answers.
+/// When the host last sent the echo request that an echo reply with this tuple answers. By value: Linux before 6.2 takes no
+/// key out of the memory that a function was given (kernel/bpf/verifier.c, `map_key_value_types`).
 #[inline(always)]
-pub fn pinged(answer: &Tuple) -> Option<Stamp> {
+pub fn pinged(answer: Tuple) -> Option<Stamp> {
     // SAFETY: an element of the map, which stays readable while this program runs; it is one word.
-    PINGS.get_ptr(answer).map(|p| Stamp { word: unsafe { (&raw const (*p).word).read_volatile() } })
+    PINGS.get_ptr(&answer).map(|p| Stamp { word: unsafe { (&raw const (*p).word).read_volatile() } })
 }
 
 /// Notes that the host sends the echo request that an echo reply with this tuple answers.

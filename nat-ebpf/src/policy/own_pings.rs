@@ -17,7 +17,7 @@ const KEPT: Ticks = Ticks::from_ms(60_000);
 /// Whether an echo reply with this tuple is the answer to a ping of the host's.
 #[inline(always)]
 pub fn is_hosts(answer: &Tuple, now: Stamp) -> bool {
-    maps::pinged(answer).is_some_and(|asked| asked.age(now) < KEPT)
+    maps::pinged(*answer).is_some_and(|asked| asked.age(now) < KEPT)
 }
 
 /// Notes an echo request that the host sends from a shared EIP, and ends the client's flow that would get the answer. The

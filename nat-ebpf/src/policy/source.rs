@@ -16,7 +16,7 @@ use crate::{
 
 checked_alone! {
     /// Whether the source of the packet at hand can be its sender's.
-    pub fn is_genuine<V: View>(frame, work) -> bool = of_packet; Xdp as source_xdp
+    pub fn is_genuine<V: View>(frame, work) -> bool = of_packet; Xdp as source_xdp, Skb as source_skb
 }
 
 #[inline(always)]
@@ -30,7 +30,7 @@ fn of_packet<V: View>(frame: V, work: &mut Work) -> bool {
 /// Whether the source of a packet that came by `iface` can be its sender's (RFC 3704): never this host's own address, and as
 /// far as the interface asks for it, one that a route leads to.
 #[inline(always)]
-pub fn can_be_from<V: View>(
+fn can_be_from<V: View>(
     frame: V,
     ifindex: u32,
     iface: &Iface,
