@@ -8,8 +8,8 @@ use aya::maps::Array;
 use aya::programs::{TestRun as _, TestRunAttrs, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use nat_tests::lab::Netns;
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::Pid;
+
+use crate::cores;
 
 /// Frames that the kernel makes before it sends them on: the most it allows is 256, and a veth's ring holds as many.
 const BATCH: u32 = 64;
@@ -88,7 +88,7 @@ impl<'ns> Births<'ns> {
         let context = [0, u32::try_from(frame.len())?, 0, *ifindex, 0, 0];
         // A thread of its own: neither the namespace nor the CPU is for whoever asks.
         ns.run(|| {
-            stay_on(*cpu)?;
+            cores::pin(0, *cpu as usize)?;
             let mut left = frames;
             while left > 0 {
                 let now = left.min(BURST);
@@ -109,12 +109,6 @@ impl<'ns> Births<'ns> {
 
 fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
     Ok(ebpf.program_mut("bench_births").context("no program bench_births")?.try_into()?)
-}
-
-fn stay_on(cpu: u32) -> Result<()> {
-    let mut set = CpuSet::new();
-    set.set(cpu as usize)?;
-    sched_setaffinity(Pid::from_raw(0), &set).with_context(|| format!("stay on CPU {cpu}"))
 }
 
 impl Population {

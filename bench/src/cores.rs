@@ -71,21 +71,33 @@ fn schedule(thread: i32, policy: i32, priority: i32) -> Result<()> {
 /// Makes the NAPI of a veth threads, pins them to a core and returns their ids.
 pub fn thread_napi(ns: &Netns, device: &str, cpu: usize) -> Result<Vec<i32>> {
     let before = napi_threads(device);
-    // sysfs shows the devices of the namespace in which it was mounted.
-    let script = format!(
-        "mount -t sysfs none /sys && echo 0 >/sys/class/net/{device}/threaded && \
-                          echo 1 >/sys/class/net/{device}/threaded"
-    );
-    check("unshare", ns.command("unshare").args(["--mount", "sh", "-c", &script]))
-        .with_context(|| format!("threaded NAPI on {device} of {}", ns.name()))?;
+    // Off first: threads that are there already would not be told from those of another namespace.
+    set_threaded(ns, device, &[false, true])?;
     let threads: Vec<i32> = napi_threads(device).difference(&before).copied().collect();
     if threads.is_empty() {
-        bail!("{device} of {} has no NAPI thread: is GRO on?", ns.name());
+        bail!("{device} of {} has no NAPI thread: is GRO on, or an XDP program attached?", ns.name());
     }
     for thread in &threads {
         pin(*thread, cpu)?;
     }
     Ok(threads)
+}
+
+/// Has the NAPI of a veth run in softirqs again, where its peer sends from.
+pub fn unthread_napi(ns: &Netns, device: &str) -> Result<()> {
+    set_threaded(ns, device, &[false])
+}
+
+/// Switches threaded NAPI on or off, once for each of `steps`.
+fn set_threaded(ns: &Netns, device: &str, steps: &[bool]) -> Result<()> {
+    let file = format!("/sys/class/net/{device}/threaded");
+    // sysfs shows the devices of the namespace in which it was mounted.
+    let mut script = vec!["mount -t sysfs none /sys".to_owned()];
+    script.extend(steps.iter().map(|on| format!("echo {} >{file}", u8::from(*on))));
+    let script = script.join(" && ");
+    check("unshare", ns.command("unshare").args(["--mount", "sh", "-c", &script]))
+        .with_context(|| format!("threaded NAPI on {device} of {}", ns.name()))?;
+    Ok(())
 }
 
 /// Kernel threads `napi/<device>-<id>` of all namespaces.

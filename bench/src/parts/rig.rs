@@ -1,5 +1,6 @@
 //! Packets per second through real interfaces: natgw and what it is compared with, in turns, in one run.
 
+mod addresses;
 mod cpus;
 mod devices;
 mod flows;
@@ -20,7 +21,8 @@ use nat_tests::lab::session::Session;
 use crate::conntrack::Limits;
 use crate::context::{Context, progress};
 use crate::report::section::{Sample, Section};
-use gateways::{CLIENT_MAC, Ends, Gateway, INSIDE_MAC};
+use addresses::{CLIENT_MAC, INSIDE_MAC};
+use gateways::{Ends, Gateway};
 use measure::Outcome;
 use objects::Objects;
 use plan::{Plan, Series};

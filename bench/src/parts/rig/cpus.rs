@@ -1,13 +1,11 @@
 //! Which CPU does what, and what else the machine does meanwhile.
 
 use std::fs;
-use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::Result;
 use nat_tests::lab::Netns;
-use nat_tests::lab::netns::check;
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::Pid;
+
+use crate::cores;
 
 /// Runs the generator, and whatever its packets set off that is not pinned elsewhere.
 pub const GENERATOR: usize = 0;
@@ -27,38 +25,12 @@ pub fn other() -> usize {
     usize::from(count > 1)
 }
 
-/// Keeps the calling thread on one CPU.
-pub fn pin_this_thread(cpu: usize) -> Result<()> {
-    pin(Pid::from_raw(0), cpu)
-}
-
-fn pin(thread: Pid, cpu: usize) -> Result<()> {
-    let mut set = CpuSet::new();
-    set.set(cpu)?;
-    sched_setaffinity(thread, &set).with_context(|| format!("pin thread {thread} to CPU {cpu}"))
-}
-
 /// Gives the receive processing of a device threads of its own, pinned to the other CPU, or takes them away.
 pub fn arrange(ns: &Netns, device: &str, cpus: Cpus) -> Result<()> {
-    let threaded = u8::from(cpus == Cpus::Apart);
-    // `ip netns exec` mounts the namespace's own /sys for the command.
-    let script = format!("echo {threaded} > /sys/class/net/{device}/threaded");
-    check("ip", Command::new("ip").args(["netns", "exec", ns.name(), "sh", "-c", &script]))?;
-    if cpus == Cpus::Shared {
-        return Ok(());
+    match cpus {
+        Cpus::Shared => cores::unthread_napi(ns, device),
+        Cpus::Apart => cores::thread_napi(ns, device, other()).map(drop),
     }
-    let prefix = format!("napi/{device}-");
-    let mut found = 0;
-    for entry in fs::read_dir("/proc")?.flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<i32>().ok()) else { continue };
-        let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-        if name.starts_with(&prefix) {
-            pin(Pid::from_raw(pid), other())?;
-            found += 1;
-        }
-    }
-    ensure!(found > 0, "no kernel thread {prefix}* although {device} has threaded receive processing");
-    Ok(())
 }
 
 /// What CPUs have spent their time on since boot, in ticks of 10 ms.

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::addresses::EIP;
 use super::cpus;
-use super::gateways::{EIP, Gateway, Kind};
+use super::gateways::{Gateway, Kind};
 use super::objects::{Counter, Objects, Program};
 use super::plan::SMALL;
 use super::traffic;
-use crate::conntrack;
+use crate::{conntrack, cores};
 
 /// Makes the flows of a range known to a gateway that keeps flows.
 pub fn establish(objects: &mut Objects, gateway: &mut Gateway, range: Range<u32>) -> Result<()> {
@@ -62,7 +63,7 @@ fn pass(objects: &Objects, packets: usize) -> Result<usize> {
     let before = objects.count(Counter::Answered)?;
     std::thread::scope(|s| {
         let generator = s.spawn(|| -> Result<()> {
-            cpus::pin_this_thread(cpus::GENERATOR)?;
+            cores::pin(0, cpus::GENERATOR)?;
             objects.generate(SMALL, u32::try_from(packets)?)
         });
         generator.join().unwrap_or_else(|p| std::panic::resume_unwind(p))

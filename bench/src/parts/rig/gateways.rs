@@ -15,24 +15,10 @@ use nat_tests::lab::netns::check;
 use nat_tests::lab::session::Session;
 use nat_tests::lab::xdp_pass;
 
+use super::addresses::{CLIENT, CLIENT_MAC, INSIDE_MAC, OUTSIDE, OUTSIDE_MAC, ROUTER, ROUTER_MAC};
 use super::natgw::Natgw;
 use super::objects::{Objects, Port, Program};
-use super::traffic::CLIENT;
 use crate::nft::Ruleset;
-
-/// The generator's end, to which answers go.
-pub const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x0a];
-/// Every gateway's inside interface.
-pub const INSIDE_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
-/// Every gateway's outside interface.
-pub const OUTSIDE_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
-/// The far end: every gateway's default router.
-pub const ROUTER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xfe];
-/// Address of every gateway's outside interface; nftables translates to it.
-pub const OUTSIDE: &str = "192.0.2.1";
-/// natgw's EIP.
-pub const EIP: &str = "192.0.2.100";
-const ROUTER: &str = "192.0.2.254";
 
 /// What stands between the two ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,6 +10,7 @@ use super::devices::Devices;
 use super::gateways::{Ends, Gateway, Kind};
 use super::objects::{Counter, Objects};
 use super::plan::{Plan, Series};
+use crate::cores;
 use crate::report::section::Sample;
 
 /// Frames per system call: a few milliseconds.
@@ -114,14 +115,14 @@ fn turn_of(objects: &Objects, series: Series, plan: &Plan) -> Result<Rate> {
     let stop = AtomicBool::new(false);
     std::thread::scope(|s| {
         let generator = s.spawn(|| -> Result<()> {
-            cpus::pin_this_thread(cpus::GENERATOR)?;
+            cores::pin(0, cpus::GENERATOR)?;
             while !stop.load(Ordering::Relaxed) {
                 objects.generate(series.size, BURST)?;
             }
             Ok(())
         });
         let observer = s.spawn(|| -> Result<Rate> {
-            cpus::pin_this_thread(cpus::other())?;
+            cores::pin(0, cpus::other())?;
             std::thread::sleep(plan.warm_up);
             let before = reading(objects)?;
             std::thread::sleep(plan.window);

@@ -12,7 +12,7 @@ use nat_tests::lab::Netns;
 use nat_tests::lab::session::Session;
 use serde_json::Value;
 
-use super::gateways::EIP;
+use super::addresses::EIP;
 use super::traffic::MAX_FLOWS;
 
 /// A running natgw; killed when dropped. What it leaves goes with its session.

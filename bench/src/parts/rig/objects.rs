@@ -11,7 +11,8 @@ use bytemuck::{Pod, Zeroable};
 use nat_common::{Addr, Side, Tuple};
 use nat_tests::lab::Netns;
 
-use super::traffic::{self, CLIENT, Size, Visit};
+use super::addresses::CLIENT;
+use super::traffic::{self, Size, Visit};
 
 /// Frames that the generator makes at a time: as many as one poll of a device takes, and a quarter of what the ring
 /// of a veth holds.

@@ -5,10 +5,9 @@ use std::net::Ipv4Addr;
 use bytemuck::{Pod, Zeroable};
 use nat_common::{Addr, Port, Proto, Side, Tuple, checksum};
 
+use super::addresses::CLIENT;
 use crate::conntrack;
 
-/// The one inside host.
-pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 /// The first destination's network (RFC 2544's benchmark range).
 const FIRST_DESTINATION: u32 = u32::from_be_bytes([198, 18, 0, 1]);
 const DESTINATIONS: u32 = 64;

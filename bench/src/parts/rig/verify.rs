@@ -9,10 +9,11 @@ use nat_tests::lab::Tap;
 use nat_tests::lab::tap::Direction;
 use nat_tests::packet::Parsed;
 
-use super::gateways::{CLIENT_MAC, EIP, Ends, Gateway, INSIDE_MAC, Kind, OUTSIDE, ROUTER_MAC};
+use super::addresses::{CLIENT, CLIENT_MAC, EIP, INSIDE_MAC, OUTSIDE, ROUTER_MAC};
+use super::gateways::{Ends, Gateway, Kind};
 use super::objects::{Objects, Program};
 use super::plan::Series;
-use super::traffic::{CLIENT, Sent};
+use super::traffic::Sent;
 
 /// Packets that are looked at: the first of the list.
 pub const SAMPLE: usize = 48;
