@@ -1,4 +1,4 @@
-//! UDP flows by the million, each born of a packet: drives the program in `nat-ebpf/bench/births.rs`.
+//! UDP flows by the million, each born of a packet: drives the program `bench_births`.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use aya::maps::Array;
 use aya::programs::{TestRun as _, TestRunAttrs, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
+use nat_bench_ebpf::layout::births::Plan;
 use nat_tests::lab::Netns;
 
 use crate::cores;
@@ -82,7 +83,7 @@ impl<'ns> Births<'ns> {
     pub fn send(&mut self, order: Order, first: u32, frames: u32) -> Result<()> {
         let Self { ns, ebpf, ifindex, cpu, population } = self;
         let map = ebpf.map_mut("BIRTHS").context("no map BIRTHS")?;
-        Array::<_, [u32; 16]>::try_from(map)?.set(*cpu, population.plan(order, first), 0)?;
+        Array::<_, Plan>::try_from(map)?.set(*cpu, population.plan(order, first), 0)?;
         let program = xdp(ebpf)?;
         let frame = vec![0; population.length];
         let context = [0, u32::try_from(frame.len())?, 0, *ifindex, 0, 0];
@@ -113,27 +114,23 @@ fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
 
 impl Population {
     /// The plan as `bench_births` reads it.
-    fn plan(&self, order: Order, first: u32) -> [u32; 16] {
-        let stride = match order {
-            Order::Sequential => 1,
-            Order::Scattered => scattering(self.flows),
-        };
-        let mut macs = [0; 12];
-        macs[..6].copy_from_slice(&self.macs.0);
-        macs[6..].copy_from_slice(&self.macs.1);
-        let mut words = [0; 16];
-        words[..8].copy_from_slice(&[
-            first,
-            self.flows,
-            stride,
-            self.sources.0.into(),
-            self.sources.1,
-            self.destinations.0.into(),
-            self.destinations.1,
-            u32::from(self.sport) | u32::from(self.dport) << 16,
-        ]);
-        bytemuck::bytes_of_mut(&mut words)[32..44].copy_from_slice(&macs);
-        words
+    fn plan(&self, order: Order, first: u32) -> Plan {
+        let (to, from) = self.macs;
+        Plan {
+            next: first,
+            flows: self.flows,
+            stride: match order {
+                Order::Sequential => 1,
+                Order::Scattered => scattering(self.flows),
+            },
+            source: self.sources.0.into(),
+            sources: self.sources.1,
+            destination: self.destinations.0.into(),
+            destinations: self.destinations.1,
+            ports: u32::from(self.sport) | u32::from(self.dport) << 16,
+            macs: bytemuck::cast([to, from]),
+            spare: [0; 5],
+        }
     }
 
     /// Fails when the flows need more source ports than there are.

@@ -13,8 +13,6 @@ mod delays;
 mod frames;
 mod lane;
 pub mod sockets;
-#[path = "../ebpf/src/endpoints/wire.rs"]
-mod wire;
 
 pub use contender::{Contender, Table};
 pub use delays::Delays;

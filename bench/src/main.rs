@@ -1,5 +1,5 @@
-//! The benchmark behind `cargo xtask bench`: what natgw costs and carries, next to what else could do the job, in one run
-//! on one machine. This file reads the command line and puts together what [`run`] measures and what [`report`] writes.
+//! The benchmark behind `cargo xtask bench`: what natgw costs and carries, next to what else could do the job, in one
+//! run on one machine. This file reads the command line; [`mod@run`] measures, and [`report`] writes what was found.
 #![expect(clippy::cast_precision_loss, reason = "53 bits are plenty for what is measured")]
 
 mod births;

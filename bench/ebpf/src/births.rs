@@ -10,45 +10,19 @@ use aya_ebpf::{
     macros::{btf_map, xdp},
     programs::XdpContext,
 };
+use nat_bench_ebpf::layout::births::Plan;
 
-/// Which flows a CPU is to send frames of. Userspace writes it as sixteen words, see `bench/births.rs` of nat-tests.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Plan {
-    /// Number of the next frame. Frame `n` belongs to flow `n * stride % flows`.
-    next: u32,
-    /// Flows that there are numbers for.
-    flows: u32,
-    /// 1: one flow after the other. Coprime to `flows` and large: as good as at random, each once before any twice.
-    stride: u32,
-    /// First source address, host order.
-    source: u32,
-    /// Source addresses.
-    sources: u32,
-    /// First destination address, host order.
-    destination: u32,
-    /// Destination addresses.
-    destinations: u32,
-    /// First source port in the low half, destination port in the high half, host order.
-    ports: u32,
-    /// Ethernet addresses, as on the wire: where to, and where from.
-    macs: [u32; 3],
-    /// A cache line each: CPUs write their own.
-    spare: [u32; 5],
-}
+use crate::frame::{
+    self, DONT_FRAGMENT, ETHERTYPE_IPV4, HEADERS, TTL_AND_UDP, eth, fold, halves, ip, store, udp,
+};
 
 #[btf_map]
 static BIRTHS: Array<Plan, 256> = Array::new();
 
-const ETHERNET: usize = 14;
-const IPV4: usize = 20;
-const UDP: usize = 8;
-/// Version 4, five words, no type of service.
-const VERSION: u16 = 0x4500u16.to_be();
-const DONT_FRAGMENT: u16 = 0x4000u16.to_be();
-/// 64 hops, UDP.
-const TTL_PROTO: u16 = 0x4011u16.to_be();
-const PROTO: u16 = 17u16.to_be();
+/// Version and header length, no type of service.
+const VERSION: u16 = u16::from_be_bytes([frame::VERSION_AND_IHL, 0]).to_be();
+/// UDP as it stands in the pseudo-header.
+const PROTO: u16 = u16::from_be_bytes([0, frame::UDP]).to_be();
 
 /// One frame.
 #[xdp]
@@ -75,59 +49,38 @@ pub fn bench_births(ctx: XdpContext) -> u32 {
 #[inline(always)]
 fn write(ctx: &XdpContext, macs: &[u32; 3], addresses: [u32; 2], ports: [u16; 2], id: u16) -> u32 {
     let (start, end) = (ctx.data(), ctx.data_end());
-    if start + ETHERNET + IPV4 + UDP > end {
+    if start + HEADERS > end {
         return XDP_ABORTED;
     }
-    let length = end - start - ETHERNET;
-    let (total, datagram) = ((length as u16).to_be(), ((length - IPV4) as u16).to_be());
+    let length = end - start - eth::LEN;
+    let (total, datagram) = ((length as u16).to_be(), ((length - ip::LEN) as u16).to_be());
     let [src, dst] = addresses;
     let [sport, dport] = ports;
     let wire = halves(src) + halves(dst);
-    let header = [VERSION, total, id, DONT_FRAGMENT, TTL_PROTO];
+    let header = [VERSION, total, id, DONT_FRAGMENT, TTL_AND_UDP];
     let ip_sum = fold(header.iter().map(|w| u32::from(*w)).sum::<u32>() + wire);
     // The payload is zeros. The length counts twice: in the pseudo-header and in the header.
     let udp_sum =
         fold(wire + u32::from(PROTO) + 2 * u32::from(datagram) + u32::from(sport) + u32::from(dport));
     let frame = start as *mut u8;
-    // SAFETY: 42 bytes are in bounds; the verifier asks for no alignment in packets.
+    // SAFETY: HEADERS bytes are in bounds.
     unsafe {
-        put(frame, 0, macs[0]);
-        put(frame, 4, macs[1]);
-        put(frame, 8, macs[2]);
-        put(frame, 12, 0x0800u16.to_be());
-        put(frame, 14, VERSION);
-        put(frame, 16, total);
-        put(frame, 18, id);
-        put(frame, 20, DONT_FRAGMENT);
-        put(frame, 22, TTL_PROTO);
-        put(frame, 24, ip_sum);
-        put(frame, 26, src);
-        put(frame, 30, dst);
-        put(frame, 34, sport);
-        put(frame, 36, dport);
-        put(frame, 38, datagram);
-        put(frame, 40, if udp_sum == 0 { !0 } else { udp_sum });
+        store(frame, eth::DST, macs[0]);
+        store(frame, eth::DST + 4, macs[1]);
+        store(frame, eth::DST + 8, macs[2]);
+        store(frame, eth::TYPE, ETHERTYPE_IPV4);
+        store(frame, ip::VERSION, VERSION);
+        store(frame, ip::TOTAL, total);
+        store(frame, ip::ID, id);
+        store(frame, ip::FRAGMENT, DONT_FRAGMENT);
+        store(frame, ip::TTL, TTL_AND_UDP);
+        store(frame, ip::CHECKSUM, ip_sum);
+        store(frame, ip::SRC, src);
+        store(frame, ip::DST, dst);
+        store(frame, udp::SPORT, sport);
+        store(frame, udp::DPORT, dport);
+        store(frame, udp::LENGTH, datagram);
+        store(frame, udp::CHECKSUM, frame::sent(udp_sum));
     }
     XDP_TX
-}
-
-/// # Safety
-/// `frame + offset` is the start of a `T` within the frame.
-#[inline(always)]
-unsafe fn put<T>(frame: *mut u8, offset: usize, value: T) {
-    // SAFETY: the caller's promise.
-    unsafe { frame.add(offset).cast::<T>().write(value) }
-}
-
-/// The two 16-bit words of an address, added up.
-#[inline(always)]
-fn halves(word: u32) -> u32 {
-    (word & 0xffff) + (word >> 16)
-}
-
-/// The checksum of words that add up to `sum` (RFC 1071: any byte order will do, as long as it is one).
-#[inline(always)]
-fn fold(sum: u32) -> u16 {
-    let once = halves(sum);
-    !(halves(once) as u16)
 }

@@ -12,7 +12,7 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 
-use crate::visit::{HEAD, Job, Visit};
+use nat_bench_ebpf::layout::driver::{HEAD, Job, Visit};
 
 #[btf_map]
 static DRIVER_VISITS: Array<Visit, 4096, { BPF_F_MMAPABLE as usize }> = Array::new();

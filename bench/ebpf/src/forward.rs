@@ -10,23 +10,14 @@ use aya_ebpf::{
     macros::{btf_map, xdp},
     programs::XdpContext,
 };
-use nat_common::{Addr, Port, Proto, Side, Tuple, checksum};
+use nat_bench_ebpf::layout::rig::Value;
+use nat_common::{Addr, Port, Side, Tuple, checksum};
+
+use crate::frame::{
+    self, ETHERTYPE_IPV4, FRAGMENT_BITS, HEADERS, VERSION_AND_IHL, eth, ip, load, store, udp,
+};
 
 const AF_INET: u8 = 2;
-const ETHERNET: usize = 14;
-const HEADERS: usize = 42;
-const ETHERTYPE_IPV4: u16 = 0x0800u16.to_be();
-const VERSION_AND_IHL: u8 = 0x45;
-const FRAGMENT_BITS: u16 = 0x3fffu16.to_be();
-
-/// As large as a flow's.
-#[repr(C, align(8))]
-#[derive(Clone, Copy)]
-pub struct Value {
-    egress: u32,
-    rest: [u32; 15],
-}
-
 /// Element 0: out of the gateway without a lookup. Element 1: out of the gateway with the flow table.
 #[btf_map]
 static RIG_OUT: DevMap<2> = DevMap::new();
@@ -47,33 +38,32 @@ pub fn rig_redirect(_ctx: XdpContext) -> u32 {
 #[xdp]
 pub fn rig_fib(ctx: XdpContext) -> u32 {
     let start = ctx.data();
-    if start + ETHERNET + 20 > ctx.data_end() {
+    if start + eth::LEN + ip::LEN > ctx.data_end() {
         return XDP_PASS;
     }
     let frame = start as *mut u8;
-    // SAFETY: 34 bytes from `frame` are in bounds; as everywhere in this file, the verifier does not ask for
-    // alignment in packets.
+    // SAFETY: both headers, from `frame`, are in bounds.
     unsafe {
-        let ttl = load::<u8>(frame, 22);
-        if load::<u16>(frame, 12) != ETHERTYPE_IPV4 || ttl <= 1 {
+        let ttl = load::<u8>(frame, ip::TTL);
+        if load::<u16>(frame, eth::TYPE) != ETHERTYPE_IPV4 || ttl <= 1 {
             return XDP_PASS;
         }
         let mut fib: bpf_fib_lookup = core::mem::zeroed();
         fib.family = AF_INET;
-        fib.l4_protocol = load(frame, 23);
-        fib.__bindgen_anon_1.tot_len = u16::from_be(load(frame, 16));
-        fib.__bindgen_anon_2.tos = load(frame, 15);
-        fib.__bindgen_anon_3.ipv4_src = load(frame, 26);
-        fib.__bindgen_anon_4.ipv4_dst = load(frame, 30);
+        fib.l4_protocol = load(frame, ip::PROTO);
+        fib.__bindgen_anon_1.tot_len = u16::from_be(load(frame, ip::TOTAL));
+        fib.__bindgen_anon_2.tos = load(frame, ip::TOS);
+        fib.__bindgen_anon_3.ipv4_src = load(frame, ip::SRC);
+        fib.__bindgen_anon_4.ipv4_dst = load(frame, ip::DST);
         fib.ifindex = ctx.ingress_ifindex() as u32;
         let answer = fib_lookup(ctx.ctx.cast(), &raw mut fib, size_of::<bpf_fib_lookup>() as i32, 0);
         if answer != i64::from(BPF_FIB_LKUP_RET_SUCCESS) {
             return XDP_PASS;
         }
-        store(frame, 24, checksum::apply(load(frame, 24), checksum::TTL_DECREMENT));
-        store(frame, 22, ttl - 1);
-        store(frame, 0, fib.dmac);
-        store(frame, 6, fib.smac);
+        store(frame, ip::CHECKSUM, checksum::apply(load(frame, ip::CHECKSUM), checksum::TTL_DECREMENT));
+        store(frame, ip::TTL, ttl - 1);
+        store(frame, eth::DST, fib.dmac);
+        store(frame, eth::SRC, fib.smac);
         RIG_FIB_OUT.redirect(fib.ifindex, 0).unwrap_or(XDP_DROP)
     }
 }
@@ -88,19 +78,19 @@ pub fn rig_lookup(ctx: XdpContext) -> u32 {
     let frame = start as *mut u8;
     // SAFETY: HEADERS bytes from `frame` are in bounds.
     let tuple = unsafe {
-        if load::<u16>(frame, 12) != ETHERTYPE_IPV4
-            || load::<u8>(frame, 14) != VERSION_AND_IHL
-            || load::<u16>(frame, 20) & FRAGMENT_BITS != 0
-            || load::<u8>(frame, 23) != Proto::Udp as u8
+        if load::<u16>(frame, eth::TYPE) != ETHERTYPE_IPV4
+            || load::<u8>(frame, ip::VERSION) != VERSION_AND_IHL
+            || load::<u16>(frame, ip::FRAGMENT) & FRAGMENT_BITS != 0
+            || load::<u8>(frame, ip::PROTO) != frame::UDP
         {
             return XDP_PASS;
         }
         Tuple {
-            src: load::<Addr>(frame, 26),
-            dst: load::<Addr>(frame, 30),
-            sport: load::<Port>(frame, 34),
-            dport: load::<Port>(frame, 36),
-            proto: Proto::Udp as u8,
+            src: load::<Addr>(frame, ip::SRC),
+            dst: load::<Addr>(frame, ip::DST),
+            sport: load::<Port>(frame, udp::SPORT),
+            dport: load::<Port>(frame, udp::DPORT),
+            proto: frame::UDP,
             side: Side::INSIDE,
             place: 0,
         }
@@ -110,20 +100,4 @@ pub fn rig_lookup(ctx: XdpContext) -> u32 {
         Some(value) => RIG_OUT.redirect(unsafe { (*value).egress }, 0).unwrap_or(XDP_DROP),
         None => XDP_DROP,
     }
-}
-
-/// # Safety
-/// `base + offset` is the start of a `T` within the frame.
-#[inline(always)]
-unsafe fn load<T: Copy>(base: *mut u8, offset: usize) -> T {
-    // SAFETY: the caller's promise.
-    unsafe { base.add(offset).cast::<T>().read() }
-}
-
-/// # Safety
-/// As [`load`].
-#[inline(always)]
-unsafe fn store<T: Copy>(base: *mut u8, offset: usize, value: T) {
-    // SAFETY: the caller's promise.
-    unsafe { base.add(offset).cast::<T>().write(value) }
 }

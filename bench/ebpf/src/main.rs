@@ -7,10 +7,10 @@ mod births;
 mod driver;
 mod endpoints;
 mod forward;
+mod frame;
 mod generator;
 mod receiver;
 mod reference;
-mod visit;
 
 use aya_ebpf::{bindings::xdp_action::XDP_DROP, macros::xdp, programs::XdpContext};
 

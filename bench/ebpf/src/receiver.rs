@@ -8,7 +8,7 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 
-const HEADERS: usize = 42;
+use crate::frame::{HEADERS, eth, ip, udp};
 
 /// Packets. Element 0: what came through. Element 1: answers that came back.
 #[btf_map]
@@ -55,9 +55,9 @@ pub fn rig_answer(ctx: XdpContext) -> u32 {
     let frame = start as *mut u8;
     // SAFETY: HEADERS bytes from `frame` are in bounds. The verifier does not ask for alignment in packets here.
     unsafe {
-        swap::<[u16; 3]>(frame, 0, 6);
-        swap::<u32>(frame, 26, 30);
-        swap::<u16>(frame, 34, 36);
+        swap::<[u16; 3]>(frame, eth::DST, eth::SRC);
+        swap::<u32>(frame, ip::SRC, ip::DST);
+        swap::<u16>(frame, udp::SPORT, udp::DPORT);
     }
     // Not XDP_TX, which wakes only a peer that has an XDP program.
     // SAFETY: a plain call.

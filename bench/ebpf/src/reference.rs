@@ -11,10 +11,10 @@ use aya_ebpf::{
 };
 use nat_common::{Addr, Port, Proto, Tuple};
 
-const ETHERNET: usize = 14;
-const IPV4_MIN: usize = 20;
-const ETHERTYPE_IPV4: u16 = 0x0800u16.to_be();
-const FRAGMENT_BITS: u16 = 0x3fffu16.to_be();
+use crate::frame::{ETHERTYPE_IPV4, FRAGMENT_BITS, eth, ip, load, udp};
+
+/// A TCP header without options.
+const TCP: usize = network_types::tcp::TcpHdr::LEN;
 
 /// A value as large as a flow entry.
 type Value = [u64; 8];
@@ -75,50 +75,44 @@ fn fail() -> u32 {
 #[inline(always)]
 fn parse(ctx: &XdpContext) -> Option<Tuple> {
     let (start, end) = (ctx.data(), ctx.data_end());
-    if start + ETHERNET + IPV4_MIN > end {
+    if start + eth::LEN + ip::LEN > end {
         return None;
     }
-    // SAFETY: ETHERNET + IPV4_MIN bytes are in bounds.
+    let frame = start as *const u8;
+    // SAFETY: both headers are in bounds.
     let (ethertype, group, version_ihl, total, fragment, proto, src, dst) = unsafe {
         (
-            load::<u16>(start + 12),
-            load::<u8>(start),
-            load::<u8>(start + ETHERNET),
-            u16::from_be(load(start + ETHERNET + 2)),
-            load::<u16>(start + ETHERNET + 6),
-            load::<u8>(start + ETHERNET + 9),
-            load::<Addr>(start + ETHERNET + 12),
-            load::<Addr>(start + ETHERNET + 16),
+            load::<u16>(frame, eth::TYPE),
+            load::<u8>(frame, eth::DST),
+            load::<u8>(frame, ip::VERSION),
+            u16::from_be(load(frame, ip::TOTAL)),
+            load::<u16>(frame, ip::FRAGMENT),
+            load::<u8>(frame, ip::PROTO),
+            load::<Addr>(frame, ip::SRC),
+            load::<Addr>(frame, ip::DST),
         )
     };
     let (header, len) = (usize::from(version_ihl & 0xf) * 4, usize::from(total));
     if ethertype != ETHERTYPE_IPV4
         || group & 1 != 0
         || version_ihl >> 4 != 4
-        || header < IPV4_MIN
-        || ETHERNET + len > end - start
+        || header < ip::LEN
+        || eth::LEN + len > end - start
         || fragment & FRAGMENT_BITS != 0
     {
         return None;
     }
     let needed = match proto {
-        p if p == Proto::Udp as u8 => 8,
-        p if p == Proto::Tcp as u8 => 20,
+        p if p == Proto::Udp as u8 => udp::LEN,
+        p if p == Proto::Tcp as u8 => TCP,
         _ => return None,
     };
-    let l4 = start + ETHERNET + header;
-    if len < header + needed || l4 + 20 > end {
+    let l4 = start + eth::LEN + header;
+    if len < header + needed || l4 + TCP > end {
         return None;
     }
-    // SAFETY: 20 bytes from `l4` are in bounds.
-    let (sport, dport) = unsafe { (load::<Port>(l4), load::<Port>(l4 + 2)) };
+    // SAFETY: as long as a TCP header from `l4`: both ports are in bounds.
+    let (sport, dport) =
+        unsafe { (load::<Port>(l4 as *const u8, 0), load::<Port>(l4 as *const u8, size_of::<Port>())) };
     Some(Tuple { src, dst, sport, dport, proto, ..Tuple::default() })
-}
-
-/// # Safety
-/// `at` is the start of a `T` within the frame.
-#[inline(always)]
-unsafe fn load<T: Copy>(at: usize) -> T {
-    // SAFETY: the caller's promise; packets may be accessed at any alignment.
-    unsafe { (at as *const T).read() }
 }

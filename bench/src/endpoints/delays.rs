@@ -1,6 +1,6 @@
 //! How long packets took: a histogram with buckets of three per cent.
 
-use super::wire::{BUCKETS, bucket_of};
+use nat_bench_ebpf::layout::endpoints::{BUCKETS, bucket_of};
 
 /// Delays in nanoseconds, counted by bucket.
 #[derive(Clone, Debug)]

@@ -10,21 +10,14 @@ use aya::maps::{Array, MapData, PerCpuArray};
 use aya::programs::xdp::XdpLinkId;
 use aya::programs::{ProgramError, TestRun as _, TestRunAttrs, TestRunOptions, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
+use nat_bench_ebpf::layout::endpoints::{BUCKETS, Expected, FRAME, Plan, Received};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::unistd::{Pid, getpid, gettid};
 
 use super::delays::Delays;
 use super::lane::Lane;
-use super::wire::{BUCKETS, Expected, FRAME, Plan, Received};
 use crate::context::Context;
 use crate::cores;
-
-// SAFETY: all three are bytemuck::Pod, which is the stronger promise.
-unsafe impl aya::Pod for Plan {}
-// SAFETY: as above.
-unsafe impl aya::Pod for Expected {}
-// SAFETY: as above.
-unsafe impl aya::Pod for Received {}
 
 /// UDP port of the sender's packets: discard.
 const PORT: u16 = 9;

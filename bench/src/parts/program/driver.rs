@@ -7,10 +7,11 @@ use anyhow::{Context as _, Result, ensure};
 use aya::maps::{Array, Map, ProgramArray};
 use aya::programs::{ProgramFd, Xdp};
 use aya::{Ebpf, EbpfLoader};
+use nat_bench_ebpf::layout::driver::{Job, Visit};
 
 use super::clock::{self, Clock, Timed};
 use super::traffic::Traffic;
-use super::visits::{Job, List, Visit, Visits};
+use super::visits::{List, Visits};
 
 const VISITS: &str = "DRIVER_VISITS";
 const JOB: &str = "DRIVER_JOB";

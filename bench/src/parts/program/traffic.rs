@@ -3,10 +3,11 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use anyhow::{Context as _, Result, ensure};
+use nat_bench_ebpf::layout::driver::{HEAD, Job, Visit};
 use nat_common::checksum::{self, Delta};
 use nat_tests::packet::{ETH, Packet};
 
-use super::visits::{HEAD, Job, List, Visit};
+use super::visits::List;
 
 /// A frame, and where in it a visit's fields go.
 #[derive(Clone, Debug)]

@@ -4,13 +4,7 @@ use std::ptr::NonNull;
 
 use anyhow::{Context as _, Result, ensure};
 
-#[path = "../../../ebpf/src/visit.rs"]
-mod visit;
-
-pub use visit::{HEAD, Job, Visit};
-
-// SAFETY: bytemuck::Pod, which `Job` derives, is the stronger promise.
-unsafe impl aya::Pod for Job {}
+use nat_bench_ebpf::layout::driver::Visit;
 
 /// A stretch of the visits: one list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,12 +7,12 @@ use aya::maps::{Array, DevMap, HashMap, PerCpuArray};
 use aya::programs::xdp::XdpLink;
 use aya::programs::{TestRun as _, TestRunAttrs, TestRunOptions, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
-use bytemuck::{Pod, Zeroable};
+use nat_bench_ebpf::layout::rig::{Course, Value, Visit};
 use nat_common::{Addr, Side, Tuple};
 use nat_tests::lab::Netns;
 
 use super::addresses::CLIENT;
-use super::traffic::{self, Size, Visit};
+use super::traffic::{self, Size};
 
 /// Frames that the generator makes at a time: as many as one poll of a device takes, and a quarter of what the ring
 /// of a veth holds.
@@ -78,23 +78,6 @@ pub enum Counter {
     Answered = 1,
 }
 
-/// The generator's state (nat-ebpf/bench/generator.rs).
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Pod, Zeroable)]
-struct Course {
-    next: u32,
-    visits: u32,
-    target: u32,
-    src: Addr,
-    made: u64,
-    dmac: [u8; 6],
-    smac: [u8; 6],
-    ethertype: [u8; 4],
-}
-
-// SAFETY: bytemuck::Pod is the stronger promise.
-unsafe impl aya::Pod for Course {}
-
 /// Where the generator is.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
@@ -103,9 +86,6 @@ pub struct Progress {
     /// Packets made.
     pub made: u64,
 }
-
-/// A value of the lookup-only gateway's table.
-type TableValue = [u64; 8];
 
 /// An attached program, until dropped.
 pub struct Port(Option<XdpLink>);
@@ -134,9 +114,7 @@ impl Objects {
             target: 0,
             src: CLIENT.into(),
             made: 0,
-            dmac,
-            smac,
-            ethertype: [8, 0, 0, 0],
+            ethernet: ethernet(dmac, smac),
         };
         Ok(Self { ebpf, course })
     }
@@ -175,10 +153,8 @@ impl Objects {
     /// Adds flows to the flow table of the lookup-only gateway, both directions.
     pub fn fill_table(&mut self, flows: std::ops::Range<u32>, eip: Addr) -> Result<()> {
         let map = self.ebpf.map_mut("RIG_TABLE").context("RIG_TABLE")?;
-        let mut table: HashMap<_, Tuple, TableValue> = HashMap::try_from(map)?;
-        // The egress index is the first word.
-        let mut value: TableValue = [0x0101_0101_0101_0101; 8];
-        value[0] = 1;
+        let mut table: HashMap<_, Tuple, Value> = HashMap::try_from(map)?;
+        let value = Value { egress: 1, rest: [0; 15] };
         for flow in flows {
             let out = traffic::tuple(flow);
             let back = Tuple {
@@ -247,6 +223,15 @@ impl Objects {
             .with_context(|| format!("run {name} with live frames (Linux 5.18 or later)"))?;
         Ok(())
     }
+}
+
+/// The Ethernet header of every packet, as the generator reads it.
+fn ethernet(dmac: [u8; 6], smac: [u8; 6]) -> [u64; 2] {
+    let mut bytes = [0; 16];
+    bytes[..6].copy_from_slice(&dmac);
+    bytes[6..12].copy_from_slice(&smac);
+    bytes[12..14].copy_from_slice(&[8, 0]);
+    bytemuck::cast(bytes)
 }
 
 fn xdp_mut<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut Xdp> {

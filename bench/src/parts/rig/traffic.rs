@@ -2,8 +2,8 @@
 
 use std::net::Ipv4Addr;
 
-use bytemuck::{Pod, Zeroable};
-use nat_common::{Addr, Port, Proto, Side, Tuple, checksum};
+use nat_bench_ebpf::layout::rig::Visit;
+use nat_common::{Port, Proto, Side, Tuple, checksum};
 
 use super::addresses::CLIENT;
 use crate::conntrack;
@@ -74,22 +74,6 @@ pub enum Order {
     Random,
 }
 
-/// A packet to send, as the generator's map holds it (nat-ebpf/bench/generator.rs).
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Pod, Zeroable)]
-pub struct Visit {
-    dst: Addr,
-    sport: Port,
-    dport: Port,
-    id: u16,
-    ip_checksum: u16,
-    udp_checksum: u16,
-    frame: u16,
-}
-
-// SAFETY: bytemuck::Pod is the stronger promise.
-unsafe impl aya::Pod for Visit {}
-
 /// The tuple of a flow, as it arrives at the gateway from inside.
 pub fn tuple(flow: u32) -> Tuple {
     let destination = Ipv4Addr::from(FIRST_DESTINATION + flow % DESTINATIONS);
@@ -116,7 +100,7 @@ pub struct Sent {
 
 impl From<&Visit> for Sent {
     fn from(v: &Visit) -> Self {
-        Self { tuple: Tuple { dst: v.dst, sport: v.sport, dport: v.dport, ..tuple(0) }, frame: v.frame }
+        Self { tuple: Tuple { dst: v.dst, sport: v.ports[0], dport: v.ports[1], ..tuple(0) }, frame: v.frame }
     }
 }
 
@@ -161,15 +145,7 @@ fn visit(t: &Tuple, place: usize, frame: u16) -> Visit {
         0 => 0xffff,
         c => c,
     };
-    Visit {
-        dst: t.dst,
-        sport: t.sport,
-        dport: t.dport,
-        id,
-        ip_checksum: checksum::full(&ip),
-        udp_checksum,
-        frame,
-    }
+    Visit { dst: t.dst, ports: [t.sport, t.dport], id, ip_checksum: checksum::full(&ip), udp_checksum, frame }
 }
 
 /// Fisher-Yates with a fixed seed (xorshift64*).
@@ -203,8 +179,8 @@ mod tests {
         frame[24..26].copy_from_slice(&v.ip_checksum.to_ne_bytes());
         frame[26..30].copy_from_slice(&CLIENT.octets());
         frame[30..34].copy_from_slice(&v.dst.octets());
-        frame[34..36].copy_from_slice(&v.sport.be.to_ne_bytes());
-        frame[36..38].copy_from_slice(&v.dport.be.to_ne_bytes());
+        frame[34..36].copy_from_slice(&v.ports[0].be.to_ne_bytes());
+        frame[36..38].copy_from_slice(&v.ports[1].be.to_ne_bytes());
         frame[38..40].copy_from_slice(&(v.frame - 34).to_be_bytes());
         frame[40..42].copy_from_slice(&v.udp_checksum.to_ne_bytes());
         frame
@@ -224,7 +200,7 @@ mod tests {
     fn every_flow_has_its_turn_in_either_order() {
         for order in [Order::Sequential, Order::Random] {
             let list = visits(100_000, Size::Fixed(64), order);
-            let tuples: BTreeSet<_> = list.iter().map(|v| (v.dst.be, v.sport.be)).collect();
+            let tuples: BTreeSet<_> = list.iter().map(|v| (v.dst.be, v.ports[0].be)).collect();
             assert_eq!((list.len(), tuples.len()), (100_000, 100_000));
         }
     }

@@ -1,7 +1,8 @@
-//! What the programs at both ends of a gateway and those who run them agree on. Compiled into both: nothing here may
-//! need more than `core` and bytemuck.
+//! What the sender and the receiver at both ends of a gateway are told, and what the receiver counts.
 
 use bytemuck::{Pod, Zeroable};
+
+use super::value::map_value;
 
 /// What the sender makes.
 #[repr(C)]
@@ -58,7 +59,6 @@ pub struct Received {
 }
 
 /// Source ports are 1024 and up, this many.
-#[cfg(target_arch = "bpf")]
 pub const PORTS: u64 = 64_512;
 
 /// Length of the sender's frames, without checksum: 64 bytes on a wire.
@@ -94,3 +94,5 @@ pub fn bucket_of(ns: u64) -> u32 {
     let octave = log - STEP_BITS;
     (octave + 1) * STEPS + ((ns >> octave) as u32 & (STEPS - 1))
 }
+
+map_value!(Plan, Expected, Received);

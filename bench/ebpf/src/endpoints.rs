@@ -1,8 +1,6 @@
 //! What stands at both ends of a gateway: a sender that makes every packet anew, and a receiver that counts what comes
 //! through and how long it took.
 
-mod wire;
-
 use core::ffi::c_void;
 
 use aya_ebpf::{
@@ -12,7 +10,12 @@ use aya_ebpf::{
     macros::{btf_map, xdp},
     programs::XdpContext,
 };
-use wire::{BUCKETS, Expected, FRAME, PORTS, Plan, Received, bucket_of};
+use nat_bench_ebpf::layout::endpoints::{BUCKETS, Expected, FRAME, PORTS, Plan, Received, bucket_of};
+
+use crate::frame::{
+    self, DONT_FRAGMENT, ETHERTYPE_IPV4, HEADERS, TTL_AND_UDP, VERSION_AND_IHL, eth, fold, halves, ip, load,
+    store, udp,
+};
 
 #[btf_map]
 static END_PLAN: Array<Plan, 1> = Array::new();
@@ -23,17 +26,14 @@ static END_RECEIVED: PerCpuArray<Received, 1> = PerCpuArray::new();
 #[btf_map]
 static END_DELAYS: PerCpuArray<u64, { BUCKETS as usize }> = PerCpuArray::new();
 
-const ETHERNET: usize = 14;
-const IPV4: usize = 20;
-const UDP: usize = 8;
-const PAYLOAD: usize = ETHERNET + IPV4 + UDP;
-const IP_LENGTH: u16 = (FRAME - ETHERNET) as u16;
-const UDP_LENGTH: u16 = (FRAME - ETHERNET - IPV4) as u16;
+/// Length of the IPv4 packet and of the UDP datagram in a frame of the sender.
+const IP_LENGTH: u16 = (FRAME - eth::LEN) as u16;
+const UDP_LENGTH: u16 = IP_LENGTH - ip::LEN as u16;
 
 /// Version, header length, DSCP; total length; identification; flags: the words of an IPv4 header that never change.
-const IP_FIXED: [u16; 4] = [0x4500, IP_LENGTH, 0, 0x4000];
-/// TTL 64, UDP.
-const TTL_PROTO: u16 = 0x4011;
+const IP_FIXED: [u16; 4] =
+    [u16::from_be_bytes([VERSION_AND_IHL, 0]), IP_LENGTH, 0, u16::from_be(DONT_FRAGMENT)];
+const TTL_PROTO: u16 = u16::from_be(TTL_AND_UDP);
 
 /// Looks at the clock until a burst is due. Ten milliseconds at most, so that a plan gone wrong ends.
 const LOOKS: u32 = 400_000;
@@ -69,46 +69,40 @@ fn write(ctx: &XdpContext, plan: &Plan, src: u32, dst: u32, sport: u16, stamp: u
         return XDP_ABORTED;
     }
     let dport = plan.dport as u16;
-    let addresses = sum32(src) + sum32(dst);
+    let addresses = halves(src) + halves(dst);
     let ip_sum = addresses
         + u32::from(IP_FIXED[0])
         + u32::from(IP_FIXED[1])
         + u32::from(IP_FIXED[3])
         + u32::from(TTL_PROTO);
     let udp_sum = addresses
-        + 17
+        + u32::from(frame::UDP)
         + 2 * u32::from(UDP_LENGTH)
         + u32::from(sport)
         + u32::from(dport)
-        + sum32(stamp as u32)
-        + sum32((stamp >> 32) as u32);
-    let udp_check = match fold(udp_sum) {
-        // Zero would mean "none".
-        0 => 0xffff,
-        check => check,
-    };
+        + halves(stamp as u32)
+        + halves((stamp >> 32) as u32);
+    let udp_check = frame::sent(fold(udp_sum));
     let base = frame as *mut u8;
-    let ip = ETHERNET;
-    let udp = ETHERNET + IPV4;
     // SAFETY: FRAME bytes are in bounds, and every offset plus its size is below.
     unsafe {
-        put(base, 0, plan.macs);
-        put(base, 12, 0x0800u16.to_be());
-        put(base, ip, IP_FIXED[0].to_be());
-        put(base, ip + 2, IP_FIXED[1].to_be());
-        put(base, ip + 4, IP_FIXED[2].to_be());
-        put(base, ip + 6, IP_FIXED[3].to_be());
-        put(base, ip + 8, TTL_PROTO.to_be());
-        put(base, ip + 10, fold(ip_sum).to_be());
-        put(base, ip + 12, src.to_be());
-        put(base, ip + 16, dst.to_be());
-        put(base, udp, sport.to_be());
-        put(base, udp + 2, dport.to_be());
-        put(base, udp + 4, UDP_LENGTH.to_be());
-        put(base, udp + 6, udp_check.to_be());
-        put(base, PAYLOAD, stamp.to_be());
-        put(base, PAYLOAD + 8, 0u64);
-        put(base, PAYLOAD + 16, 0u16);
+        store(base, eth::DST, plan.macs);
+        store(base, eth::TYPE, ETHERTYPE_IPV4);
+        store(base, ip::VERSION, IP_FIXED[0].to_be());
+        store(base, ip::TOTAL, IP_FIXED[1].to_be());
+        store(base, ip::ID, IP_FIXED[2].to_be());
+        store(base, ip::FRAGMENT, IP_FIXED[3].to_be());
+        store(base, ip::TTL, TTL_PROTO.to_be());
+        store(base, ip::CHECKSUM, fold(ip_sum).to_be());
+        store(base, ip::SRC, src.to_be());
+        store(base, ip::DST, dst.to_be());
+        store(base, udp::SPORT, sport.to_be());
+        store(base, udp::DPORT, dport.to_be());
+        store(base, udp::LENGTH, UDP_LENGTH.to_be());
+        store(base, udp::CHECKSUM, udp_check.to_be());
+        store(base, HEADERS, stamp.to_be());
+        store(base, HEADERS + 8, 0u64);
+        store(base, HEADERS + 16, 0u16);
     }
     XDP_TX
 }
@@ -124,18 +118,18 @@ pub fn end_receive(ctx: XdpContext) -> u32 {
     // SAFETY: FRAME bytes are in bounds.
     let (ethertype, first, proto, src, dport, stamp) = unsafe {
         (
-            get::<u16>(base, 12),
-            get::<u8>(base, ETHERNET),
-            get::<u8>(base, ETHERNET + 9),
-            u32::from_be(get(base, ETHERNET + 12)),
-            u16::from_be(get(base, ETHERNET + IPV4 + 2)),
-            u64::from_be(get(base, PAYLOAD)),
+            load::<u16>(base, eth::TYPE),
+            load::<u8>(base, ip::VERSION),
+            load::<u8>(base, ip::PROTO),
+            u32::from_be(load(base, ip::SRC)),
+            u16::from_be(load(base, udp::DPORT)),
+            u64::from_be(load(base, HEADERS)),
         )
     };
     let Some(expected) = END_EXPECTED.get(0) else { return XDP_PASS };
-    if ethertype != 0x0800u16.to_be()
-        || first != 0x45
-        || proto != 17
+    if ethertype != ETHERTYPE_IPV4
+        || first != VERSION_AND_IHL
+        || proto != frame::UDP
         || u32::from(dport) != expected.dport
         || expected.is_open != 0
     {
@@ -179,33 +173,4 @@ unsafe extern "C" fn is_due(_index: u32, until: *mut u64) -> i64 {
 fn now() -> u64 {
     // SAFETY: the helper takes no arguments.
     unsafe { bpf_ktime_get_ns() }
-}
-
-/// Both halves of a word, for a checksum.
-#[inline(always)]
-fn sum32(word: u32) -> u32 {
-    (word >> 16) + (word & 0xffff)
-}
-
-/// The Internet checksum of a sum of words.
-#[inline(always)]
-fn fold(sum: u32) -> u16 {
-    let once = sum32(sum);
-    !sum32(once) as u16
-}
-
-/// # Safety
-/// `base + offset` is the start of a `T` within the frame. Packets need not be aligned on the machines that run this.
-#[inline(always)]
-unsafe fn put<T>(base: *mut u8, offset: usize, value: T) {
-    // SAFETY: the caller's promise.
-    unsafe { base.add(offset).cast::<T>().write(value) }
-}
-
-/// # Safety
-/// As [`put`].
-#[inline(always)]
-unsafe fn get<T: Copy>(base: *const u8, offset: usize) -> T {
-    // SAFETY: the caller's promise.
-    unsafe { base.add(offset).cast::<T>().read() }
 }

@@ -1,6 +1,8 @@
-//! What userspace and the driver agree on. Both sides include this file.
+//! The packets that the driver makes, and where it is in their list.
 
 use bytemuck::{Pod, Zeroable};
+
+use super::value::map_value;
 
 /// Bytes at the head of the frame that every visit restores: Ethernet, IPv4, and the ports.
 pub const HEAD: usize = 40;
@@ -44,3 +46,5 @@ pub struct Job {
     /// Head of the frame as it was built.
     pub head: [u64; HEAD / 8],
 }
+
+map_value!(Visit, Job);
