@@ -16,6 +16,7 @@ pub mod event;
 pub mod hash;
 pub mod hop;
 pub mod icmp;
+pub mod num;
 pub mod ports;
 pub mod reap;
 pub mod settings;
