@@ -1,4 +1,4 @@
-//! What every part is told: how long to measure, and where the programs under test are.
+//! What every part is told: how long to measure, and with what.
 
 use std::path::PathBuf;
 
@@ -31,8 +31,6 @@ pub struct Context {
     pub effort: Effort,
     /// The benchmark's BPF object.
     pub bench_object: PathBuf,
-    /// The `natgw` binary.
-    pub natgw: PathBuf,
 }
 
 impl Context {

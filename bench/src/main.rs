@@ -78,7 +78,6 @@ fn run(args: &Args) -> Result<ExitCode> {
             _ => Effort::Full,
         },
         bench_object: path("NATGW_BENCH_BPF_OBJECT", "target/bpf/natgw-bench-bpf"),
-        natgw: path("NATGW_BIN", "target/release/natgw"),
     };
     // Before measuring, so that what is wrong with it is said at once.
     let baseline_file = root.join(baseline::FILE);

@@ -105,7 +105,7 @@ mod tests {
 
     fn context() -> Context {
         let none = std::path::PathBuf::new;
-        Context { effort: Effort::Check, bench_object: none(), natgw: none() }
+        Context { effort: Effort::Check, bench_object: none() }
     }
 
     fn ratio(value: f64) -> Section {

@@ -35,9 +35,10 @@ pub fn run(context: &Context) -> Result<Section> {
     let session = Session::open()?;
     let mut objects = Objects::load(&context.bench_object, MAX_FLOWS, INSIDE_MAC, CLIENT_MAC)?;
     let ends = Ends::create(&session, &mut objects)?;
+    let spaces = plan.gateways.iter().map(|kind| session.namespace(kind.id())).collect::<Result<Vec<_>>>()?;
     let mut gateways = Vec::new();
-    for kind in &plan.gateways {
-        gateways.push(Gateway::create(*kind, &session, &ends, &mut objects, &context.natgw)?);
+    for (kind, ns) in plan.gateways.iter().zip(&spaces) {
+        gateways.push(Gateway::create(*kind, ns, &session, &ends, &mut objects)?);
     }
     let (mut known, mut cpus) = (0, cpus::Cpus::Shared);
     let mut outcomes = Vec::new();
@@ -64,10 +65,10 @@ pub fn run(context: &Context) -> Result<Section> {
 }
 
 /// Puts the gateways' receive processing where it should be.
-fn arrange(gateways: &[Gateway], now: &mut cpus::Cpus, wanted: cpus::Cpus) -> Result<()> {
+fn arrange(gateways: &[Gateway<'_>], now: &mut cpus::Cpus, wanted: cpus::Cpus) -> Result<()> {
     if *now != wanted {
         for gateway in gateways {
-            cpus::arrange(&gateway.ns, &gateway.inside(), wanted)?;
+            cpus::arrange(gateway.ns, &gateway.inside(), wanted)?;
         }
         *now = wanted;
     }
@@ -78,7 +79,7 @@ fn arrange(gateways: &[Gateway], now: &mut cpus::Cpus, wanted: cpus::Cpus) -> Re
 fn one(
     objects: &mut Objects,
     ends: &Ends,
-    gateways: &mut [Gateway],
+    gateways: &mut [Gateway<'_>],
     series: Series,
     plan: &Plan,
 ) -> Result<Outcome> {
@@ -88,8 +89,8 @@ fn one(
     for gateway in &mut *gateways {
         verify::verify(objects, ends, gateway, series, &sample)?;
     }
-    let drops = |gateways: &[Gateway]| -> Result<Vec<_>> {
-        gateways.iter().filter_map(|g| Some(g.natgw.as_ref()?.drops(&g.ns))).collect()
+    let drops = |gateways: &[Gateway<'_>]| -> Result<Vec<_>> {
+        gateways.iter().filter_map(|g| Some(natgw::drops(g.natgw.as_ref()?))).collect()
     };
     let before = drops(gateways)?;
     let outcome =

@@ -18,8 +18,8 @@ pub struct Devices {
 
 impl Devices {
     /// Since the devices were created.
-    pub fn read(ends: &Ends, gateway: &Gateway) -> Result<Self> {
-        let inside = Counters::read(&gateway.ns, &gateway.inside())?;
+    pub fn read(ends: &Ends, gateway: &Gateway<'_>) -> Result<Self> {
+        let inside = Counters::read(gateway.ns, &gateway.inside())?;
         let far = Counters::read(&ends.far, &gateway.far_device())?;
         Ok(Self {
             received: if gateway.kind == Kind::Ceiling { inside.received } else { far.received },

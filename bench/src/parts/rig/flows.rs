@@ -9,13 +9,14 @@ use anyhow::{Context as _, Result, ensure};
 use super::addresses::EIP;
 use super::cpus;
 use super::gateways::{Gateway, Kind};
+use super::natgw;
 use super::objects::{Counter, Objects, Program};
 use super::plan::SMALL;
 use super::traffic;
 use crate::{conntrack, cores};
 
 /// Makes the flows of a range known to a gateway that keeps flows.
-pub fn establish(objects: &mut Objects, gateway: &mut Gateway, range: Range<u32>) -> Result<()> {
+pub fn establish(objects: &mut Objects, gateway: &mut Gateway<'_>, range: Range<u32>) -> Result<()> {
     let what = format!("flows {range:?} of `{}`", gateway.kind.id());
     if gateway.kind == Kind::Lookup {
         return objects.fill_table(range, EIP.parse::<Ipv4Addr>()?.into()).context(what);
@@ -29,10 +30,10 @@ pub fn establish(objects: &mut Objects, gateway: &mut Gateway, range: Range<u32>
 }
 
 /// Fails unless the gateway holds exactly so many flows, if it holds flows at all.
-pub fn expect_flows(gateway: &Gateway, flows: u32) -> Result<()> {
+pub fn expect_flows(gateway: &Gateway<'_>, flows: u32) -> Result<()> {
     let known = match (gateway.kind, &gateway.natgw) {
-        (Kind::Natgw, Some(natgw)) => natgw.flows(&gateway.ns)?,
-        (Kind::Nft, _) => conntrack::connections(&gateway.ns)?,
+        (Kind::Natgw, Some(natgw)) => natgw::flows(natgw)?,
+        (Kind::Nft, _) => conntrack::connections(gateway.ns)?,
         _ => return Ok(()),
     };
     ensure!(known == u64::from(flows), "`{}` holds {known} flows, not {flows}", gateway.kind.id());
@@ -40,7 +41,7 @@ pub fn expect_flows(gateway: &Gateway, flows: u32) -> Result<()> {
 }
 
 /// Until every packet of a whole pass is answered: in the first pass flows come into being.
-fn converse(objects: &mut Objects, gateway: &mut Gateway, range: Range<u32>) -> Result<()> {
+fn converse(objects: &mut Objects, gateway: &mut Gateway<'_>, range: Range<u32>) -> Result<()> {
     let packets = range.len();
     objects.set_course(&traffic::greetings(range))?;
     objects.replace(&mut gateway.far, Program::Answer)?;

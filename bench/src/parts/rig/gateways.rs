@@ -7,16 +7,14 @@
 //! All are set up once and stay; only one at a time gets packets.
 
 use std::os::fd::OwnedFd;
-use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use nat_tests::lab::Netns;
 use nat_tests::lab::netns::check;
 use nat_tests::lab::session::Session;
-use nat_tests::lab::xdp_pass;
+use nat_tests::lab::{self, Netns};
 
 use super::addresses::{CLIENT, CLIENT_MAC, INSIDE_MAC, OUTSIDE, OUTSIDE_MAC, ROUTER, ROUTER_MAC};
-use super::natgw::Natgw;
+use super::natgw;
 use super::objects::{Objects, Port, Program};
 use crate::nft::Ruleset;
 
@@ -86,13 +84,13 @@ impl Kind {
 }
 
 /// A gateway that is set up.
-pub struct Gateway {
+pub struct Gateway<'ns> {
     /// Which.
     pub kind: Kind,
     /// Its namespace.
-    pub ns: Netns,
+    pub ns: &'ns Netns,
     /// natgw, where it is that.
-    pub natgw: Option<Natgw>,
+    pub natgw: Option<lab::Gateway<'ns>>,
     /// The far end's program.
     pub far: Port,
     /// The generator's end's program.
@@ -127,17 +125,16 @@ impl Ends {
     }
 }
 
-impl Gateway {
-    /// Sets a gateway up.
+impl<'ns> Gateway<'ns> {
+    /// Sets a gateway up in `ns`.
     pub fn create(
         kind: Kind,
+        ns: &'ns Netns,
         session: &Session,
         ends: &Ends,
         objects: &mut Objects,
-        natgw: &Path,
     ) -> Result<Self> {
-        let ns = session.namespace(kind.id())?;
-        let gateway = Self::build(kind, ns, session, ends, objects, natgw);
+        let gateway = Self::build(kind, ns, session, ends, objects);
         gateway.with_context(|| format!("set up the gateway `{}`", kind.id()))
     }
 
@@ -163,16 +160,15 @@ impl Gateway {
 
     fn build(
         kind: Kind,
-        ns: Netns,
+        ns: &'ns Netns,
         session: &Session,
         ends: &Ends,
         objects: &mut Objects,
-        natgw: &Path,
     ) -> Result<Self> {
         let n = kind.number();
         let [near, inside, outside, far] = ["g", "i", "o", "s"].map(|end| format!("{end}{n}"));
-        wire(&ns, ends, n)?;
-        for (ns, device) in [(&ends.near, &near), (&ns, &inside), (&ns, &outside), (&ends.far, &far)] {
+        wire(ns, ends, n)?;
+        for (ns, device) in [(&ends.near, &near), (ns, &inside), (ns, &outside), (&ends.far, &far)] {
             // A checksum left to the hardware is never computed on the way through XDP; GRO gives a veth without an
             // XDP program the receive processing that a redirect into it needs.
             check("ethtool", ns.command("ethtool").args(["-K", device, "tx", "off", "gro", "on"]))?;
@@ -181,25 +177,25 @@ impl Gateway {
         let mut passing = None;
         let mut started = None;
         match kind {
-            Kind::Ceiling => attached = Some(objects.attach(Program::Receive, &ns, &inside)?),
+            Kind::Ceiling => attached = Some(objects.attach(Program::Receive, ns, &inside)?),
             Kind::Redirect => {
-                objects.set_device("RIG_OUT", Some(0), &ns, &outside)?;
-                attached = Some(objects.attach(Program::Redirect, &ns, &inside)?);
+                objects.set_device("RIG_OUT", Some(0), ns, &outside)?;
+                attached = Some(objects.attach(Program::Redirect, ns, &inside)?);
             }
             Kind::Lookup => {
-                objects.set_device("RIG_OUT", Some(1), &ns, &outside)?;
-                attached = Some(objects.attach(Program::Lookup, &ns, &inside)?);
+                objects.set_device("RIG_OUT", Some(1), ns, &outside)?;
+                attached = Some(objects.attach(Program::Lookup, ns, &inside)?);
             }
             Kind::Fib => {
-                objects.set_device("RIG_FIB_OUT", None, &ns, &outside)?;
-                attached = Some(objects.attach(Program::Fib, &ns, &inside)?);
+                objects.set_device("RIG_FIB_OUT", None, ns, &outside)?;
+                attached = Some(objects.attach(Program::Fib, ns, &inside)?);
             }
-            Kind::Kernel => passing = Some(fast_kernel_input(&ns, &inside)?),
+            Kind::Kernel => passing = Some(fast_kernel_input(ns, &inside)?),
             Kind::Nft => {
-                Ruleset { inside: &inside, outside: &outside }.apply(&ns)?;
-                passing = Some(fast_kernel_input(&ns, &inside)?);
+                Ruleset { inside: &inside, outside: &outside }.apply(ns)?;
+                passing = Some(fast_kernel_input(ns, &inside)?);
             }
-            Kind::Natgw => started = Some(Natgw::start(natgw, &ns, session, &inside, &outside)?),
+            Kind::Natgw => started = Some(natgw::start(ns, session, &inside, &outside)?),
         }
         let far_port = objects.attach(Program::Receive, &ends.far, &far)?;
         let near_port = objects.attach(Program::ReceiveAnswer, &ends.near, &near)?;
@@ -220,7 +216,7 @@ impl Gateway {
 /// everything, for the sake of the receive processing that a veth has only with one, and no GRO, which has nothing to
 /// merge here and costs 3 to 8 %.
 fn fast_kernel_input(ns: &Netns, device: &str) -> Result<OwnedFd> {
-    let link = xdp_pass::attach(ns, device)?;
+    let link = lab::xdp_pass::attach(ns, device)?;
     check("ethtool", ns.command("ethtool").args(["-K", device, "gro", "off"]))?;
     Ok(link)
 }

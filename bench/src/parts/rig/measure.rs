@@ -75,7 +75,7 @@ impl Outcome {
 pub fn series(
     objects: &mut Objects,
     ends: &Ends,
-    gateways: &[Gateway],
+    gateways: &[Gateway<'_>],
     series: Series,
     plan: &Plan,
 ) -> Result<Outcome> {

@@ -23,7 +23,7 @@ pub const SAMPLE: usize = 48;
 pub fn verify(
     objects: &mut Objects,
     ends: &Ends,
-    gateway: &mut Gateway,
+    gateway: &mut Gateway<'_>,
     series: Series,
     sent: &[Sent],
 ) -> Result<()> {
