@@ -10,19 +10,18 @@ use aya_ebpf::{
     macros::{btf_map, xdp},
     programs::XdpContext,
 };
+use nat_bench_ebpf::header::{self, DONT_FRAGMENT, ETHERTYPE_IPV4, HEADERS, TTL_AND_UDP, eth, ip, udp};
 use nat_bench_ebpf::layout::births::Plan;
 
-use crate::frame::{
-    self, DONT_FRAGMENT, ETHERTYPE_IPV4, HEADERS, TTL_AND_UDP, eth, fold, halves, ip, store, udp,
-};
+use crate::frame::{fold, halves, sent, store};
 
 #[btf_map]
 static BIRTHS: Array<Plan, 256> = Array::new();
 
 /// Version and header length, no type of service.
-const VERSION: u16 = u16::from_be_bytes([frame::VERSION_AND_IHL, 0]).to_be();
+const VERSION: u16 = u16::from_be_bytes([header::VERSION_AND_IHL, 0]).to_be();
 /// UDP as it stands in the pseudo-header.
-const PROTO: u16 = u16::from_be_bytes([0, frame::UDP]).to_be();
+const PROTO: u16 = u16::from_be_bytes([0, header::UDP]).to_be();
 
 /// One frame.
 #[xdp]
@@ -80,7 +79,7 @@ fn write(ctx: &XdpContext, macs: &[u32; 3], addresses: [u32; 2], ports: [u16; 2]
         store(frame, udp::SPORT, sport);
         store(frame, udp::DPORT, dport);
         store(frame, udp::LENGTH, datagram);
-        store(frame, udp::CHECKSUM, frame::sent(udp_sum));
+        store(frame, udp::CHECKSUM, sent(udp_sum));
     }
     XDP_TX
 }

@@ -10,12 +10,12 @@ use aya_ebpf::{
     macros::{btf_map, xdp},
     programs::XdpContext,
 };
+use nat_bench_ebpf::header::{
+    self, DONT_FRAGMENT, ETHERTYPE_IPV4, HEADERS, TTL_AND_UDP, VERSION_AND_IHL, eth, ip, udp,
+};
 use nat_bench_ebpf::layout::endpoints::{BUCKETS, Expected, FRAME, PORTS, Plan, Received, bucket_of};
 
-use crate::frame::{
-    self, DONT_FRAGMENT, ETHERTYPE_IPV4, HEADERS, TTL_AND_UDP, VERSION_AND_IHL, eth, fold, halves, ip, load,
-    store, udp,
-};
+use crate::frame::{fold, halves, load, sent, store};
 
 #[btf_map]
 static END_PLAN: Array<Plan, 1> = Array::new();
@@ -76,13 +76,13 @@ fn write(ctx: &XdpContext, plan: &Plan, src: u32, dst: u32, sport: u16, stamp: u
         + u32::from(IP_FIXED[3])
         + u32::from(TTL_PROTO);
     let udp_sum = addresses
-        + u32::from(frame::UDP)
+        + u32::from(header::UDP)
         + 2 * u32::from(UDP_LENGTH)
         + u32::from(sport)
         + u32::from(dport)
         + halves(stamp as u32)
         + halves((stamp >> 32) as u32);
-    let udp_check = frame::sent(fold(udp_sum));
+    let udp_check = sent(fold(udp_sum));
     let base = frame as *mut u8;
     // SAFETY: FRAME bytes are in bounds, and every offset plus its size is below.
     unsafe {
@@ -129,7 +129,7 @@ pub fn end_receive(ctx: XdpContext) -> u32 {
     let Some(expected) = END_EXPECTED.get(0) else { return XDP_PASS };
     if ethertype != ETHERTYPE_IPV4
         || first != VERSION_AND_IHL
-        || proto != frame::UDP
+        || proto != header::UDP
         || u32::from(dport) != expected.dport
         || expected.is_open != 0
     {

@@ -10,12 +10,11 @@ use aya_ebpf::{
     macros::{btf_map, xdp},
     programs::XdpContext,
 };
+use nat_bench_ebpf::header::{self, ETHERTYPE_IPV4, FRAGMENT_BITS, HEADERS, VERSION_AND_IHL, eth, ip, udp};
 use nat_bench_ebpf::layout::rig::Value;
 use nat_common::{Addr, Port, Side, Tuple, checksum};
 
-use crate::frame::{
-    self, ETHERTYPE_IPV4, FRAGMENT_BITS, HEADERS, VERSION_AND_IHL, eth, ip, load, store, udp,
-};
+use crate::frame::{load, store};
 
 const AF_INET: u8 = 2;
 /// Element 0: out of the gateway without a lookup. Element 1: out of the gateway with the flow table.
@@ -81,7 +80,7 @@ pub fn rig_lookup(ctx: XdpContext) -> u32 {
         if load::<u16>(frame, eth::TYPE) != ETHERTYPE_IPV4
             || load::<u8>(frame, ip::VERSION) != VERSION_AND_IHL
             || load::<u16>(frame, ip::FRAGMENT) & FRAGMENT_BITS != 0
-            || load::<u8>(frame, ip::PROTO) != frame::UDP
+            || load::<u8>(frame, ip::PROTO) != header::UDP
         {
             return XDP_PASS;
         }
@@ -90,7 +89,7 @@ pub fn rig_lookup(ctx: XdpContext) -> u32 {
             dst: load::<Addr>(frame, ip::DST),
             sport: load::<Port>(frame, udp::SPORT),
             dport: load::<Port>(frame, udp::DPORT),
-            proto: frame::UDP,
+            proto: header::UDP,
             side: Side::INSIDE,
             place: 0,
         }

@@ -11,9 +11,8 @@ use aya_ebpf::{
     macros::{btf_map, xdp},
     programs::XdpContext,
 };
+use nat_bench_ebpf::header::{DONT_FRAGMENT, HEADERS, TTL_AND_UDP, VERSION_AND_IHL, eth, ip, udp};
 use nat_bench_ebpf::layout::rig::{Course, Visit};
-
-use crate::frame::{DONT_FRAGMENT, HEADERS, TTL_AND_UDP, VERSION_AND_IHL, eth, ip, udp};
 
 /// Length of every frame of a mix before it is cut.
 const LONGEST: i32 = 1514;

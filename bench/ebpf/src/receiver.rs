@@ -7,8 +7,7 @@ use aya_ebpf::{
     macros::{btf_map, xdp},
     programs::XdpContext,
 };
-
-use crate::frame::{HEADERS, eth, ip, udp};
+use nat_bench_ebpf::header::{HEADERS, eth, ip, udp};
 
 /// Packets. Element 0: what came through. Element 1: answers that came back.
 #[btf_map]

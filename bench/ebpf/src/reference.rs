@@ -9,9 +9,10 @@ use aya_ebpf::{
     macros::{btf_map, xdp},
     programs::XdpContext,
 };
+use nat_bench_ebpf::header::{ETHERTYPE_IPV4, FRAGMENT_BITS, eth, ip, udp};
 use nat_common::{Addr, Port, Proto, Tuple};
 
-use crate::frame::{ETHERTYPE_IPV4, FRAGMENT_BITS, eth, ip, load, udp};
+use crate::frame::load;
 
 /// A TCP header without options.
 const TCP: usize = network_types::tcp::TcpHdr::LEN;

@@ -190,8 +190,10 @@ impl Random {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use nat_bench_ebpf::header::{ip, udp};
     use nat_tests::packet::{Parsed, flags};
+
+    use super::*;
 
     #[test]
     fn visits_have_the_checksums_of_their_frames() {
@@ -206,9 +208,9 @@ mod tests {
                 let visit = template.visits(&[pair]).unwrap()[0];
                 let mut frame = template.frame.clone();
                 frame[24..26].copy_from_slice(&visit.ip_checksum.to_ne_bytes());
-                frame[26..30].copy_from_slice(&visit.src.to_ne_bytes());
-                frame[30..34].copy_from_slice(&visit.dst.to_ne_bytes());
-                frame[34..38].copy_from_slice(&visit.ports.to_ne_bytes());
+                frame[ip::SRC..ip::DST].copy_from_slice(&visit.src.to_ne_bytes());
+                frame[ip::DST..udp::SPORT].copy_from_slice(&visit.dst.to_ne_bytes());
+                frame[udp::SPORT..udp::LENGTH].copy_from_slice(&visit.ports.to_ne_bytes());
                 let at = template.l4_checksum_at;
                 frame[at..at + 2].copy_from_slice(&visit.l4_checksum.to_ne_bytes());
                 assert!(Parsed::from_frame(&frame).unwrap().checksums_ok(), "{pair:?}");

@@ -7,6 +7,7 @@ use aya::maps::{Array, DevMap, HashMap, PerCpuArray};
 use aya::programs::xdp::XdpLink;
 use aya::programs::{TestRun as _, TestRunAttrs, TestRunOptions, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
+use nat_bench_ebpf::header::{ETHERTYPE_IPV4, eth};
 use nat_bench_ebpf::layout::rig::{Course, Value, Visit};
 use nat_common::{Addr, Side, Tuple};
 use nat_tests::lab::Netns;
@@ -228,9 +229,9 @@ impl Objects {
 /// The Ethernet header of every packet, as the generator reads it.
 fn ethernet(dmac: [u8; 6], smac: [u8; 6]) -> [u64; 2] {
     let mut bytes = [0; 16];
-    bytes[..6].copy_from_slice(&dmac);
-    bytes[6..12].copy_from_slice(&smac);
-    bytes[12..14].copy_from_slice(&[8, 0]);
+    bytes[eth::DST..eth::SRC].copy_from_slice(&dmac);
+    bytes[eth::SRC..eth::TYPE].copy_from_slice(&smac);
+    bytes[eth::TYPE..eth::LEN].copy_from_slice(&ETHERTYPE_IPV4.to_ne_bytes());
     bytemuck::cast(bytes)
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use nat_bench_ebpf::header::{eth, udp};
 use nat_bench_ebpf::layout::rig::Visit;
 use nat_common::{Port, Proto, Side, Tuple, checksum};
 
@@ -13,8 +14,6 @@ const FIRST_DESTINATION: u32 = u32::from_be_bytes([198, 18, 0, 1]);
 const DESTINATIONS: u32 = 64;
 const FIRST_PORT: u32 = 10_000;
 const DESTINATION_PORT: u16 = 443;
-/// Ethernet, IPv4 and UDP headers, in bytes.
-const HEADERS: u16 = 14 + 20 + 8;
 
 /// Largest number of flows: 15,625 source ports by 64 destinations.
 pub const MAX_FLOWS: u32 = conntrack::MAX_FLOWS;
@@ -123,7 +122,8 @@ pub fn greetings(flows: std::ops::Range<u32>) -> Vec<Visit> {
 fn visit(t: &Tuple, place: usize, frame: u16) -> Visit {
     // 16 bits of the place in the list, so that a capture tells packets of one flow apart.
     let id = (place & 0xffff) as u16;
-    let (total, datagram) = ((frame - 14).to_be_bytes(), (frame - HEADERS + 8).to_be_bytes());
+    let (total, datagram) =
+        ((frame - eth::LEN as u16).to_be_bytes(), (frame - udp::SPORT as u16).to_be_bytes());
     let mut ip = [0u8; 20];
     ip[0] = 0x45;
     ip[2..4].copy_from_slice(&total);
@@ -165,24 +165,28 @@ fn shuffle(items: &mut [u32]) {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::*;
+    use nat_bench_ebpf::header::{DONT_FRAGMENT, ETHERTYPE_IPV4, TTL_AND_UDP, VERSION_AND_IHL, ip};
     use nat_tests::packet::Parsed;
+
+    use super::*;
 
     /// As the generator writes it.
     fn frame(v: &Visit) -> Vec<u8> {
         let mut frame = vec![0u8; usize::from(v.frame)];
-        frame[12] = 8;
-        frame[14] = 0x45;
-        frame[16..18].copy_from_slice(&(v.frame - 14).to_be_bytes());
-        frame[18..20].copy_from_slice(&v.id.to_ne_bytes());
-        (frame[20], frame[22], frame[23]) = (0x40, 64, 17);
-        frame[24..26].copy_from_slice(&v.ip_checksum.to_ne_bytes());
-        frame[26..30].copy_from_slice(&CLIENT.octets());
-        frame[30..34].copy_from_slice(&v.dst.octets());
-        frame[34..36].copy_from_slice(&v.ports[0].be.to_ne_bytes());
-        frame[36..38].copy_from_slice(&v.ports[1].be.to_ne_bytes());
-        frame[38..40].copy_from_slice(&(v.frame - 34).to_be_bytes());
-        frame[40..42].copy_from_slice(&v.udp_checksum.to_ne_bytes());
+        let mut put = |at: usize, bytes: &[u8]| frame[at..at + bytes.len()].copy_from_slice(bytes);
+        put(eth::TYPE, &ETHERTYPE_IPV4.to_ne_bytes());
+        put(ip::VERSION, &[VERSION_AND_IHL]);
+        put(ip::TOTAL, &(v.frame - eth::LEN as u16).to_be_bytes());
+        put(ip::ID, &v.id.to_ne_bytes());
+        put(ip::FRAGMENT, &DONT_FRAGMENT.to_ne_bytes());
+        put(ip::TTL, &TTL_AND_UDP.to_ne_bytes());
+        put(ip::CHECKSUM, &v.ip_checksum.to_ne_bytes());
+        put(ip::SRC, &CLIENT.octets());
+        put(ip::DST, &v.dst.octets());
+        put(udp::SPORT, &v.ports[0].be.to_ne_bytes());
+        put(udp::DPORT, &v.ports[1].be.to_ne_bytes());
+        put(udp::LENGTH, &(v.frame - udp::SPORT as u16).to_be_bytes());
+        put(udp::CHECKSUM, &v.udp_checksum.to_ne_bytes());
         frame
     }
 
