@@ -42,7 +42,7 @@ impl Program {
         match self {
             Self::Natgw => ("nat-userspace", "natgw"),
             Self::Lab => ("nat-tests", "natgw-lab"),
-            Self::Bench => ("nat-tests", "natgw-bench"),
+            Self::Bench => ("nat-bench", "natgw-bench"),
         }
     }
 }

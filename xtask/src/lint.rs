@@ -49,31 +49,30 @@ pub(crate) fn main(_: &Args) -> Result<ExitCode> {
 
 fn clippy_userspace(object: &Path) -> Result<()> {
     let mut clippy = cargo();
-    clippy.args(["clippy", "--workspace", "--exclude", "nat-ebpf", "--all-targets", "--", "-D", "warnings"]);
+    clippy.args(["clippy", "--workspace", "--all-targets"]).args(without_bpf());
+    clippy.args(["--", "-D", "warnings"]);
     run(clippy.env("NATGW_BPF_OBJECT", object))
 }
 
+/// Leaves out of `--workspace` what compiles for BPF only.
+fn without_bpf() -> impl Iterator<Item = &'static str> {
+    bpf::PACKAGES.into_iter().flat_map(|package| ["--exclude", package])
+}
+
 fn clippy_bpf(toolchain: &Toolchain) -> Result<()> {
-    match toolchain.kind {
-        Kind::Rustup => run(bpf::command(toolchain, "clippy", "")?.args(["--", "-D", "warnings"])),
-        Kind::Debian => {
-            say("Debian's rustc-web has no clippy: checking compiler warnings only");
-            run(&mut bpf::command(toolchain, "check", "-Dwarnings")?)
-        }
+    if toolchain.kind == Kind::Debian {
+        say("Debian's rustc-web has no clippy: checking compiler warnings only");
     }
+    bpf::PACKAGES.into_iter().try_for_each(|package| match toolchain.kind {
+        Kind::Rustup => run(bpf::command(toolchain, "clippy", package, "")?.args(["--", "-D", "warnings"])),
+        Kind::Debian => run(&mut bpf::command(toolchain, "check", package, "-Dwarnings")?),
+    })
 }
 
 fn documentation(object: &Path) -> Result<()> {
     let mut doc = cargo();
-    doc.args([
-        "doc",
-        "--quiet",
-        "--no-deps",
-        "--document-private-items",
-        "--workspace",
-        "--exclude",
-        "nat-ebpf",
-    ]);
+    doc.args(["doc", "--quiet", "--no-deps", "--document-private-items", "--workspace"]);
+    doc.args(without_bpf());
     run(doc
         .env("NATGW_BPF_OBJECT", object)
         .env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private-intra-doc-links"))
