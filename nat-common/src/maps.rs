@@ -25,7 +25,7 @@ pub mod access {
 ///
 /// `ACCESS Kind NAME handle (Key, Value) [elements];`
 ///
-/// The access is one of [`access`](crate::maps::access); the kind is named as both aya and aya-ebpf name it; an array has no key
+/// The access is one of [`access`]; the kind is named as both aya and aya-ebpf name it; an array has no key
 /// type, a devmap no types. `handle` is the function in nat-userspace that opens the map. A name has at most 15 characters, the
 /// kernel cuts the rest off.
 #[macro_export]
