@@ -42,7 +42,7 @@ pub const MAX_INTERFACES: u32 = 64;
 ///
 /// Keeping both in one word makes the fast path's staleness check one comparison. [`TAKEOVERS_PER_SECOND`] says why a
 /// generation never comes round while a flow remembers it.
-#[repr(C)]
+#[repr(transparent)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
 pub struct HopStamp {
     /// `slot << 18 | generation`.

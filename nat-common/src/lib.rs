@@ -9,6 +9,7 @@
 pub mod abi;
 pub mod answer;
 pub mod bucket;
+pub mod budget;
 pub mod checksum;
 pub mod eip;
 pub mod entry;
@@ -21,6 +22,7 @@ pub mod maps;
 mod pod;
 pub mod ports;
 pub mod reap;
+pub mod scarce;
 pub mod settings;
 pub mod stamp;
 pub mod stats;

@@ -53,4 +53,13 @@ pub struct Settings {
     pub answers_per_second: u32,
 }
 
+impl Settings {
+    /// The Ethernet address of what is handed over without metadata.
+    #[inline(always)]
+    pub const fn handover_sender(&self) -> [u8; 6] {
+        let [head @ .., _, _] = self.handover_mac;
+        head
+    }
+}
+
 crate::map_value!(Settings);

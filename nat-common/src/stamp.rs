@@ -94,7 +94,7 @@ pub const GONE_AFTER_MS: u64 = DELETE_AFTER.minus(REVIVE_WINDOW).minus(CLOCK_SKE
 const _: () = assert!(GONE_AFTER_MS >= 900);
 
 /// A moment, or the moment of death.
-#[repr(C)]
+#[repr(transparent)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Stamp {
     /// Ticks of the coarse monotonic clock modulo 2^31; the top bit marks a condemned entry.

@@ -79,9 +79,6 @@ impl Verdict {
     const DROP: u32 = 2;
     const ANSWER: u32 = 3;
 
-    /// To the kernel, untranslated, because it is for this host.
-    pub const PASS: Self = Self::pass(PassReason::ToHost);
-
     /// To the kernel, untranslated, and counted.
     #[inline(always)]
     pub const fn pass(reason: PassReason) -> Self {
@@ -173,7 +170,7 @@ mod tests {
             assert_eq!(passed.reason(), reason as usize);
         }
         let passed = Verdict::pass(PassReason::Inside);
-        for result in [Ok(()), Err(passed), Err(Verdict::PASS), Err(Verdict::drop(Reason::Ttl))] {
+        for result in [Ok(()), Err(passed), Err(Verdict::drop(Reason::Ttl))] {
             assert_eq!(Verdict::from_number(Verdict::number(result)), result);
         }
     }

@@ -14,6 +14,7 @@
 mod budget;
 mod control;
 mod flow;
+mod frame;
 mod guard;
 mod hop;
 mod kernel;
@@ -33,40 +34,42 @@ use aya_ebpf::{
 };
 use nat_common::Side;
 
+use frame::{skb::Skb, xdp::Xdp};
+
 /// On an inside interface.
 #[xdp(frags)]
 pub fn xdp_inside(ctx: XdpContext) -> u32 {
-    pipeline::translate::<{ Side::INSIDE }>(&ctx)
+    pipeline::translate::<_, { Side::INSIDE }>(Xdp::new(ctx.ctx))
 }
 
 /// On an outside interface.
 #[xdp(frags)]
 pub fn xdp_outside(ctx: XdpContext) -> u32 {
-    pipeline::translate::<{ Side::OUTSIDE }>(&ctx)
+    pipeline::translate::<_, { Side::OUTSIDE }>(Xdp::new(ctx.ctx))
 }
 
 /// On the one interface of a one-armed gateway.
 #[xdp(frags)]
 pub fn xdp_onearm(ctx: XdpContext) -> u32 {
-    pipeline::translate::<{ Side::ONEARM }>(&ctx)
+    pipeline::translate::<_, { Side::ONEARM }>(Xdp::new(ctx.ctx))
 }
 
 /// Never attached: the daemon runs it with a list of candidates for a "packet".
 #[xdp]
 pub fn reaper(ctx: XdpContext) -> u32 {
-    control::reap::run(&ctx)
+    control::reap::run(ctx.ctx)
 }
 
 /// tc egress of outside interfaces.
 #[classifier]
 pub fn guard_egress(ctx: TcContext) -> i32 {
-    guard::egress(&ctx)
+    guard::egress(Skb::new(ctx.skb.skb))
 }
 
 /// tc ingress of every managed interface.
 #[classifier]
 pub fn guard_ingress(ctx: TcContext) -> i32 {
-    guard::ingress(&ctx)
+    guard::ingress(Skb::new(ctx.skb.skb))
 }
 
 // bpf_fib_lookup is GPL-only (net/core/filter.c, bpf_xdp_fib_lookup_proto).

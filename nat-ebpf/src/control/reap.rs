@@ -8,7 +8,6 @@ use core::ffi::c_void;
 use aya_ebpf::{
     bindings::{xdp_action::XDP_PASS, xdp_md},
     helpers::generated::bpf_loop,
-    programs::XdpContext,
 };
 use nat_common::{
     FlowEntry, Proto, Stamp,
@@ -17,12 +16,18 @@ use nat_common::{
     table::Crowd,
 };
 
-use crate::{flow::life, kernel::clock, maps, report::stats, table, table::flow::Flow};
+use crate::{
+    flow::life,
+    frame::{View, xdp::Xdp},
+    kernel::clock,
+    maps,
+    report::stats,
+    table::{self, flow::Flow},
+};
 
 /// Works through the records that the "packet" holds.
 #[inline(always)]
-pub fn run(ctx: &XdpContext) -> u32 {
-    let mut context = ctx.ctx;
+pub fn run(mut context: *mut xdp_md) -> u32 {
     // SAFETY: the callback has the signature that bpf_loop wants, and `context` outlives the call.
     unsafe { bpf_loop(REAP_BATCH as u32, record as *mut c_void, (&raw mut context).cast(), 0) };
     XDP_PASS
@@ -34,9 +39,9 @@ unsafe extern "C" fn record(index: u32, context: *mut *mut xdp_md) -> i64 {
         return 1;
     }
     // SAFETY: bpf_loop passes on the pointer it was given.
-    let ctx = XdpContext::new(unsafe { *context });
-    let start = ctx.data() + index as usize * size_of::<ReapRecord>();
-    if start + size_of::<ReapRecord>() > ctx.data_end() {
+    let frame = Xdp::new(unsafe { *context });
+    let start = frame.start() + index as usize * size_of::<ReapRecord>();
+    if start + size_of::<ReapRecord>() > frame.end() {
         return 1;
     }
     // SAFETY: a whole record from `start` is in bounds.

@@ -1,33 +1,36 @@
 //! Birth, freshness and revival of flows. Death is the reaper's (`reap.rs`).
 
 use nat_common::{
-    Eip, EipState, FlowEntry, HopStamp, Proto, Reason, Stamp, Tuple, Verdict, icmp,
+    Eip, EipState, FlowEntry, HopStamp, Proto, Reason, Stamp, Tuple, Verdict,
     reap::ended_idle,
     stamp::REVIVE_WINDOW,
     tcp::{self, Phase},
 };
 
 use crate::{
-    hop::resolve::Hop, maps, pipeline::Missed, report::stats, table, table::InsertError, table::flow::Flow,
-    wire::packet::Kind, wire::packet::Packet, work,
+    frame::Frame,
+    maps,
+    report::stats,
+    table::{self, InsertError, flow::Flow},
+    work::{Work, packet::Packet},
 };
 
-/// Whether the flow of the packet in the scratch space, whose own stamp is not fresh, is alive: looks at both halves.
+/// Whether the flow of a packet with this tuple, whose own stamp is not fresh, is alive: looks at both halves.
 ///
 /// An entry that was not touched for so long also forgets its hop. A hop slot's generation is 18 bits, and comes round
 /// some day; who looked within `IdleLimits::fresh` never meets the same one again.
 #[inline(always)]
-pub fn is_alive(now: Stamp) -> bool {
-    life_is_alive(now.word) != 0
+pub fn is_alive(tuple: &Tuple, now: Stamp) -> bool {
+    life_is_alive(tuple, now.word)
 }
 
-/// A global function, which the verifier checks by itself (see `table.rs`); so it looks the flow up again.
+/// A global function, which the verifier checks by itself (see `table`); so it looks the flow up again.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn life_is_alive(now: u32) -> u32 {
-    let Some(packet) = work::packet() else { return 0 };
-    let Some(flow) = table::find(&packet.tuple) else { return 0 };
-    u32::from(are_both_alive(&packet.tuple, flow, Stamp { word: now }))
+extern "C" fn life_is_alive(tuple: *const Tuple, now: u32) -> bool {
+    // SAFETY: null, or the caller's tuple.
+    let Some(tuple) = (unsafe { tuple.as_ref() }) else { return false };
+    table::find(tuple).is_some_and(|flow| are_both_alive(tuple, flow, Stamp { word: now }))
 }
 
 #[inline(always)]
@@ -65,23 +68,19 @@ pub fn touch(packet: &Packet, flow: Flow, last: Stamp, now: Stamp) {
     }
 }
 
-/// Whether a packet from inside may start a flow.
+/// Takes the flow of the packet at hand back, if it has one that is past its deadline: whether it did. The packet may start a
+/// flow.
 #[inline(always)]
-pub fn may_start(packet: &Packet) -> bool {
-    if !matches!(packet.kind, Kind::Flow) {
-        return false;
-    }
-    match Proto::from_number(packet.tuple.proto) {
-        Some(Proto::Tcp) => tcp::may_open(packet.flags),
-        Some(Proto::Udp) => true,
-        Some(Proto::Icmp) => packet.icmp_type == icmp::ECHO_REQUEST,
-        None => false,
+pub fn take_back(work: &Work) -> Result<bool, Verdict> {
+    match table::find(&work.packet.tuple) {
+        Some(existing) if work.is_known => revive(&work.packet, existing, work.now).map(|()| true),
+        _ => Ok(false),
     }
 }
 
 /// Takes back, in place, a pair that is past its deadline. The packet may start a flow.
 #[inline(never)]
-pub fn revive(packet: &Packet, flow: Flow, now: Stamp) -> Result<(), Verdict> {
+fn revive(packet: &Packet, flow: Flow, now: Stamp) -> Result<(), Verdict> {
     let expired = || Err(Verdict::drop(Reason::Expired));
     let last = flow.last();
     if last.is_dead() && last.age(now) >= REVIVE_WINDOW {
@@ -125,33 +124,34 @@ pub fn is_active(eip: &Eip) -> bool {
     eip.state == EipState::Active as u8
 }
 
-/// Completes a birth: `reverse` was inserted by the claim, the forward half follows.
+/// Completes a birth: the reverse entry was inserted by the claim, the forward entry follows.
 ///
 /// Losing to another CPU that creates the same flow undoes the claim, and the winner's pair is used.
 #[inline(never)]
-pub fn bear(packet: &Packet, reverse: &Tuple, hop: &Hop, missed: &Missed) -> Result<(), Verdict> {
-    let key = &packet.tuple;
+pub fn birth<F: Frame>(frame: F, work: &mut Work) -> Result<(), Verdict> {
+    let reverse = &work.search.reverse;
+    let key = &work.packet.tuple;
     let becomes = Tuple { src: reverse.dst, dst: key.dst, sport: reverse.dport, dport: key.dport, ..*key };
-    let Some(entry) = work::entry() else { return Err(Verdict::drop(Reason::TableFull)) };
-    *entry = FlowEntry::new(key, &becomes, FlowEntry::OUTBOUND | missed.via | packet.flags, missed.now);
-    entry.hop = hop.stamp;
+    let via = maps::iface(frame.ingress()).map_or(0, |iface| FlowEntry::via(iface.devmap));
+    work.entry = FlowEntry::new(key, &becomes, FlowEntry::OUTBOUND | via | work.packet.flags, work.now);
+    work.entry.hop = work.route.hop.stamp;
     let Some(proto) = Proto::from_number(key.proto) else {
         return Err(Verdict::drop(Reason::UnsupportedProto));
     };
-    match table::insert_patiently(key, 0) {
+    match table::insert_patiently(key, &work.entry, 0) {
         Ok(()) => {
             stats::count(|s| s.births[proto.index()] += 1);
             Ok(())
         }
         Err(InsertError::Exists) => {
-            table::undo(reverse, missed.now);
+            table::undo(reverse, work.now);
             stats::count(|s| s.lost_races += 1);
             table::settle(key);
             Ok(())
         }
         Err(InsertError::Full | InsertError::Crowded | InsertError::Disturbed) => {
             // Not for want of room, which the first half brought along.
-            table::undo(reverse, missed.now);
+            table::undo(reverse, work.now);
             Err(Verdict::drop(Reason::Contended))
         }
     }

@@ -1,42 +1,48 @@
 //! A packet that shows something new about its flow's state: first of its kind, opening, closing, or going on after a
 //! close. What it changes is `nat_common::tcp`'s to say; here it is done.
 
-use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use nat_common::{
     FlowEntry, Proto, Stamp,
     tcp::{ANY, LASTS, Phase, Segment},
 };
 
-use crate::{report::stats, table, table::flow::Flow, wire::packet, wire::packet::Packet, work};
+use crate::{
+    frame::{View, checked_alone},
+    report::stats,
+    table::{self, flow::Flow},
+    wire::parse,
+    work::{Work, packet::Packet},
+};
 
-/// Records what the packet in the scratch space shows about its flow. Out of line: a handful of packets per connection
-/// come here, and all of a side that has sent FIN.
+/// Records what the packet at hand shows about its flow. Out of line: a handful of packets per connection come here, and all
+/// of a side that has sent FIN.
 #[inline(always)]
-pub fn observe(ctx: &XdpContext, now: Stamp) {
-    tcp_observe(ctx.ctx, now.word);
+pub fn observe<V: View>(frame: V, work: &mut Work, now: Stamp) {
+    observe_at(frame, work, now.word);
 }
 
-/// A global function, which the verifier checks by itself (see `table.rs`); so it looks the flow up again.
-#[inline(never)]
-#[unsafe(no_mangle)]
-extern "C" fn tcp_observe(ctx: *mut xdp_md, now: u32) -> u32 {
-    let now = Stamp { word: now };
-    if let Some(packet) = work::packet()
-        && let Some(flow) = table::find(&packet.tuple)
-    {
-        record(&XdpContext::new(ctx), packet, flow, now);
+checked_alone! {
+    fn observe_at<V: View>(frame, work, now: u32) -> bool = look; Xdp as state_xdp
+}
+
+/// The verifier checks this by itself, so it looks the flow up again.
+#[inline(always)]
+fn look<V: View>(frame: V, work: &mut Work, now: u32) -> bool {
+    let packet = &work.packet;
+    if let Some(flow) = table::find(&packet.tuple) {
+        record(frame, packet, flow, Stamp { word: now });
     }
-    0
+    true
 }
 
 #[inline(always)]
-fn record(ctx: &XdpContext, packet: &Packet, flow: Flow, now: Stamp) {
+fn record<V: View>(frame: V, packet: &Packet, flow: Flow, now: Stamp) {
     if packet.tuple.proto == Proto::Tcp as u8 {
         let seen = flow.seen();
         let segment = Segment {
             is_outbound: seen & FlowEntry::OUTBOUND != 0,
             flags: packet.flags,
-            has_payload: packet::tcp_payload(ctx, packet) != 0,
+            has_payload: parse::tcp_payload(frame, packet) != 0,
         };
         if segment.matters(seen) {
             apply(packet, segment, flow, now);

@@ -1,5 +1,5 @@
 //! Where a frame goes next.
 
-pub mod handover;
 pub mod resolve;
 pub mod slots;
+pub mod way;

@@ -10,7 +10,7 @@ use nat_common::{
     hop::{HOP_SLOTS, HOP_WAYS, HopSlot, NextHop, slot_of},
 };
 
-use crate::{budget, hop::resolve::Hop, kernel::atomics, maps, work};
+use crate::{budget, kernel::atomics, maps, work::route::Hop};
 
 /// How often a stamp is bumped anew because the daemon bumped it at the same moment.
 const ATTEMPTS: u32 = 4;
@@ -42,10 +42,11 @@ pub fn current(stamp: HopStamp) -> Option<Current> {
 }
 
 impl Current {
-    /// The hop in the scratch space, which only this CPU changes.
+    /// The hop of the packet at hand, which only this CPU changes.
     #[inline(always)]
-    pub fn own(hop: &mut Hop) -> Self {
-        Self(NonNull::from(hop))
+    pub fn own(hop: *const Hop) -> Self {
+        // SAFETY: the caller's hop, never null.
+        Self(unsafe { NonNull::new_unchecked(hop.cast_mut()) })
     }
 
     /// Largest packet.
@@ -85,12 +86,12 @@ impl Current {
 /// The slot of a next hop with this MTU; when it has none, a free one; when there is none, one that it may be given.
 #[inline(always)]
 pub fn slot(next: &NextHop, mtu: u16) -> u32 {
-    hops_slot(next.ifindex, next.addr.be, u32::from(mtu))
+    slot_of_next(next.ifindex, next.addr.be, u32::from(mtu))
 }
 
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn hops_slot(ifindex: u32, addr: u32, mtu: u32) -> u32 {
+extern "C" fn slot_of_next(ifindex: u32, addr: u32, mtu: u32) -> u32 {
     let next = NextHop { ifindex, addr: Addr { be: addr } };
     let Some(settings) = maps::settings() else { return HOP_SLOTS };
     let first = slot_of(&settings.placing, &next, 0);
@@ -122,16 +123,19 @@ fn is_of(slot: *mut HopSlot, next: &NextHop) -> bool {
     theirs.ifindex == next.ifindex && theirs.addr == next.addr
 }
 
-/// The slot's stamp, if the slot says what the hop in the scratch space says.
+/// The slot's stamp, if the slot holds the hop `hop` of `next`.
 #[inline(always)]
-pub fn agrees(slot: u32, next: &NextHop) -> Option<HopStamp> {
-    resolved(hops_agrees(slot, next.ifindex, next.addr.be))
+pub fn agrees(slot: u32, next: &NextHop, hop: &Hop) -> Option<HopStamp> {
+    resolved(slot_agrees(slot, next.ifindex, next.addr.be, hop))
 }
 
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn hops_agrees(slot: u32, ifindex: u32, addr: u32) -> u32 {
-    let (Some(slot), Some(hop)) = (maps::hop(slot), work::hop()) else { return HopStamp::UNRESOLVED.word };
+extern "C" fn slot_agrees(slot: u32, ifindex: u32, addr: u32, hop: *const Hop) -> u32 {
+    // SAFETY: null, or the caller's hop.
+    let (Some(slot), Some(hop)) = (maps::hop(slot), unsafe { hop.as_ref() }) else {
+        return HopStamp::UNRESOLVED.word;
+    };
     let stamp = read!(slot, stamp);
     atomics::barrier();
     let theirs = read!(slot.cast::<Hop>(), macs);
@@ -153,24 +157,29 @@ extern "C" fn hops_agrees(slot: u32, ifindex: u32, addr: u32) -> u32 {
 /// never filled for its current generation, keeps it.
 #[inline(always)]
 pub fn hold(slot: u32, next: &NextHop) -> Option<HopStamp> {
-    resolved(hops_hold(slot, next.ifindex, next.addr.be))
+    resolved(slot_hold(slot, next.ifindex, next.addr.be))
 }
 
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn hops_hold(slot: u32, ifindex: u32, addr: u32) -> u32 {
-    let Some(slot) = maps::hop(slot) else { return HopStamp::UNRESOLVED.word };
+extern "C" fn slot_hold(slot: u32, ifindex: u32, addr: u32) -> u32 {
+    hold_for(slot, NextHop { ifindex, addr: Addr { be: addr } }).unwrap_or(HopStamp::UNRESOLVED).word
+}
+
+#[inline(always)]
+fn hold_for(slot: u32, next: NextHop) -> Option<HopStamp> {
+    let slot = maps::hop(slot)?;
     let filled = read!(slot, filled);
     let in_use = filled == read!(slot, stamp) && read!(slot, next).ifindex != 0;
     if filled == HopStamp::UNRESOLVED || in_use && !budget::take_takeover() {
-        return HopStamp::UNRESOLVED.word;
+        return None;
     }
     // SAFETY: a valid, 4-aligned field.
     let swapped = unsafe {
         atomics::compare_exchange((&raw mut (*slot).filled).cast(), filled.word, HopStamp::UNRESOLVED.word)
     };
     if !swapped {
-        return HopStamp::UNRESOLVED.word;
+        return None;
     }
     for _ in 0..ATTEMPTS {
         let stamp = read!(slot, stamp);
@@ -178,19 +187,19 @@ extern "C" fn hops_hold(slot: u32, ifindex: u32, addr: u32) -> u32 {
         let held = if stamp == filled { stamp.bump() } else { stamp };
         // SAFETY: a valid, 4-aligned field.
         if unsafe { atomics::compare_exchange((&raw mut (*slot).stamp).cast(), stamp.word, held.word) } {
-            write!(slot, next, NextHop { ifindex, addr: Addr { be: addr } });
+            write!(slot, next, next);
             atomics::barrier();
-            return held.word;
+            return Some(held);
         }
     }
     write!(slot, filled, filled);
-    HopStamp::UNRESOLVED.word
+    None
 }
 
-/// Fills a slot that is held with the hop in the scratch space, and lets go of it.
+/// Fills a slot that is held with `hop`, and lets go of it.
 #[inline(always)]
-pub fn fill(slot: u32, held: HopStamp) {
-    let (Some(slot), Some(hop)) = (maps::hop(slot), work::hop()) else { return };
+pub fn fill(slot: u32, held: HopStamp, hop: &Hop) {
+    let Some(slot) = maps::hop(slot) else { return };
     write!(slot, egress, hop.egress);
     write!(slot, mtu, hop.mtu);
     write!(slot.cast::<Hop>(), macs, hop.macs);

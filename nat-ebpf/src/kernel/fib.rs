@@ -14,8 +14,6 @@ use aya_ebpf::{
 };
 use nat_common::{Addr, Tuple, hop::NextHop};
 
-use crate::budget;
-
 const AF_INET: u8 = 2;
 
 /// Which kind of route there is to a destination.
@@ -43,8 +41,8 @@ pub enum Route {
 
 /// Asks for the way of a packet with this tuple that came by `ifindex`. `fib` then holds what the kernel found.
 #[inline(always)]
-pub fn route(ctx: *mut c_void, ifindex: u32, tuple: &Tuple, tos: u8, fib: &mut bpf_fib_lookup) -> Route {
-    match ask(ctx, ifindex, tuple, tos, 0, 0, fib) {
+pub fn route(context: *mut c_void, ifindex: u32, tuple: &Tuple, tos: u8, fib: &mut bpf_fib_lookup) -> Route {
+    match ask(context, ifindex, tuple, tos, 0, 0, fib) {
         // A tc program is told that its packet is larger than the device's MTU; it has a route all the same.
         BPF_FIB_LKUP_RET_SUCCESS | BPF_FIB_LKUP_RET_FRAG_NEEDED => Route::Resolved,
         BPF_FIB_LKUP_RET_NO_NEIGH => Route::Unresolved,
@@ -57,50 +55,11 @@ pub fn route(ctx: *mut c_void, ifindex: u32, tuple: &Tuple, tos: u8, fib: &mut b
     }
 }
 
-/// Ways of one multipath route that are looked at for a certain device.
-const SAMPLES: u32 = 64;
-
-/// Whether the best route to `addr` leads out of the device `ifindex`, as one of several ways, too (ECMP).
-///
-/// The kernel tells one way of a route, chosen by a hash of both addresses. When it is another, and some route leads out of the
-/// device at all, that may be a less specific one; so the route is asked again with other addresses to hash. Of two equal ways
-/// the wanted one is missed practically never, of eight once in 5,000.
-#[inline(always)]
-pub fn is_behind(
-    ctx: *mut c_void,
-    ifindex: u32,
-    addr: Addr,
-    towards: Addr,
-    fib: &mut bpf_fib_lookup,
-) -> bool {
-    let mut tuple = Tuple { src: towards, dst: addr, ..Tuple::default() };
-    match route(ctx, ifindex, &tuple, 0, fib) {
-        Route::Resolved | Route::Unresolved if fib.ifindex == ifindex => return true,
-        Route::Resolved | Route::Unresolved => {}
-        Route::Encapsulated => return leads_out_of(ctx, ifindex, &tuple, fib),
-        // The kernel does not say; and forwards nothing.
-        Route::Disabled => return true,
-        Route::Host | Route::Unreachable | Route::Prohibited | Route::Nowhere => return false,
-    }
-    if !leads_out_of(ctx, ifindex, &tuple, fib) || !budget::take_sampling() {
-        return false;
-    }
-    for n in 0..SAMPLES {
-        // Any addresses will do that are spread over the whole range.
-        tuple.src.be = n.wrapping_mul(0x9e37_79b1);
-        let sampled = route(ctx, ifindex, &tuple, 0, fib);
-        if matches!(sampled, Route::Resolved | Route::Unresolved) && fib.ifindex == ifindex {
-            return true;
-        }
-    }
-    false
-}
-
 /// Whether any route to the tuple's destination leads out of a device, were there no others.
 #[inline(always)]
-fn leads_out_of(ctx: *mut c_void, ifindex: u32, tuple: &Tuple, fib: &mut bpf_fib_lookup) -> bool {
+pub fn leads_out_of(context: *mut c_void, ifindex: u32, tuple: &Tuple, fib: &mut bpf_fib_lookup) -> bool {
     matches!(
-        ask(ctx, ifindex, tuple, 0, 0, BPF_FIB_LOOKUP_OUTPUT, fib),
+        ask(context, ifindex, tuple, 0, 0, BPF_FIB_LOOKUP_OUTPUT, fib),
         BPF_FIB_LKUP_RET_SUCCESS
             | BPF_FIB_LKUP_RET_NO_NEIGH
             | BPF_FIB_LKUP_RET_UNSUPP_LWT
@@ -113,13 +72,13 @@ fn leads_out_of(ctx: *mut c_void, ifindex: u32, tuple: &Tuple, fib: &mut bpf_fib
 /// larger by itself, so the worst that comes of it are packets of 552 bytes.
 #[inline(always)]
 pub fn encapsulated_mtu(
-    ctx: *mut c_void,
+    context: *mut c_void,
     ifindex: u32,
     tuple: &Tuple,
     tos: u8,
     fib: &mut bpf_fib_lookup,
 ) -> u16 {
-    if ask(ctx, ifindex, tuple, tos, u16::MAX, 0, fib) != BPF_FIB_LKUP_RET_FRAG_NEEDED {
+    if ask(context, ifindex, tuple, tos, u16::MAX, 0, fib) != BPF_FIB_LKUP_RET_FRAG_NEEDED {
         return 0;
     }
     // SAFETY: both variants of the union are the same u16, which the kernel wrote.
@@ -128,11 +87,11 @@ pub fn encapsulated_mtu(
 
 /// The MTU of a device, in bytes of IPv4; 0 when there is no such device.
 #[inline(always)]
-pub fn device_mtu(ctx: *mut c_void, ifindex: u32) -> u32 {
+pub fn device_mtu(context: *mut c_void, ifindex: u32) -> u32 {
     let mut mtu = 0;
     // SAFETY: a valid context, and a pointer to a word that outlives the call. The helper writes the device's MTU whether
     // the packet fits or not (net/core/filter.c, bpf_xdp_check_mtu).
-    let answer = unsafe { bpf_check_mtu(ctx, ifindex, &raw mut mtu, 0, 0) };
+    let answer = unsafe { bpf_check_mtu(context, ifindex, &raw mut mtu, 0, 0) };
     if answer < 0 { 0 } else { mtu }
 }
 
@@ -147,7 +106,7 @@ pub fn next_hop(fib: &bpf_fib_lookup) -> NextHop {
 /// One lookup; the kernel's answer. `fib` holds what it found.
 #[inline(always)]
 fn ask(
-    ctx: *mut c_void,
+    context: *mut c_void,
     ifindex: u32,
     tuple: &Tuple,
     tos: u8,
@@ -167,5 +126,5 @@ fn ask(
     fib.__bindgen_anon_4.ipv4_dst = tuple.dst.be;
     fib.ifindex = ifindex;
     // SAFETY: a valid context, and parameters of the size given. Errors are negative and match no answer.
-    unsafe { fib_lookup(ctx, fib, size_of::<bpf_fib_lookup>() as i32, flags) as u32 }
+    unsafe { fib_lookup(context, fib, size_of::<bpf_fib_lookup>() as i32, flags) as u32 }
 }

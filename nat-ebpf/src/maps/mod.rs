@@ -1,5 +1,7 @@
 //! The only maps, and what other modules may ask of them.
 
+use core::ptr::NonNull;
+
 use aya_ebpf::{
     Global,
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
@@ -8,18 +10,17 @@ use aya_ebpf::{
 };
 use nat_common::{
     Addr, Eip, FlowEntry, LpmAddr, PoolRef, Stamp, Tuple, abi,
+    budget::Budget,
     eip::{MAX_EIPS, MAX_PREFIXES, MAX_RESERVED, MAX_ROUTE_MTUS, ReservedPort},
     event::Event,
     hop::{HOP_SLOTS, HopSlot, Iface, MAX_INTERFACES, NextHop},
+    scarce::{Destination, Scarcity},
     settings::Settings,
     stats::{EipStats, Stats},
     table::{self, Occupancy},
 };
 
-use crate::{
-    budget::Budget, kernel::atomics, mapping::claim::Destination, mapping::claim::Scarcity,
-    table::flow::Flow, work::Scratch,
-};
+use crate::{kernel::atomics, work::Work};
 
 #[btf_map]
 static FLOWS: Array<FlowEntry, { table::places(abi::MAX_FLOWS) as usize }, { BPF_F_MMAPABLE as usize }> =
@@ -65,7 +66,7 @@ static RESERVED: LpmTrie<ReservedPort, u32, { MAX_RESERVED as usize }, { BPF_F_N
 #[btf_map]
 static BUDGET: PerCpuArray<Budget, 1> = PerCpuArray::new();
 #[btf_map]
-static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
+static WORK: PerCpuArray<Work, 1> = PerCpuArray::new();
 #[btf_map]
 static EVENTS: RingBuf<Event, { 64 * 1024 }> = RingBuf::new();
 
@@ -100,8 +101,8 @@ pub fn redirects_frags() -> bool {
 
 /// What stands at a place of the flow table. `None` only for places that no home reaches.
 #[inline(always)]
-pub fn place(index: u32) -> Option<Flow> {
-    FLOWS.get_ptr_mut(index).and_then(Flow::new)
+pub fn place(index: u32) -> Option<NonNull<FlowEntry>> {
+    FLOWS.get_ptr_mut(index).and_then(NonNull::new)
 }
 
 /// How many places of the flow table are taken.
@@ -257,10 +258,12 @@ pub fn budget() -> Option<&'static mut Budget> {
     BUDGET.get_ptr_mut(0).map(|p| unsafe { &mut *p })
 }
 
-/// This CPU's scratch space.
+/// What this CPU works on. Entry points call this once; everybody else is given it.
 #[inline(always)]
-pub fn scratch() -> Option<*mut Scratch> {
-    SCRATCH.get_ptr_mut(0).map(atomics::not_null)
+pub fn work() -> Option<&'static mut Work> {
+    // SAFETY: a per-CPU element, and programs that use it do not nest on a CPU. Any bytes, zeros included, are what an
+    // earlier run of these programs, or the kernel, left there.
+    WORK.get_ptr_mut(0).map(atomics::not_null).map(|work| unsafe { &mut *work })
 }
 
 /// Sends an event to userspace; a full ring drops it.

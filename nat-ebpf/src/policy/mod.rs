@@ -1,8 +1,10 @@
-//! Who may: decides, and writes nothing.
+//! Who may: decides, and writes nothing but what its signatures say.
 
-pub mod egress;
+pub mod again;
 pub mod group;
-pub mod ingress;
-pub mod ping;
+pub mod inbound;
+pub mod kernel;
+pub mod outbound;
+pub mod own_pings;
 pub mod source;
 pub mod via;

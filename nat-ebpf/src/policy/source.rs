@@ -1,22 +1,37 @@
-//! Who may: whether a source is genuine on the interface that its packet came by, and what is for this host.
-//!
-//! Asked by the XDP programs on a miss and by the tc guards about everything that the kernel gets.
-
-use core::ffi::c_void;
+//! Whether a source is genuine on the interface that its packet came by.
 
 use aya_ebpf::bindings::bpf_fib_lookup;
 use nat_common::{
-    Addr, Side, Tuple,
-    hop::{Iface, NextHop, Rpf},
+    Addr, Tuple,
+    hop::{Iface, Rpf},
 };
 
-use crate::{kernel::fib, kernel::fib::Route, maps};
+use crate::{
+    budget,
+    frame::{View, checked_alone},
+    kernel::fib::{self, Route},
+    maps,
+    work::Work,
+};
+
+checked_alone! {
+    /// Whether the source of the packet at hand can be its sender's.
+    pub fn is_genuine<V: View>(frame, work) -> bool = of_packet; Xdp as source_xdp
+}
+
+#[inline(always)]
+fn of_packet<V: View>(frame: V, work: &mut Work) -> bool {
+    let ifindex = frame.ingress();
+    let Some(iface) = maps::iface(ifindex) else { return false };
+    let Tuple { src, dst, .. } = work.packet.tuple;
+    can_be_from(frame, ifindex, iface, src, dst, &mut work.route.fib)
+}
 
 /// Whether the source of a packet that came by `iface` can be its sender's (RFC 3704): never this host's own address, and as
 /// far as the interface asks for it, one that a route leads to.
 #[inline(always)]
-pub fn is_genuine(
-    ctx: *mut c_void,
+pub fn can_be_from<V: View>(
+    frame: V,
     ifindex: u32,
     iface: &Iface,
     source: Addr,
@@ -28,10 +43,10 @@ pub fn is_genuine(
         return false;
     }
     if iface.rpf == Rpf::Strict as u8 {
-        return fib::is_behind(ctx, ifindex, source, destination, fib);
+        return is_behind(frame, ifindex, source, destination, fib);
     }
     let back = Tuple { src: destination, dst: source, ..Tuple::default() };
-    match fib::route(ctx, ifindex, &back, 0, fib) {
+    match fib::route(frame.context(), ifindex, &back, 0, fib) {
         Route::Resolved | Route::Unresolved | Route::Encapsulated | Route::Disabled => true,
         // This host's own address, or one without any route, which no answer would reach.
         Route::Host => false,
@@ -39,62 +54,36 @@ pub fn is_genuine(
     }
 }
 
-/// Whether a packet for `destination` is for every host on the wire, this one included: multicast, limited broadcast, or the
-/// broadcast address of one of the interface's networks.
-#[inline(always)]
-pub fn is_for_everybody(iface: &Iface, destination: Addr) -> bool {
-    destination.is_group()
-        || destination == iface.broadcasts[0] && destination != Addr::default()
-        || destination == iface.broadcasts[1] && destination != Addr::default()
-        || destination == iface.broadcasts[2] && destination != Addr::default()
-        || destination == iface.broadcasts[3] && destination != Addr::default()
-}
+/// Ways of one multipath route that are looked at for a certain device.
+const SAMPLES: u32 = 64;
 
-/// Whether the next hop is the destination itself, on the wire that the packet came by: the two need no gateway, and may have
-/// been kept apart there (isolated bridge ports, private VLANs).
+/// Whether the best route to `addr` leads out of the device `ifindex`, as one of several ways, too (ECMP).
+///
+/// The kernel tells one way of a route, chosen by a hash of both addresses. When it is another, and some route leads out of the
+/// device at all, that may be a less specific one; so the route is asked again with other addresses to hash. Of two equal ways
+/// the wanted one is missed practically never, of eight once in 5,000.
 #[inline(always)]
-pub fn is_neighbour(ifindex: u32, next: &NextHop, destination: Addr) -> bool {
-    next.ifindex == ifindex && next.addr == destination
-}
-
-/// Where the kernel would send an untranslated packet that came by an inside interface.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Kernel {
-    /// It delivers it to this host; or it has no route at all, which the kernel does not tell apart.
-    Delivers,
-    /// A route says that it must not, and the kernel would tell the sender.
-    Refuses,
-    /// It routes it to an inside network, or by a way that the host had before natgw.
-    Routes,
-    /// It would send it outside, untranslated. The guard there stops it unless its destination is exempt.
-    LeavesOutside,
-    /// It would send it where nobody could send by this interface before natgw made the kernel forward.
-    Opens,
-}
-
-/// Asks what the kernel would do with an untranslated packet.
-#[inline(always)]
-pub fn kernel(
-    ctx: *mut c_void,
-    ifindex: u32,
-    iface: &Iface,
-    tuple: &Tuple,
-    tos: u8,
-    fib: &mut bpf_fib_lookup,
-) -> Kernel {
-    match fib::route(ctx, ifindex, tuple, tos, fib) {
-        Route::Resolved | Route::Unresolved => match maps::iface(fib.ifindex) {
-            Some(to) if to.side == Side::OUTSIDE => Kernel::LeavesOutside,
-            Some(_) if iface.forwarded == 0 && is_neighbour(ifindex, &fib::next_hop(fib), tuple.dst) => {
-                Kernel::Opens
-            }
-            Some(_) => Kernel::Routes,
-            None if iface.forwarded != 0 => Kernel::Routes,
-            None => Kernel::Opens,
-        },
-        Route::Encapsulated if iface.forwarded != 0 => Kernel::Routes,
-        Route::Encapsulated => Kernel::Opens,
-        Route::Host | Route::Disabled => Kernel::Delivers,
-        Route::Unreachable | Route::Prohibited | Route::Nowhere => Kernel::Refuses,
+fn is_behind<V: View>(frame: V, ifindex: u32, addr: Addr, towards: Addr, fib: &mut bpf_fib_lookup) -> bool {
+    let context = frame.context();
+    let mut tuple = Tuple { src: towards, dst: addr, ..Tuple::default() };
+    match fib::route(context, ifindex, &tuple, 0, fib) {
+        Route::Resolved | Route::Unresolved if fib.ifindex == ifindex => return true,
+        Route::Resolved | Route::Unresolved => {}
+        Route::Encapsulated => return fib::leads_out_of(context, ifindex, &tuple, fib),
+        // The kernel does not say; and forwards nothing.
+        Route::Disabled => return true,
+        Route::Host | Route::Unreachable | Route::Prohibited | Route::Nowhere => return false,
     }
+    if !fib::leads_out_of(context, ifindex, &tuple, fib) || !budget::take_sampling() {
+        return false;
+    }
+    for n in 0..SAMPLES {
+        // Any addresses will do that are spread over the whole range.
+        tuple.src.be = n.wrapping_mul(0x9e37_79b1);
+        let sampled = fib::route(context, ifindex, &tuple, 0, fib);
+        if matches!(sampled, Route::Resolved | Route::Unresolved) && fib.ifindex == ifindex {
+            return true;
+        }
+    }
+    false
 }

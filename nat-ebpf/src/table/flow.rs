@@ -4,7 +4,6 @@ use core::{mem::offset_of, ptr::NonNull};
 
 use nat_common::{
     Addr, FlowEntry, HopStamp, Stamp, Tuple,
-    hop::Iface,
     table::{Crowd, place},
 };
 
@@ -37,10 +36,10 @@ macro_rules! field {
 }
 
 impl Flow {
-    /// From a lookup; `None` when it found nothing.
+    /// From a lookup.
     #[inline(always)]
-    pub fn new(entry: *mut FlowEntry) -> Option<Self> {
-        NonNull::new(entry).map(Self)
+    pub fn new(entry: NonNull<FlowEntry>) -> Self {
+        Self(entry)
     }
 
     /// The whole entry, copied.
@@ -300,14 +299,4 @@ const _: () = assert!(offset_of!(FlowEntry, new_sport) % 4 == 0);
 unsafe fn load<T: Copy>(base: *const u8, offset: usize) -> T {
     // SAFETY: the caller's promise.
     unsafe { base.add(offset).cast::<T>().read() }
-}
-
-/// Whether a frame was sent to this interface's own station address.
-#[inline(always)]
-pub fn is_for_station(iface: &Iface, dmac: [u8; 6]) -> bool {
-    let mut difference = 0;
-    for (own, sent) in iface.mac.iter().zip(dmac) {
-        difference |= own ^ sent;
-    }
-    difference == 0
 }

@@ -6,13 +6,13 @@
 pub mod flow;
 
 use nat_common::{
-    Stamp, Tuple,
+    FlowEntry, Stamp, Tuple,
     settings::Settings,
     table::{REACH, place},
     tuple::{place_of, placed},
 };
 
-use crate::{kernel::atomics, maps, table::flow::Flow, work};
+use crate::{kernel::atomics, maps, table::flow::Flow};
 
 /// No place.
 const NOWHERE: u32 = u32::MAX;
@@ -38,11 +38,17 @@ pub enum InsertError {
     Disturbed,
 }
 
+/// What stands at a place of the table. `None` only for places that no home reaches.
+#[inline(always)]
+fn slot(index: u32) -> Option<Flow> {
+    maps::place(index).map(Flow::new)
+}
+
 /// The entry of a tuple.
 #[inline(always)]
 pub fn find(key: &Tuple) -> Option<Flow> {
     // No map has a place that is nowhere.
-    maps::place(table_find(key.addresses(), key.rest_at(place::LIVE)))
+    slot(table_find(key.addresses(), key.rest_at(place::LIVE)))
 }
 
 /// The other half of a flow. `None` for half a pair: also where the tuple's flow has another one, because two CPUs
@@ -61,7 +67,7 @@ pub fn pair(flow: Flow, key: &Tuple) -> Option<Flow> {
 #[inline(always)]
 pub fn find_at_home(settings: &Settings, key: &Tuple) -> Option<Flow> {
     let home = settings.hash.home(key, settings.homes);
-    let first = maps::place(home)?;
+    let first = slot(home)?;
     let (addresses, live) = (key.addresses(), key.rest_at(place::LIVE));
     if first.is(addresses, live) {
         return Some(first);
@@ -69,7 +75,7 @@ pub fn find_at_home(settings: &Settings, key: &Tuple) -> Option<Flow> {
     if first.crowd().farthest() == 0 {
         return None;
     }
-    maps::place(table_beyond(addresses, live, home))
+    slot(table_beyond(addresses, live, home))
 }
 
 /// Starts fetching the home of a key that will be asked for soon. A load that nothing waits for: BPF has no other
@@ -77,7 +83,7 @@ pub fn find_at_home(settings: &Settings, key: &Tuple) -> Option<Flow> {
 #[inline(always)]
 pub fn fetch(key: &Tuple) {
     let Some(settings) = maps::settings() else { return };
-    if let Some(first) = maps::place(settings.hash.home(key, settings.homes)) {
+    if let Some(first) = slot(settings.hash.home(key, settings.homes)) {
         first.rest();
     }
 }
@@ -87,7 +93,7 @@ pub fn fetch(key: &Tuple) {
 extern "C" fn table_find(addresses: u64, live: u64) -> u32 {
     let Some(settings) = maps::settings() else { return NOWHERE };
     let home = settings.hash.home_of(addresses, placed(live, place::FREE), settings.homes);
-    let Some(first) = maps::place(home) else { return NOWHERE };
+    let Some(first) = slot(home) else { return NOWHERE };
     if first.is(addresses, live) { home } else { table_beyond(addresses, live, home) }
 }
 
@@ -95,13 +101,13 @@ extern "C" fn table_find(addresses: u64, live: u64) -> u32 {
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn table_beyond(addresses: u64, live: u64, home: u32) -> u32 {
-    let Some(first) = maps::place(home) else { return NOWHERE };
+    let Some(first) = slot(home) else { return NOWHERE };
     let farthest = first.crowd().farthest();
     for distance in 1..REACH {
         if distance > farthest {
             break;
         }
-        let Some(flow) = maps::place(home + distance) else { break };
+        let Some(flow) = slot(home + distance) else { break };
         if flow.is(addresses, live) {
             return home + distance;
         }
@@ -119,11 +125,11 @@ pub fn settle(key: &Tuple) {
     }
 }
 
-/// Inserts the entry in the scratch space under a key that must not exist, and counts `entering` entries: the first half
+/// Inserts an entry under a key that must not exist, and counts `entering` entries: the first half
 /// of a flow brings room for both.
 #[inline(always)]
-pub fn insert(key: &Tuple, entering: u32) -> Result<(), InsertError> {
-    match table_insert(key.addresses(), key.rest_at(place::FREE), entering) {
+pub fn insert(key: &Tuple, entry: &FlowEntry, entering: u32) -> Result<(), InsertError> {
+    match table_insert(key.addresses(), key.rest_at(place::FREE), entry, entering) {
         DONE => Ok(()),
         EXISTS => Err(InsertError::Exists),
         FULL => Err(InsertError::Full),
@@ -134,9 +140,9 @@ pub fn insert(key: &Tuple, entering: u32) -> Result<(), InsertError> {
 
 /// [`insert`], again while other CPUs disturb it.
 #[inline(always)]
-pub fn insert_patiently(key: &Tuple, entering: u32) -> Result<(), InsertError> {
+pub fn insert_patiently(key: &Tuple, entry: &FlowEntry, entering: u32) -> Result<(), InsertError> {
     for _ in 0..ATTEMPTS {
-        match insert(key, entering) {
+        match insert(key, entry, entering) {
             Err(InsertError::Disturbed) => {}
             result => return result,
         }
@@ -152,13 +158,14 @@ const CROWDED: u32 = 4;
 
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn table_insert(addresses: u64, rest: u64, entering: u32) -> u32 {
-    let Some(settings) = maps::settings() else { return FULL };
+extern "C" fn table_insert(addresses: u64, rest: u64, entry: *const FlowEntry, entering: u32) -> u32 {
+    // SAFETY: null, or the caller's entry.
+    let (Some(settings), Some(entry)) = (maps::settings(), unsafe { entry.as_ref() }) else { return FULL };
     let home = settings.hash.home_of(addresses, rest, settings.homes);
     if entering != 0 && !enter(settings, entering) {
         return FULL;
     }
-    let result = insert_at(addresses, rest, home);
+    let result = insert_at(addresses, rest, entry, home);
     if result != DONE && entering != 0 {
         leave(entering);
     }
@@ -166,8 +173,8 @@ extern "C" fn table_insert(addresses: u64, rest: u64, entering: u32) -> u32 {
 }
 
 #[inline(always)]
-fn insert_at(addresses: u64, rest: u64, home: u32) -> u32 {
-    let (Some(first), Some(entry)) = (maps::place(home), work::entry()) else { return CROWDED };
+fn insert_at(addresses: u64, rest: u64, entry: &FlowEntry, home: u32) -> u32 {
+    let Some(first) = slot(home) else { return CROWDED };
     let crowd = first.crowd();
     atomics::barrier();
     // Mostly the home is free and has nobody elsewhere either.
@@ -178,7 +185,7 @@ fn insert_at(addresses: u64, rest: u64, home: u32) -> u32 {
     } else {
         table_vacancy(home)
     };
-    let Some(flow) = maps::place(home.wrapping_add(distance)) else { return CROWDED };
+    let Some(flow) = slot(home.wrapping_add(distance)) else { return CROWDED };
     if distance >= REACH {
         return CROWDED;
     }
@@ -223,7 +230,7 @@ extern "C" fn table_occupied(addresses: u64, rest: u64, home: u32, farthest: u32
         if distance > farthest {
             break;
         }
-        let Some(flow) = maps::place(home + distance) else { break };
+        let Some(flow) = slot(home + distance) else { break };
         let theirs = flow.rest();
         if place_of(theirs) != place::FREE
             && placed(theirs, place::FREE) == rest
@@ -241,7 +248,7 @@ extern "C" fn table_occupied(addresses: u64, rest: u64, home: u32, farthest: u32
 #[unsafe(no_mangle)]
 extern "C" fn table_vacancy(home: u32) -> u32 {
     for distance in 0..REACH {
-        let Some(flow) = maps::place(home + distance) else { break };
+        let Some(flow) = slot(home + distance) else { break };
         if place_of(flow.rest()) == place::FREE {
             return distance;
         }
@@ -277,9 +284,9 @@ pub fn remove(key: &Tuple) {
 extern "C" fn table_remove(addresses: u64, live: u64) -> u32 {
     let Some(settings) = maps::settings() else { return 0 };
     let home = settings.hash.home_of(addresses, placed(live, place::FREE), settings.homes);
-    let Some(first) = maps::place(home) else { return 0 };
+    let Some(first) = slot(home) else { return 0 };
     let at = if first.is(addresses, live) { home } else { table_beyond(addresses, live, home) };
-    let Some(flow) = maps::place(at) else { return 0 };
+    let Some(flow) = slot(at) else { return 0 };
     let distance = at.wrapping_sub(home);
     // Before the place is free: whoever takes it, and changes the crowd, is then noticed by the swap below.
     let crowd = first.crowd();
@@ -306,7 +313,7 @@ extern "C" fn table_farthest(home: u32, limit: u32) -> u32 {
         if distance >= limit {
             break;
         }
-        let Some(flow) = maps::place(home + distance) else { break };
+        let Some(flow) = slot(home + distance) else { break };
         let rest = flow.rest();
         if place_of(rest) != place::FREE
             && settings.hash.home_of(flow.addresses(), placed(rest, place::FREE), settings.homes) == home

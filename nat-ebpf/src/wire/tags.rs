@@ -4,19 +4,12 @@
 //!
 //! Linux takes off any number of tags. What has more of them than natgw looks through is dropped.
 
-use aya_ebpf::{
-    bindings::{
-        xdp_action::{XDP_DROP, XDP_PASS},
-        xdp_md,
-    },
-    helpers::generated::bpf_xdp_adjust_head,
-    programs::XdpContext,
-};
-use nat_common::{PassReason, Reason};
+use nat_common::{PassReason, Reason, Verdict};
 
+use super::{ETHERTYPE_IPV4, load, store};
 use crate::{
-    verdict, wire::packet::ETHERNET, wire::packet::ETHERTYPE_IPV4, wire::packet::is_vlan, wire::packet::load,
-    wire::packet::store,
+    frame::{Frame, View, checked_alone},
+    work::Work,
 };
 
 /// Tags that natgw looks through.
@@ -28,67 +21,90 @@ pub const VLAN: usize = 4;
 /// VLAN identifier in a tag's control information, network byte order.
 pub const VID: u16 = 0x0fffu16.to_be();
 
-/// [`decide`]: the frame is untagged IPv4 now, and pointers into it are to be made anew.
-pub const UNTAGGED: u32 = u32::MAX;
+const ETHERTYPE_VLAN: u16 = 0x8100u16.to_be();
+const ETHERTYPE_QINQ: u16 = 0x88a8u16.to_be();
 
-/// Decides about a frame whose first ethertype is not IPv4, or that is too short for IPv4: an XDP action, counted, or
-/// [`UNTAGGED`].
-#[inline(always)]
-pub fn decide(ctx: &XdpContext) -> u32 {
-    tags_decide(ctx.ctx)
+/// What stands behind the tags of a frame.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Tagged {
+    /// IPv4, at this offset from the start of the frame.
+    Ipv4(usize),
+    /// Another protocol.
+    Foreign,
+    /// A frame of a VLAN, whose own interface decides.
+    OtherVlan,
+    /// The frame ends in its tags.
+    Short,
+    /// More tags than are looked through.
+    TooDeep,
 }
 
-#[inline(never)]
-#[unsafe(no_mangle)]
-extern "C" fn tags_decide(ctx: *mut xdp_md) -> u32 {
-    let context = XdpContext::new(ctx);
-    let (start, end) = (context.data(), context.data_end());
-    if start + ETHERNET > end {
-        return verdict::unparsed(Reason::BadHeader);
+/// Looks through the tags of a frame.
+#[inline(always)]
+pub fn look_through<V: View>(frame: V) -> Tagged {
+    let (start, end) = (frame.start(), frame.end());
+    if start + V::LINK > end {
+        return Tagged::Short;
     }
-    let mut at = start + ETHERNET;
+    let mut at = start + V::LINK;
     for tags in 0..=MOST_TAGS {
         // SAFETY: the ethertype before `at` is in bounds: checked above, and below with every tag.
-        let ethertype: u16 = unsafe { load((at - 2) as *mut u8, 0) };
+        let ethertype: u16 = unsafe { load((at - 2) as *const u8, 0) };
         if ethertype == ETHERTYPE_IPV4 {
-            // Without a tag: too short, or `packet::parse` would not have asked.
-            return if tags == 0 { verdict::unparsed(Reason::BadHeader) } else { take_off(&context, tags) };
+            return Tagged::Ipv4(V::LINK + tags * VLAN);
         }
-        if !is_vlan(ethertype) {
-            return verdict::pass(PassReason::NotIpv4);
+        // `eth_type_vlan` of `include/linux/if_vlan.h`.
+        if ethertype != ETHERTYPE_VLAN && ethertype != ETHERTYPE_QINQ {
+            return Tagged::Foreign;
         }
         if at + VLAN > end {
-            return verdict::unparsed(Reason::BadHeader);
+            return Tagged::Short;
         }
         // SAFETY: VLAN bytes from `at` are in bounds.
-        if unsafe { load::<u16>(at as *mut u8, 0) } & VID != 0 {
-            return verdict::pass(PassReason::OtherVlan);
+        if unsafe { load::<u16>(at as *const u8, 0) } & VID != 0 {
+            return Tagged::OtherVlan;
         }
         at += VLAN;
     }
-    verdict::unparsed(Reason::Vlan)
+    Tagged::TooDeep
 }
 
-/// Takes the first `tags` tags off.
+checked_alone! {
+    /// Takes the priority tags off a frame whose first ethertype is not IPv4, or that is too short for IPv4. `Ok`: it is
+    /// untagged IPv4 now, and pointers into it are to be made anew.
+    pub fn take_off<F: Frame>(frame, work) -> Result<(), Verdict> = take_tags; Xdp as tags_xdp
+}
+
 #[inline(always)]
-fn take_off(ctx: &XdpContext, tags: usize) -> u32 {
-    let start = ctx.data();
-    if start + ETHERNET > ctx.data_end() {
-        return XDP_DROP;
+fn take_tags<F: Frame>(frame: F, _work: &mut Work) -> Result<(), Verdict> {
+    match look_through(frame) {
+        // Without a tag: too short for IPv4, or the parser would not have asked.
+        Tagged::Ipv4(at) if at > F::LINK => remove(frame, at - F::LINK),
+        Tagged::Ipv4(_) | Tagged::Short => Err(Verdict::drop(Reason::BadHeader)),
+        Tagged::Foreign => Err(Verdict::pass(PassReason::NotIpv4)),
+        Tagged::OtherVlan => Err(Verdict::pass(PassReason::OtherVlan)),
+        Tagged::TooDeep => Err(Verdict::drop(Reason::Vlan)),
     }
-    // SAFETY: ETHERNET bytes are in bounds.
-    let macs: [u32; 3] = unsafe { load(start as *mut u8, 0) };
-    // SAFETY: a valid context. Pointers are made anew below.
-    if unsafe { bpf_xdp_adjust_head(ctx.ctx, (tags * VLAN) as i32) } != 0 {
-        return verdict::unparsed(Reason::BadHeader);
-    }
-    let start = ctx.data();
-    if start + ETHERNET > ctx.data_end() {
-        return verdict::unparsed(Reason::BadHeader);
-    }
-    // SAFETY: ETHERNET bytes are in bounds.
-    unsafe { store(start as *mut u8, 0, macs) };
-    UNTAGGED
 }
 
-const _: () = assert!(UNTAGGED != XDP_DROP && UNTAGGED != XDP_PASS);
+/// Takes the first `bytes` behind the link-layer addresses off.
+#[inline(always)]
+fn remove<F: Frame>(frame: F, bytes: usize) -> Result<(), Verdict> {
+    const BAD: Result<(), Verdict> = Err(Verdict::drop(Reason::BadHeader));
+    let start = frame.start();
+    if start + F::LINK > frame.end() {
+        return BAD;
+    }
+    // SAFETY: the link-layer header is in bounds.
+    let addresses: [u32; 3] = unsafe { load(start as *const u8, 0) };
+    if !frame.move_start(bytes as i32) {
+        return BAD;
+    }
+    let start = frame.start();
+    if start + F::LINK > frame.end() {
+        return BAD;
+    }
+    // SAFETY: the link-layer header is in bounds.
+    unsafe { store(start as *mut u8, 0, addresses) };
+    Ok(())
+}

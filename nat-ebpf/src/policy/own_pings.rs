@@ -1,12 +1,14 @@
 //! The host's own pings from a shared EIP. An identifier is no port that a socket lookup finds, so the egress guard notes
 //! those that the host asks with, and they are the host's for a while.
 
-use aya_ebpf::programs::TcContext;
 use nat_common::{Addr, Port, Proto, Side, Stamp, Ticks, Tuple, icmp, stamp::REVIVE_WINDOW};
 
 use crate::{
-    kernel::clock, maps, table, table::flow::Flow, wire::packet::ETHERNET, wire::packet::ETHERTYPE_IPV4,
-    wire::packet::OFFSET_BITS,
+    frame::{View, skb::Skb},
+    kernel::clock,
+    maps,
+    table::{self, flow::Flow},
+    wire::{IPV4_MAX, IPV4_MIN, Ipv4, OFFSET_BITS, TRANSPORT_MIN, load},
 };
 
 /// How long an identifier is the host's after it asked with it: as long as a client's would be (RFC 5508 REQ-2).
@@ -21,11 +23,13 @@ pub fn is_hosts(answer: &Tuple, now: Stamp) -> bool {
 /// Notes an echo request that the host sends from a shared EIP, and ends the client's flow that would get the answer. The
 /// client may have been first: it could hold every identifier towards a server, and the host has no other way to ask.
 ///
+/// `at`: offset of the network header.
+///
 /// The note comes before the look at the table, so that a claim which comes after this look finds it. A claim in the middle
 /// of its own two steps may get by; the host's next ping ends it.
 #[inline(never)]
-pub fn note(ctx: &TcContext, src: Addr, dst: Addr) {
-    let Some(id) = identifier(ctx) else { return };
+pub fn note(frame: Skb, at: usize, src: Addr, dst: Addr) {
+    let Some(id) = identifier(frame, at) else { return };
     let side = if maps::is_one_armed() { Side::ONEARM } else { Side::OUTSIDE };
     let answer = Tuple {
         src: dst,
@@ -47,21 +51,33 @@ pub fn note(ctx: &TcContext, src: Addr, dst: Addr) {
     condemn(inbound, &answer, now);
 }
 
-/// The identifier, when the frame is an echo request. The host's frames have no priority tags but beside them.
+/// The identifier, when the frame is an echo request.
 #[inline(always)]
-fn identifier(ctx: &TcContext) -> Option<Port> {
-    let load = |at: usize| ctx.load::<u8>(at).ok();
-    if ctx.load::<u16>(ETHERNET - 2).ok()? != ETHERTYPE_IPV4 || load(ETHERNET + 9)? != Proto::Icmp as u8 {
+fn identifier(frame: Skb, at: usize) -> Option<Port> {
+    if at > Skb::LINK + IPV4_MIN {
         return None;
     }
-    if ctx.load::<u16>(ETHERNET + 6).ok()? & OFFSET_BITS != 0 {
+    let ip = frame.start() + at;
+    if ip + IPV4_MIN > frame.end() {
         return None;
     }
-    let l4 = ETHERNET + usize::from(load(ETHERNET)? & 0xf) * 4;
-    if load(l4)? != icmp::ECHO_REQUEST {
+    // SAFETY: IPV4_MIN bytes from `ip` are in bounds.
+    let header = unsafe { Ipv4::load(ip as *const u8) };
+    if header.proto != Proto::Icmp as u8 || header.fragment & OFFSET_BITS != 0 || header.header() > IPV4_MAX {
         return None;
     }
-    ctx.load::<u16>(l4 + 4).ok().map(|be| Port { be })
+    let l4 = ip + header.header();
+    if l4 + TRANSPORT_MIN > frame.end() {
+        return None;
+    }
+    // SAFETY: TRANSPORT_MIN bytes from `l4` are in bounds.
+    unsafe {
+        if load::<u8>(l4 as *const u8, 0) == icmp::ECHO_REQUEST {
+            Some(load(l4 as *const u8, 4))
+        } else {
+            None
+        }
+    }
 }
 
 /// Condemns one half for good. Packets may move its stamp meanwhile. Spelled out for Linux 6.1, as in `reap.rs`.
