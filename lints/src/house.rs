@@ -30,8 +30,7 @@ pub fn rules(name: &str) -> Rules {
 const NAT_COMMON: &[&str] = &[
     "pod list",
     "num hash bucket icmp checksum stamp tuple",
-    "budget scarce",
-    "ports answer",
+    "ports answer budget scarce",
     "verdict",
     "hop",
     "entry eip event",

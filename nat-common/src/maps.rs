@@ -25,7 +25,7 @@ pub mod access {
 ///
 /// `ACCESS Kind NAME handle (Key, Value) [elements];`
 ///
-/// The access is one of [`access`](crate::maps::access); the kind is named as both aya and aya-ebpf name it; an array has no key
+/// The access is one of [`access`]; the kind is named as both aya and aya-ebpf name it; an array has no key
 /// type, a devmap no types. `handle` is the function in nat-userspace that opens the map. A name has at most 15 characters, the
 /// kernel cuts the rest off.
 #[macro_export]
@@ -61,7 +61,7 @@ macro_rules! for_each_map {
             /// Counters of EIPs, by `Eip::slot`.
             PLAIN PerCpuArray EIP_STATS eip_stats ($crate::stats::EipStats) [$crate::eip::MAX_EIPS];
             /// Destinations that ran short of ports.
-            INTERNAL LruHashMap SCARCE scarce (Destination, Scarcity) [4096];
+            INTERNAL LruHashMap SCARCE scarce ($crate::scarce::Destination, $crate::scarce::Scarcity) [4096];
             /// The answer to a ping of the host's own from a shared EIP, and when the ping was sent.
             INTERNAL LruHashMap PINGS pings ($crate::Tuple, $crate::Stamp) [4096];
             /// Destination prefixes, and the `mtu` of their routes (bytes; 0: the route has none).
@@ -69,7 +69,7 @@ macro_rules! for_each_map {
             /// Ports that are never claimed; the value is 1.
             SPARSE LpmTrie RESERVED reserved ($crate::eip::ReservedPort, u32) [$crate::eip::MAX_RESERVED];
             /// What each CPU has spent this second on what a hostile host could ask for.
-            INTERNAL PerCpuArray BUDGET budget (Budget) [1];
+            INTERNAL PerCpuArray BUDGET budget ($crate::budget::Budget) [1];
             /// What userspace is told; the size is in bytes.
             PLAIN RingBuf EVENTS events ($crate::event::Event) [64 * 1024];
         }

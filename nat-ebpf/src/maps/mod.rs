@@ -4,71 +4,41 @@ use core::ptr::NonNull;
 
 use aya_ebpf::{
     Global,
-    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
     btf_maps::{Array, DevMap, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, lpm_trie::Key},
     macros::btf_map,
 };
 use nat_common::{
-    Addr, Eip, FlowEntry, LpmAddr, PoolRef, Stamp, Tuple, abi,
+    Addr, Eip, FlowEntry, PoolRef, Stamp, Tuple,
     budget::Budget,
-    eip::{MAX_EIPS, MAX_PREFIXES, MAX_RESERVED, MAX_ROUTE_MTUS, ReservedPort},
+    eip::ReservedPort,
     event::Event,
-    hop::{HOP_SLOTS, HopSlot, Iface, MAX_INTERFACES, NextHop},
+    hop::{HopSlot, Iface, NextHop},
+    maps::access,
     scarce::{Destination, Scarcity},
     settings::Settings,
     stats::{EipStats, Stats},
-    table::{self, Occupancy},
+    table::Occupancy,
 };
 
 use crate::{kernel::atomics, work::Work};
 
-#[btf_map]
-static FLOWS: Array<FlowEntry, { table::places(abi::MAX_FLOWS) as usize }, { BPF_F_MMAPABLE as usize }> =
-    Array::new();
-#[btf_map]
-static TAKEN: Array<Occupancy, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
-#[btf_map]
-static EIPS: HashMap<Addr, Eip, { MAX_EIPS as usize }> = HashMap::new();
-#[btf_map]
-static POOLS: LpmTrie<LpmAddr, PoolRef, { MAX_PREFIXES as usize }, { BPF_F_NO_PREALLOC as usize }> =
-    LpmTrie::new();
-#[btf_map]
-static MEMBERS: Array<Eip, { MAX_EIPS as usize }> = Array::new();
-#[btf_map]
-static EXEMPT: LpmTrie<LpmAddr, u32, { MAX_PREFIXES as usize }, { BPF_F_NO_PREALLOC as usize }> =
-    LpmTrie::new();
-#[btf_map]
-static HOPS: Array<HopSlot, { HOP_SLOTS as usize }, { BPF_F_MMAPABLE as usize }> = Array::new();
-#[btf_map]
-static IFACES: HashMap<u32, Iface, { MAX_INTERFACES as usize }> = HashMap::new();
-#[btf_map]
-static DEVICES: DevMap<{ MAX_INTERFACES as usize }> = DevMap::new();
-#[btf_map]
-static IFINDEX: Array<u32, { MAX_INTERFACES as usize }> = Array::new();
-#[btf_map]
-static NEXTHOPS: LruHashMap<NextHop, Stamp, 4096> = LruHashMap::new();
-#[btf_map]
-static SETTINGS: Array<Settings, 1> = Array::new();
-#[btf_map]
-static STATS: PerCpuArray<Stats, 1> = PerCpuArray::new();
-#[btf_map]
-static EIP_STATS: PerCpuArray<EipStats, { MAX_EIPS as usize }> = PerCpuArray::new();
-#[btf_map]
-static SCARCE: LruHashMap<Destination, Scarcity, 4096> = LruHashMap::new();
-#[btf_map]
-static PINGS: LruHashMap<Tuple, Stamp, 4096> = LruHashMap::new();
-#[btf_map]
-static ROUTE_MTU: LpmTrie<LpmAddr, u32, { MAX_ROUTE_MTUS as usize }, { BPF_F_NO_PREALLOC as usize }> =
-    LpmTrie::new();
-#[btf_map]
-static RESERVED: LpmTrie<ReservedPort, u32, { MAX_RESERVED as usize }, { BPF_F_NO_PREALLOC as usize }> =
-    LpmTrie::new();
-#[btf_map]
-static BUDGET: PerCpuArray<Budget, 1> = PerCpuArray::new();
+/// Makes a map of each line of the list in nat-common.
+macro_rules! maps {
+    ($(
+        $(#[$about:meta])*
+        $access:ident $kind:ident $name:ident $handle:ident ($($type:ty),*) [$elements:expr];
+    )+) => {
+        $(
+            $(#[$about])*
+            #[btf_map]
+            static $name: $kind<$($type,)* { $elements as usize }, { access::$access as usize }> = $kind::new();
+        )+
+    };
+}
+nat_common::for_each_map!(maps);
+
 #[btf_map]
 static WORK: PerCpuArray<Work, 1> = PerCpuArray::new();
-#[btf_map]
-static EVENTS: RingBuf<Event, { 64 * 1024 }> = RingBuf::new();
 
 /// Set at load time; the verifier then prunes whichever branch cannot be taken.
 #[unsafe(no_mangle)]
