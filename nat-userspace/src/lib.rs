@@ -2,9 +2,9 @@
 //! exports what happens.
 
 pub mod cli;
-pub mod collector;
-pub mod control;
+pub mod config;
 pub mod daemon;
 pub mod datapath;
-pub mod export;
-pub mod net;
+pub mod host;
+pub mod model;
+pub mod observe;

@@ -1,16 +1,15 @@
-//! The command line: one file per verb. [`args`] is what can be typed, [`table`] how output looks.
+//! The command line: one file per verb. [`args`] is what can be typed, [`instance`] which gateway is meant, [`table`] how
+//! output looks.
 
 pub mod args;
 mod check;
 mod completions;
 mod delete;
 mod detach;
-mod devices;
 mod eip;
-mod faults;
 mod flows;
+pub mod instance;
 mod man;
-mod matches;
 mod run;
 mod stats;
 mod status;
@@ -18,11 +17,7 @@ mod table;
 
 use std::io::{BufWriter, Write};
 
-use args::{Cli, Instance, Verb};
-
-use crate::datapath::inspect::Inspect;
-use crate::datapath::pins::Pins;
-use crate::net::bpffs;
+use args::{Cli, Verb};
 
 /// Bytes that are written at a time: a million flows are hundreds of megabytes of JSON.
 const BUFFER: usize = 64 * 1024;
@@ -43,14 +38,4 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Verb::Man => man::run(&mut out),
     }?;
     Ok(out.flush()?)
-}
-
-/// Where the instance's data plane is pinned.
-fn pins(instance: &Instance) -> anyhow::Result<Pins> {
-    Ok(Pins::new(bpffs::resolve(&instance.bpffs())?))
-}
-
-/// The instance's maps, whether its daemon runs or not.
-fn open(instance: &Instance) -> anyhow::Result<Inspect> {
-    Ok(Inspect::open(&pins(instance)?)?)
 }

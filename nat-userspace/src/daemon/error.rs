@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{datapath, export::metrics, net};
+use crate::{datapath, host, observe::metrics};
 
 /// An error of the daemon. What happened, on what, is said by the variants' own errors.
 #[derive(Debug, thiserror::Error)]
@@ -12,7 +12,7 @@ pub enum Error {
     Datapath(#[from] datapath::Error),
     /// The host.
     #[error(transparent)]
-    Host(#[from] net::Error),
+    Host(#[from] host::Error),
     /// Metrics.
     #[error(transparent)]
     Metrics(#[from] metrics::Error),

@@ -5,19 +5,19 @@ use std::path::PathBuf;
 
 use nat_common::eip::MAX_ROUTE_MTUS;
 
-use super::{AtExit, Error, Options};
-use crate::control::desired::{Announce, Gateway, XdpChoice};
-use crate::datapath::attach::XdpModeUsed;
+use super::error::Error;
+use super::options::{AtExit, Options};
 use crate::datapath::pins::Pins;
-use crate::datapath::register::side_of;
 use crate::datapath::{Adoption, Datapath, iface};
-use crate::net::facts::{HostFacts, Link};
-use crate::net::mtus::{self, RouteMtus};
-use crate::net::neighbours::Keeper;
-use crate::net::offloads::{Offloads, Tags};
-use crate::net::state::{Interface, InterfaceSide, Lock, RunState, StateDir, XdpMode};
-use crate::net::sysctls::{Before, Sysctls};
-use crate::net::{addresses, bpffs};
+use crate::host::facts::{HostFacts, Link};
+use crate::host::mtus::{self, RouteMtus};
+use crate::host::neighbours::Keeper;
+use crate::host::offloads::{Offloads, Tags};
+use crate::host::state::{Lock, RunState, StateDir};
+use crate::host::sysctls::{Before, Sysctls};
+use crate::host::{addresses, bpffs};
+use crate::model::gateway::{Announce, Gateway, XdpChoice};
+use crate::model::interface::{Interface, InterfaceSide, XdpMode};
 
 /// A gateway that is up.
 pub(super) struct Running {
@@ -71,7 +71,7 @@ impl Running {
         }
         self.set_route_mtus(mtus::read().await?)?;
         for link in links {
-            self.plane.guard(link, side_of(&self.gateway, &link.name))?;
+            self.plane.guard(link, self.gateway.side_of(&link.name))?;
         }
         // Only now: forwarding without guards would let inside addresses out.
         apply_sysctls(&self.gateway, links, &self.state)?;
@@ -137,14 +137,10 @@ impl Running {
     }
 
     async fn attach_xdp(&mut self, link: &Link) -> Result<(), Error> {
-        let used = self.plane.attach(link, side_of(&self.gateway, &link.name), self.gateway.xdp).await?;
-        if used == XdpModeUsed::Generic {
+        let xdp_mode = self.plane.attach(link, self.gateway.side_of(&link.name), self.gateway.xdp).await?;
+        if xdp_mode == XdpMode::Generic {
             tracing::warn!(interface = link.name, "{}", generic_warning(self.gateway.xdp));
         }
-        let xdp_mode = match used {
-            XdpModeUsed::Native => XdpMode::Native,
-            XdpModeUsed::Generic => XdpMode::Generic,
-        };
         let (inside, outside) =
             (self.gateway.inside.contains(&link.name), self.gateway.outside.contains(&link.name));
         let side = match (inside, outside) {
@@ -166,7 +162,7 @@ impl Running {
         let facts = HostFacts::read_interfaces().await?;
         let present = &facts.links;
         self.register(link, &facts)?;
-        self.plane.guard(link, side_of(&self.gateway, &link.name))?;
+        self.plane.guard(link, self.gateway.side_of(&link.name))?;
         apply_sysctls(&self.gateway, present, &self.state)?;
         self.show_tags(present)?;
         self.attach_xdp(link).await?;

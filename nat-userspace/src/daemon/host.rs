@@ -9,17 +9,17 @@ use std::time::Duration;
 use nat_common::Addr;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
-use super::Error;
 use super::bumps::{Bump, Bumps};
-use super::episode::Episode;
+use super::error::Error;
 use super::gateway::Running;
-use super::mtus::Mtus;
-use super::neighbours::Neighbours;
-use super::wait;
-use crate::export::metrics::HostCounts;
-use crate::net::facts::{HostFacts, Link};
-use crate::net::mtus::RouteMtus;
-use crate::net::watch::{HostEvent, Watch};
+use super::services::episode::Episode;
+use super::services::mtus::Mtus;
+use super::services::neighbours::Neighbours;
+use super::services::wait;
+use crate::host::facts::{HostFacts, Link};
+use crate::host::mtus::RouteMtus;
+use crate::host::watch::{HostEvent, Watch};
+use crate::observe::metrics::HostCounts;
 
 /// Between looks at what should be kept and attached.
 const TICK: Duration = Duration::from_secs(3);

@@ -2,53 +2,24 @@
 
 mod bumps;
 pub mod detach;
-mod episode;
 mod error;
-mod events;
 mod gateway;
 mod host;
-mod mtus;
-mod neighbours;
-mod snapshot;
-mod wait;
-
-use std::path::PathBuf;
+mod options;
+mod services;
 
 use tokio::signal::unix::{SignalKind, signal};
 
 pub use error::Error;
+pub use options::{AtExit, Options};
 
-use crate::collector::Collector;
-use crate::control::desired::Gateway;
-use crate::datapath::load::LogLevel;
 use crate::datapath::{Adoption, object};
-use crate::export::metrics;
-use crate::net::watch::Watch;
+use crate::host::watch::Watch;
+use crate::model::gateway::Gateway;
+use crate::observe::metrics;
 use gateway::Running;
 use host::Host;
-
-/// What a daemon needs to know beside its gateway.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// `--state-dir`.
-    pub state_dir: PathBuf,
-    /// `--bpffs`.
-    pub bpffs: PathBuf,
-    /// What becomes of the data plane when the daemon stops.
-    pub at_exit: AtExit,
-    /// Slow-path diagnostics of the packet path.
-    pub log: LogLevel,
-}
-
-/// What becomes of the data plane when the daemon stops.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum AtExit {
-    /// It is taken down.
-    #[default]
-    TakeDown,
-    /// It stays up and is adopted by the next start.
-    Persist,
-}
+use services::collector::Collector;
 
 /// Runs a gateway until SIGTERM or SIGINT. Needs a tokio runtime with I/O and time; spawns nothing but netlink
 /// connections.
@@ -74,11 +45,12 @@ pub async fn run(gateway: Gateway, options: Options) -> Result<(), Error> {
     let usage = collector.usage();
     let pins = host.running.pins().clone();
     let counts = host.counts();
-    let mut events = events::Events::open(&mut host.running, options.log);
+    let mut events = services::events::Events::open(&mut host.running.plane, options.log);
     ready();
     let outcome = {
-        let serving = wait::maybe(
-            listener.map(|l| metrics::serve_on(l, move || snapshot::read(&pins, &usage, counts.get()))),
+        let serving = services::wait::maybe(
+            listener
+                .map(|l| metrics::serve_on(l, move || services::metrics::read(&pins, &usage, counts.get()))),
         );
         let collecting = collector.run();
         tokio::pin!(serving, collecting);

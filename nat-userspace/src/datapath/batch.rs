@@ -6,7 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use aya::maps::MapData;
 use bytemuck::Pod;
 
-use super::{Error, sys};
+use super::error::Error;
+use super::sys;
 
 /// Elements per call: 1.2 ms of kernel time, and a buffer of 320 KiB for flows.
 pub const SIZE: usize = 4096;

@@ -16,13 +16,14 @@ use nat_common::table::{self, HashKey};
 use nat_common::timeouts::IdleLimits;
 use nat_common::{Addr, Eip, EipState, LpmAddr, PoolRef, Port};
 
+use super::error::Error;
 use super::hops::Hops;
+use super::maps;
 use super::memory::Access;
 use super::pins::Pins;
 use super::tries::{self, Prefix, Wanted};
-use super::{Error, maps};
-use crate::control::desired::{Gateway, Pool};
-use crate::control::reserved::blocks;
+use crate::model::gateway::{Gateway, Pool};
+use crate::model::ports::blocks;
 
 /// Events per CPU and second: enough to notice, too few to hurt.
 const EVENT_BUDGET: u32 = 10;
@@ -291,7 +292,7 @@ fn draw<T: bytemuck::Pod>() -> Result<T, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::desired::DesiredEip;
+    use crate::model::gateway::DesiredEip;
 
     #[test]
     fn keys_of_reserved_ports_have_address_and_protocol_whole_and_the_port_as_far_as_its_block() {

@@ -9,9 +9,10 @@ use nat_common::hop::{HOP_SLOTS, HOP_WAYS, HopSlot, NextHop, slot_of};
 use nat_common::table::HashKey;
 use nat_common::{Addr, HopStamp};
 
+use super::error::Error;
+use super::maps;
 use super::memory::{self, Access, Mapping};
 use super::pins::Pins;
-use super::{Error, maps};
 
 /// A gateway's next hops.
 pub struct Hops {

@@ -12,10 +12,11 @@ use nat_common::settings::Settings;
 use nat_common::stats::{EipStats, Stats};
 use nat_common::{Addr, Eip, FlowEntry, LpmAddr, PoolRef, Stamp};
 
-use super::attach::errno;
+use super::error::Error;
 use super::pins::{self, Pins};
-use super::{Error, sys};
-use crate::net::private;
+use super::sys;
+use super::sys::errno;
+use crate::host::private;
 
 macro_rules! openers {
     ($($(#[$doc:meta])* $name:ident: $ty:ty = $variant:ident($map:expr);)+) => {$(

@@ -10,10 +10,15 @@ use nat_common::abi;
 
 use super::adopt::{self, Adoption};
 use super::configure::Tables;
+use super::error::Error;
 use super::load::{self, LoadOptions, LogLevel};
 use super::pins::{self, PinLock, Pins};
-use super::{Error, netns};
-use crate::control::desired::Gateway;
+use super::{attach, guard, links};
+use crate::host::facts::Link;
+use crate::host::namespace;
+use crate::model::gateway::Gateway;
+use crate::model::gateway::XdpChoice;
+use crate::model::interface::XdpMode;
 
 /// Loaded programs and configured maps, pinned. Dropping it leaves everything pinned in place.
 pub struct Datapath {
@@ -65,8 +70,8 @@ impl Datapath {
         adoption: &Adoption,
     ) -> Result<(Ebpf, Tables), Error> {
         pins.create()?;
-        let mark = pins.namespace_mark(netns::current()?);
-        crate::net::private::directory(&mark)?;
+        let mark = pins.namespace_mark(namespace::current()?);
+        crate::host::private::directory(&mark)?;
         let mut ebpf = load::load(pins, options)?;
         for name in abi::program::ALL {
             pin_program(&mut ebpf, name, &pins.program(name))?;
@@ -107,6 +112,35 @@ impl Datapath {
         self.tables.hops.bump_all();
     }
 
+    /// Attaches the program for `side` (a constant of [`nat_common::Side`]), or swaps it into the link that an earlier
+    /// daemon pinned, without a packet in between that meets no program.
+    pub async fn attach(&mut self, link: &Link, side: u8, choice: XdpChoice) -> Result<XdpMode, Error> {
+        attach::attach(&mut self.ebpf, &self.pins, link, side, choice).await
+    }
+
+    /// Puts the guards on an interface of `side` (a constant of [`nat_common::Side`]), or swaps them into the links that
+    /// are pinned.
+    pub fn guard(&mut self, link: &Link, side: u8) -> Result<(), Error> {
+        guard::guard(&mut self.ebpf, &self.pins, link, side)
+    }
+
+    /// Whether everything that was attached to an interface still is: somebody may have detached a link by force.
+    /// Classic tc filters are not looked at.
+    pub fn is_intact(&self, interface: &str, index: u32) -> Result<bool, Error> {
+        links::is_intact(&self.pins, interface, index)
+    }
+
+    /// Forgets an interface: its pins go, and with them whatever is still attached.
+    pub fn detach(&mut self, interface: &str, index: u32) -> Result<(), Error> {
+        self.unregister(index)?;
+        attach::detach(&self.pins, interface, index)
+    }
+
+    /// Detaches from interfaces that an earlier configuration managed and `managed` does not name.
+    pub fn detach_others(&mut self, managed: &[&str]) -> Result<Vec<String>, Error> {
+        attach::detach_others(&self.pins, managed)
+    }
+
     /// After every guard is attached: removes what an earlier data plane left because it guarded.
     pub fn retire_leftovers(&mut self) -> Result<(), Error> {
         for dir in std::mem::take(&mut self.leftovers) {
@@ -122,13 +156,13 @@ impl Datapath {
 
     /// Detaches XDP from every interface; guards stay.
     pub fn detach_xdp(&mut self) -> Result<(), Error> {
-        super::attach::detach_xdp(&self.pins)
+        links::detach_xdp(&self.pins)
     }
 
     /// Takes the rest down, guards last, and removes every pin.
     pub fn teardown(self) -> Result<(), Error> {
         let Self { pins, ebpf, tables, leftovers: _, lock } = self;
-        super::guard::detach_filters(&pins)?;
+        guard::detach_filters(&pins)?;
         let removed = pins.remove_all();
         drop((ebpf, tables, lock));
         removed

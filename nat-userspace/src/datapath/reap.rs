@@ -7,7 +7,7 @@ use nat_common::abi::program;
 use nat_common::reap::{REAP_BATCH, ReapAction, ReapRecord, ReapResult};
 use nat_common::{FlowEntry, Tuple};
 
-use super::Error;
+use super::error::Error;
 use super::pins::{self, Pins};
 
 /// The pinned reaper. Several processes may run it at once.

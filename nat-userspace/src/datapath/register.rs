@@ -1,24 +1,13 @@
 //! Interfaces as the packet path knows them: side and address, devmap index, redirect target.
 
 use aya::maps::MapError;
-use nat_common::Side;
 use nat_common::abi::map;
 use nat_common::hop::{Iface, MAX_INTERFACES};
 
-use super::{Datapath, Error, sys};
-use crate::control::desired::Gateway;
-use crate::net::facts::Link;
-
-/// The side of an interface: one of [`Side`]. In a one-armed gateway every interface is both.
-pub fn side_of(gateway: &Gateway, interface: &str) -> u8 {
-    if gateway.is_one_armed() {
-        Side::ONEARM
-    } else if gateway.inside.iter().any(|i| i == interface) {
-        Side::INSIDE
-    } else {
-        Side::OUTSIDE
-    }
-}
+use super::error::Error;
+use super::plane::Datapath;
+use super::sys;
+use crate::host::facts::Link;
 
 impl Datapath {
     /// Tells the packet path about an interface ([`super::iface::describe`]); again when that changes. An index that is

@@ -289,6 +289,22 @@ impl Drop for Memory {
     }
 }
 
+/// The errno at the bottom of an error, if there is one.
+pub(super) fn errno(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    let mut cause = Some(error);
+    while let Some(e) = cause {
+        if let Some(code) = e.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+            return Some(code);
+        }
+        if let Some(code) = e.downcast_ref::<aya::sys::SyscallError>().and_then(|s| s.io_error.raw_os_error())
+        {
+            return Some(code);
+        }
+        cause = e.source();
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

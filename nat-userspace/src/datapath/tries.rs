@@ -6,7 +6,7 @@ use std::hash::Hash;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{MapData, MapError};
 
-use super::Error;
+use super::error::Error;
 
 /// Bits that count, and the data that they are bits of.
 pub(super) type Prefix<K> = (u32, K);

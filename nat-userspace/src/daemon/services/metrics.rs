@@ -1,0 +1,38 @@
+//! What a metrics scrape reports: counters from the maps at that moment, port use from the last collection.
+
+use std::rc::Rc;
+
+use nat_common::Addr;
+use tokio::sync::watch;
+
+use crate::daemon::services::collector::Usage;
+use crate::datapath::Error;
+use crate::datapath::inspect::Inspect;
+use crate::datapath::pins::Pins;
+use crate::observe::metrics::{EipSnapshot, HostCounts, Snapshot};
+
+pub(crate) fn read(
+    pins: &Pins,
+    usage: &watch::Receiver<Rc<Usage>>,
+    host: HostCounts,
+) -> Result<Snapshot, Error> {
+    let inspect = Inspect::open(pins)?;
+    let usage = usage.borrow().clone();
+    let eips = inspect
+        .eip_stats()?
+        .into_iter()
+        .map(|(addr, eip, stats): (Addr, _, _)| EipSnapshot {
+            addr: addr.into(),
+            ports: eip.ports.count,
+            in_use: usage.ports.ports(addr.into()),
+            errors: stats.port_allocation_errors,
+        })
+        .collect();
+    Ok(Snapshot {
+        stats: inspect.stats()?,
+        capacity: inspect.capacity(),
+        eips,
+        destinations: usage.destinations.clone(),
+        host,
+    })
+}
