@@ -65,7 +65,7 @@ impl Running {
     async fn bring_up(&mut self, facts: &HostFacts) -> Result<(), Error> {
         let links = &links(&self.gateway, facts)?;
         let indices: Vec<u32> = links.iter().map(|l| l.index).collect();
-        self.plane.unregister_others(&indices)?;
+        self.plane.unregister(|index| indices.contains(&index))?;
         for link in links {
             self.register(link, facts)?;
         }

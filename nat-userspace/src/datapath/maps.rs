@@ -1,6 +1,7 @@
 //! Typed handles of the pinned maps: the only list of which map holds what.
 
 use std::io::{self, ErrorKind};
+use std::path::PathBuf;
 
 use aya::maps::lpm_trie::LpmTrie;
 use aya::maps::xdp::DevMap;
@@ -18,15 +19,34 @@ use super::sys;
 use super::sys::errno;
 use crate::host::private;
 
+/// Where maps are opened.
+pub trait Source {
+    /// The map with a name.
+    fn data(&self, name: &'static str) -> Result<MapData, Error>;
+
+    /// Where it is, for errors.
+    fn at(&self, name: &'static str) -> PathBuf;
+}
+
+impl Source for Pins {
+    fn data(&self, name: &'static str) -> Result<MapData, Error> {
+        open(self, name)
+    }
+
+    fn at(&self, name: &'static str) -> PathBuf {
+        self.map(name)
+    }
+}
+
 macro_rules! openers {
     ($($(#[$doc:meta])* $name:ident: $ty:ty = $variant:ident($map:expr);)+) => {$(
         $(#[$doc])*
-        pub fn $name(pins: &Pins) -> Result<$ty, Error> {
+        pub fn $name(source: &impl Source) -> Result<$ty, Error> {
             // By the type that the kernel tells: reading one as if it were another would write past our buffers.
-            match Map::from_map_data(open(pins, $map)?).map_err(Error::map("use", $map))? {
+            match Map::from_map_data(source.data($map)?).map_err(Error::map("use", $map))? {
                 Map::$variant(data) => Map::$variant(data).try_into().map_err(Error::map("use", $map)),
                 _ => Err(Error::WrongPin {
-                    path: pins.map($map),
+                    path: source.at($map),
                     found: "a map of another type",
                     wanted: concat!("one of type ", stringify!($variant)),
                 }),
@@ -65,12 +85,12 @@ openers! {
 }
 
 /// The flow table, for [`super::table`]. Only BPF programs write it.
-pub fn flows(pins: &Pins) -> Result<MapData, Error> {
+pub fn flows(pins: &impl Source) -> Result<MapData, Error> {
     raw::<FlowEntry>(pins, map::FLOWS, MapType::Array)
 }
 
 /// The next hops, for [`super::hops`].
-pub fn hops(pins: &Pins) -> Result<MapData, Error> {
+pub fn hops(pins: &impl Source) -> Result<MapData, Error> {
     raw::<HopSlot>(pins, map::HOPS, MapType::Array)
 }
 
@@ -86,15 +106,15 @@ pub fn forget(nexthops: &MapData, hop: &NextHop) -> Result<bool, Error> {
 }
 
 /// One that is mapped into memory, or read many elements at a time.
-fn raw<V>(pins: &Pins, name: &'static str, wanted: MapType) -> Result<MapData, Error> {
-    let data = open(pins, name)?;
+fn raw<V>(pins: &impl Source, name: &'static str, wanted: MapType) -> Result<MapData, Error> {
+    let data = pins.data(name)?;
     let info = data.info().map_err(Error::map("inspect", name))?;
     let kind = info.map_type().map_err(Error::map("inspect", name))?;
     if kind == wanted && info.value_size() as usize == size_of::<V>() {
         return Ok(data);
     }
     let (found, wanted) = ("a map of another type or size", "its table");
-    Err(Error::WrongPin { path: pins.map(name), found, wanted })
+    Err(Error::WrongPin { path: pins.at(name), found, wanted })
 }
 
 fn open(pins: &Pins, name: &'static str) -> Result<MapData, Error> {

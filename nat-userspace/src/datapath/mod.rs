@@ -6,7 +6,6 @@
 pub mod adopt;
 pub mod attach;
 pub mod batch;
-pub mod configure;
 pub mod error;
 pub mod guard;
 pub mod hops;
@@ -21,10 +20,9 @@ pub mod occupant;
 pub mod pins;
 mod plane;
 pub mod reap;
-pub mod register;
 mod sys;
 pub mod table;
-mod tries;
+pub mod tables;
 
 pub use adopt::Adoption;
 pub use error::Error;
