@@ -15,6 +15,7 @@ pub async fn run(instance: &Instance, args: &RunArgs) -> anyhow::Result<()> {
     let gateway = config.resolve(&HostFacts::read().await?)?;
     start_logging(args);
     let options = Options {
+        flags: args.gateway.clone(),
         state_dir: instance.state_dir.clone(),
         bpffs: instance.bpffs(),
         at_exit: if args.persist { AtExit::Persist } else { AtExit::TakeDown },

@@ -2,11 +2,14 @@
 
 use std::path::PathBuf;
 
+use crate::config::flags::GatewayFlags;
 use crate::datapath::load::LogLevel;
 
 /// What a daemon needs to know beside its gateway.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// What was typed about the gateway; its configuration is read again on a reload.
+    pub flags: GatewayFlags,
     /// `--state-dir`.
     pub state_dir: PathBuf,
     /// `--bpffs`.

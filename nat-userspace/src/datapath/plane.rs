@@ -7,7 +7,7 @@ use aya::Ebpf;
 use aya::programs::{Program, ProgramError};
 use ipnet::Ipv4Net;
 use nat_common::hop::Iface;
-use nat_common::{abi, table};
+use nat_common::{FlowEntry, abi, table};
 
 use super::adopt::{self, Adoption};
 use super::error::Error;
@@ -99,6 +99,16 @@ impl Datapath {
     /// The loaded object, for the logger that reads its log map.
     pub fn ebpf_mut(&mut self) -> &mut Ebpf {
         &mut self.ebpf
+    }
+
+    /// Flows that the table has room for.
+    pub fn max_flows(&self) -> u32 {
+        table::max_flows(self.places).unwrap_or(self.places / table::PLACES_PER_FLOW)
+    }
+
+    /// Memory that the flow table has locked.
+    pub fn table_bytes(&self) -> u64 {
+        u64::from(self.places) * size_of::<FlowEntry>() as u64
     }
 
     /// What it takes to bring the maps to what `gateway` says. Interfaces and MTUs of routes are not in it.
