@@ -11,7 +11,6 @@ const BPF_MAP_DELETE_ELEM: libc::c_int = 3;
 const BPF_OBJ_GET: libc::c_int = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const BPF_MAP_LOOKUP_BATCH: libc::c_int = 24;
-const BPF_MAP_UPDATE_BATCH: libc::c_int = 26;
 const BPF_LINK_GET_FD_BY_ID: libc::c_int = 30;
 const BPF_LINK_DETACH: libc::c_int = 34;
 
@@ -224,22 +223,6 @@ pub(super) fn lookup_batch<K: bytemuck::Pod, V: bytemuck::Pod>(
     };
     *cursor = Some(next);
     Ok(Looked { count: (attr.count as usize).min(room), end })
-}
-
-/// Writes elements. The caller vouches for the sizes as in [`lookup_batch`].
-pub(super) fn update_batch<K: bytemuck::Pod, V: bytemuck::Pod>(
-    map: impl AsFd,
-    keys: &[K],
-    values: &[V],
-) -> io::Result<()> {
-    let mut attr = BatchAttr {
-        keys: address(keys.as_ptr()),
-        values: address(values.as_ptr()),
-        count: u32::try_from(keys.len().min(values.len())).map_err(io::Error::other)?,
-        map_fd: raw(map.as_fd()),
-        ..BatchAttr::default()
-    };
-    bpf(BPF_MAP_UPDATE_BATCH, &mut attr).map(|_| ())
 }
 
 /// Bytes of a page.

@@ -61,11 +61,6 @@ impl Meters {
             (Meter::SourceOut.name(), self.source_out),
         ]
     }
-
-    /// All of them: what came in and what went out, both sides, as `CloudWatch` adds them up.
-    pub const fn total(&self) -> u64 {
-        self.source_in + self.destination_out + self.destination_in + self.source_out
-    }
 }
 
 /// By [`Reason`], every reason, in the order of their numbers.

@@ -38,7 +38,7 @@ pub fn plan(current: &Contents, wanted: &Wanted) -> Result<Vec<Edit>, Error> {
 }
 
 /// The same for the MTUs of routes.
-pub fn route_mtus(current: &Trie<Addr, u32>, wanted: &Trie<Addr, u32>) -> Result<Vec<Edit>, Error> {
+pub(crate) fn route_mtus(current: &Trie<Addr, u32>, wanted: &Trie<Addr, u32>) -> Result<Vec<Edit>, Error> {
     let mtus = trie(current, wanted, MAX_ROUTE_MTUS)?;
     let mut edits = mtus.add(Edit::SetRouteMtu, Edit::RemoveRouteMtu);
     edits.extend(mtus.remove(Edit::RemoveRouteMtu));

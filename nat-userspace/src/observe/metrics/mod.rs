@@ -74,14 +74,6 @@ pub fn bind(addr: SocketAddr) -> Result<TcpListener, Error> {
     listen().map_err(|source| Error::Bind { addr, source })
 }
 
-/// [`bind`] and [`serve_on`].
-pub async fn serve<E: std::fmt::Display>(
-    addr: SocketAddr,
-    source: impl Fn() -> Result<Snapshot, E>,
-) -> Result<Infallible, Error> {
-    Ok(serve_on(bind(addr)?, source).await)
-}
-
 /// Serves until dropped. `source` is called at each scrape, and every ten seconds for the peak rates.
 ///
 /// Needs no `Send`: everything runs where it is polled.

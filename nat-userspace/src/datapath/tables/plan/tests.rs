@@ -33,16 +33,16 @@ impl Contents {
     }
 
     /// The EIPs that a source may get, slots aside.
-    fn served_by(&self, source: &Prefix<Addr>) -> Option<Vec<Eip>> {
-        let pool = self.pools.get(source)?;
+    fn served_by(&self, source: Prefix<Addr>) -> Option<Vec<Eip>> {
+        let pool = self.pools.get(&source)?;
         let members = (pool.first..pool.first + pool.count).map(|place| self.members[&place]);
         Some(members.map(|eip| Eip { slot: 0, ..eip }).collect())
     }
 }
 
 impl Wanted {
-    fn served_by(&self, source: &Prefix<Addr>) -> Option<Vec<Eip>> {
-        let (number, pool) = (0..).zip(&self.pools).find(|(_, p)| p.sources.contains(source))?;
+    fn served_by(&self, source: Prefix<Addr>) -> Option<Vec<Eip>> {
+        let (number, pool) = (0..).zip(&self.pools).find(|(_, p)| p.sources.contains(&source))?;
         (!pool.eips.is_empty()).then(|| pool.eips.iter().map(|eip| Eip { pool: number, ..*eip }).collect())
     }
 }
@@ -230,9 +230,9 @@ proptest! {
             for edit in &edits {
                 maps.apply(edit);
                 for source in (0..12).map(net) {
-                    let served = maps.served_by(&source);
+                    let served = maps.served_by(source);
                     prop_assert!(
-                        served == before.served_by(&source) || served == wanted.served_by(&source),
+                        served == before.served_by(source) || served == wanted.served_by(source),
                         "{source:?} is served by {served:?} after {edit:?}"
                     );
                     // Who may get an EIP finds it in EIPS, with the same counters.
@@ -246,7 +246,7 @@ proptest! {
             prop_assert_eq!(&maps.exempt, &wanted.exempt);
             prop_assert_eq!(&maps.reserved, &wanted.reserved);
             for source in (0..12).map(net) {
-                prop_assert_eq!(maps.served_by(&source), wanted.served_by(&source));
+                prop_assert_eq!(maps.served_by(source), wanted.served_by(source));
             }
             let addresses: HashSet<Addr> = wanted.pools.iter().flat_map(|p| &p.eips).map(|e| e.addr).collect();
             prop_assert_eq!(maps.eips.keys().copied().collect::<HashSet<_>>(), addresses);
