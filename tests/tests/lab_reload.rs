@@ -58,20 +58,20 @@ impl<'lab> Configured<'lab> {
         let eips = list["eips"].as_array().unwrap();
         eips.iter().map(|e| e["eip"].as_str().unwrap().to_owned()).collect()
     }
-
-    /// A new connection of the client's: the source address that its server sees.
-    fn connects_as(&self, lab: &Lab) -> Ipv4Addr {
-        let (mut stream, seen) = clients::connect_tcp(lab.client(0), 0, echo_address()).unwrap();
-        clients::echo(&mut stream, b"hello").unwrap();
-        *seen.ip()
-    }
 }
 
 fn echo_address() -> SocketAddrV4 {
     SocketAddrV4::new(SRV_A, 7)
 }
 
-/// Addresses of the outside interface.
+/// A new connection of the client's: the source address that its server sees.
+fn connects_as(lab: &Lab) -> Ipv4Addr {
+    let (mut stream, seen) = clients::connect_tcp(lab.client(0), 0, echo_address()).unwrap();
+    clients::echo(&mut stream, b"hello").unwrap();
+    *seen.ip()
+}
+
+/// Whether the outside interface has an address.
 fn has_address(lab: &Lab, addr: Ipv4Addr) -> bool {
     lab.gw()
         .output("ip", &["-o", "-4", "addr", "show", "dev", "out0"])
@@ -98,7 +98,7 @@ fn eips_come_and_go_and_the_flows_of_those_that_stay_go_on() {
     assert!(said.contains("INFO reloaded: "), "{said}");
     assert_eq!(natgw.eips(), [eip(1).to_string()]);
     assert!(!has_address(&lab, eip(0)) && has_address(&lab, eip(1)));
-    assert_eq!(natgw.connects_as(&lab), eip(1), "new flows get an EIP that is left");
+    assert_eq!(connects_as(&lab), eip(1), "new flows get an EIP that is left");
     let gone = eip(0).to_string();
     wait_until("the flow of the removed EIP to end", PATIENCE, || {
         natgw.gateway.flows(&["--eip", &gone]).unwrap().is_empty()
@@ -151,12 +151,12 @@ fn what_cannot_be_applied_is_named_and_nothing_of_the_file_is_applied() {
         assert_eq!(natgw.eips(), [eip(0).to_string()], "{said}");
         assert!(!has_address(&lab, eip(1)), "{said}");
     }
-    assert_eq!(natgw.connects_as(&lab), eip(0));
+    assert_eq!(connects_as(&lab), eip(0));
     // A file that is gone is no configuration without pools.
     std::fs::remove_file(&natgw.file).unwrap();
     natgw.gateway.signal(Signal::SIGHUP).unwrap();
     wait_until("natgw to miss its file", PATIENCE, || {
         natgw.gateway.log().contains("cannot read the configuration")
     });
-    assert_eq!(natgw.connects_as(&lab), eip(0));
+    assert_eq!(connects_as(&lab), eip(0));
 }

@@ -1,4 +1,4 @@
-//! The configuration file as it is written. What it means is in [`super::config`].
+//! The configuration file as it is written. What it means is in [`super::written`].
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::host::{error::Error, namespace};
 use crate::model::interface::Interface;
 
-/// `state.json`. Changed through [`StateDir::update`], so that no part of natgw loses another's records.
+/// `state.json`. Changed through [`super::StateDir::update`], so that no part of natgw loses another's records.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RunState {
