@@ -171,8 +171,56 @@ fn values_of_the_wrong_kind_are_answered_in_words_of_the_manual() {
             &["line 2, interfaces.inside", "string \"eth1\" stands here; write a list: [\"eth1\"]"],
         ),
         ("shared_echo = 1\n".to_owned(), &["line 1, shared_echo", "write true or false"]),
+        (
+            "rpf = true\n".to_owned(),
+            &["line 1, rpf", "boolean `true` stands here; write \"strict\", \"loose\" or \"off\""],
+        ),
+        (
+            "[reserved]\nports = [\"udp/4789\"]\n".to_owned(),
+            &["line 2, reserved.ports", "sequence stands here; write { \"EIP\" = [\"udp/4789\"] }"],
+        ),
+        (
+            "[reserved]\nports = { \"192.0.2.1\" = [\"tcp/5000-70000\"] }\n".to_owned(),
+            &["line 2, reserved.ports", "70000 in \"5000-70000\" is no port; ports are 1 to 65535"],
+        ),
     ] {
         says(&refusal(&text), parts);
+    }
+}
+
+/// The keys that the reader of the file knows in a table, as it says itself.
+fn known_keys(table: &str) -> Vec<String> {
+    let message = refusal(&format!("{table}\nnobody_knows_me = 1\n"));
+    let (_, known) = message.split_once("known here: ").expect("the refusal lists what is known");
+    known.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_example_has_every_key_that_can_be_written_and_check_prints_it() {
+    const EXAMPLE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../natgw.example.toml"));
+    // Tables, and keys of the documented configuration that this version refuses.
+    const OTHERS: [&str; 9] =
+        ["interfaces", "pool", "exempt", "timeouts", "reserved", "metrics", "forward", "limits", "flow_log"];
+    let everything = format!(
+        "max_flows = 1000\n{SIDES}[[pool]]\neips = [\"203.0.113.10\"]\n[reserved]\nports = {{ \"203.0.113.10\" = [\"tcp/5000\"] \
+         }}\n[metrics]\nlisten = \"127.0.0.1:9464\"\n"
+    );
+    let printed = to_toml(&resolve(&everything, &[]).expect("valid"));
+    for table in ["", "[interfaces]", "[[pool]]", "[exempt]", "[timeouts]", "[reserved]", "[metrics]"] {
+        assert!(EXAMPLE.contains(table) && printed.contains(table), "{table}");
+        for key in known_keys(table).iter().filter(|key| !OTHERS.contains(&key.as_str())) {
+            let is_it = |line: &str| {
+                line.trim_start_matches(['#', ':', ' '])
+                    .strip_prefix(key.as_str())
+                    .is_some_and(|l| l.starts_with(" = "))
+            };
+            assert!(EXAMPLE.lines().any(is_it), "natgw.example.toml lacks {key} of {table}");
+            // A profile is printed as the timeouts that it stands for.
+            assert!(
+                key == "profile" || printed.lines().any(is_it),
+                "`natgw check` does not print {key} of {table}"
+            );
+        }
     }
 }
 

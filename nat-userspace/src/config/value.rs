@@ -24,6 +24,14 @@ pub enum ValueError {
     /// Last below first, or port 0.
     #[error("the port range \"{0}\" is empty; write FIRST-LAST with 1 <= FIRST <= LAST <= 65535")]
     EmptyPorts(String),
+    /// A number beyond the last port.
+    #[error("{port} in \"{text}\" is no port; ports are 1 to 65535")]
+    NoPort {
+        /// As written.
+        text: String,
+        /// The number.
+        port: u32,
+    },
     /// Not `PROTO/PORT` or `PROTO/FIRST-LAST`.
     #[error("\"{0}\" is no port of a protocol; write tcp/PORT, udp/FIRST-LAST or icmp/IDENTIFIER")]
     ReservedPorts(String),
@@ -67,9 +75,13 @@ impl FromStr for Ports {
             Some((first, last)) => (number(first)?, number(last)?),
             None => (number(text)?, number(text)?),
         };
-        match (u16::try_from(first), u16::try_from(last)) {
-            (Ok(first), Ok(last)) if first > 0 && first <= last => Ok(Self { first, last }),
-            _ => Err(ValueError::EmptyPorts(text.to_owned())),
+        let port =
+            |n: u32| u16::try_from(n).map_err(|_| ValueError::NoPort { text: text.to_owned(), port: n });
+        let (first, last) = (port(first)?, port(last)?);
+        if 0 < first && first <= last {
+            Ok(Self { first, last })
+        } else {
+            Err(ValueError::EmptyPorts(text.to_owned()))
         }
     }
 }
@@ -172,8 +184,11 @@ mod tests {
     fn port_ranges() {
         assert_eq!("1024-65535".parse(), Ok(Ports::DEFAULT));
         assert_eq!("5000".parse(), Ok(Ports { first: 5000, last: 5000 }));
-        for empty in ["2000-1000", "0-10", "1-65536", "70000-80000"] {
+        for empty in ["2000-1000", "0-10"] {
             assert_eq!(empty.parse::<Ports>(), Err(ValueError::EmptyPorts(empty.to_owned())));
+        }
+        for (text, port) in [("1-65536", 65_536), ("5000-70000", 70_000), ("70000-80000", 70_000)] {
+            assert_eq!(text.parse::<Ports>(), Err(ValueError::NoPort { text: text.to_owned(), port }));
         }
         for wrong in ["", "-", "a-b", "1-", "1-2-3"] {
             assert_eq!(wrong.parse::<Ports>(), Err(ValueError::Ports(wrong.to_owned())));
@@ -188,8 +203,11 @@ mod tests {
         for wrong in ["", "4789", "tcp", "tcp/", "sctp/5", "TCP/5", "tcp/a", "tcp/1-2-3"] {
             assert_eq!(wrong.parse::<ReservedPorts>(), Err(ValueError::ReservedPorts(wrong.to_owned())));
         }
-        for empty in ["tcp/9-8", "udp/0", "icmp/65536"] {
+        for empty in ["tcp/9-8", "udp/0"] {
             assert!(matches!(empty.parse::<ReservedPorts>(), Err(ValueError::EmptyPorts(_))), "{empty}");
+        }
+        for none in ["icmp/65536", "tcp/5000-70000"] {
+            assert!(matches!(none.parse::<ReservedPorts>(), Err(ValueError::NoPort { .. })), "{none}");
         }
     }
 

@@ -45,7 +45,8 @@ fn kind(expected: &str) -> &str {
         "u64" | "u32" | "u16" => "a whole number, not negative",
         "a boolean" => "true or false",
         "a string" => "a text in quotes: \"...\"",
-        "a map" => "a table: [...] in a line of its own",
+        // There is one: ports under [reserved].
+        "a map" => "{ \"EIP\" = [\"udp/4789\"] }",
         other if other.starts_with("struct ") => "a table: [...] in a line of its own",
         other => other,
     }

@@ -88,7 +88,12 @@ impl Config {
             reserved,
             announce,
             shared_echo,
-            ..
+            // Values that this version has one of, refused or checked by the reader of the file.
+            mode: _,
+            filtering: _,
+            forward: _,
+            limits: _,
+            flow_log: _,
         } = file;
         let mut config = Self {
             inside: interfaces.inside.into_iter().map(|i| text.sourced(i)).collect(),

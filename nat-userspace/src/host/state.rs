@@ -153,6 +153,10 @@ impl StateDir {
         }
         let state: RunState = serde_json::from_slice(&text)
             .map_err(|source| Error::StateCorrupt { path: path.clone(), source })?;
+        // serde takes a list for an object whose fields have no names, and an empty one for a state without records.
+        if !text.trim_ascii_start().starts_with(b"{") {
+            return Err(Error::StateForged { path, what: "a list in place of an object".to_owned() });
+        }
         if state.boot_id != boot_id()? {
             return Ok(None);
         }

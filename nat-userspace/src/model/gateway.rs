@@ -1,12 +1,13 @@
 //! What a valid configuration means: the state that the data plane and the host are brought to.
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use ipnet::Ipv4Net;
 use nat_common::Side;
 use nat_common::hop::Rpf;
 use nat_common::timeouts::Timeouts;
-use serde::Deserialize;
+use serde::de::{Deserialize, Deserializer, Visitor};
 
 use super::ports::ReservedPorts;
 
@@ -103,41 +104,110 @@ pub enum SizedBy {
     Memory,
 }
 
-/// `xdp = "..."`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum XdpChoice {
-    /// Native, else generic with a warning.
-    #[default]
-    Auto,
-    /// Native or fail.
-    Native,
-    /// Generic.
-    Generic,
+macro_rules! choices {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident { $($(#[$what:meta])* $choice:ident = $text:literal,)+ }
+    )+) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+        pub enum $name {$(
+            $(#[$what])*
+            #[value(name = $text)]
+            $choice,
+        )+}
+
+        impl $name {
+            /// Every choice, as in the configuration.
+            pub const NAMES: &'static [&'static str] = &[$($text),+];
+
+            /// As in the configuration.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$choice => $text),+ }
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Text;
+                impl Visitor<'_> for Text {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        write!(f, "{}", Alternatives($name::NAMES))
+                    }
+
+                    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$name, E> {
+                        match text {
+                            $($text => Ok($name::$choice),)+
+                            _ => Err(E::unknown_variant(text, $name::NAMES)),
+                        }
+                    }
+                }
+                deserializer.deserialize_str(Text)
+            }
+        }
+    )+};
 }
 
-impl XdpChoice {
-    /// As in the configuration.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Native => "native",
-            Self::Generic => "generic",
+/// `"a", "b" or "c"`.
+struct Alternatives(&'static [&'static str]);
+
+impl fmt::Display for Alternatives {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, name) in self.0.iter().enumerate() {
+            let before = match n {
+                0 => "",
+                _ if n + 1 == self.0.len() => " or ",
+                _ => ", ",
+            };
+            write!(f, "{before}\"{name}\"")?;
         }
+        Ok(())
     }
 }
 
-/// `rpf = "..."`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum RpfChoice {
-    /// One of the routes to the source leads to the interface that the packet came by.
-    #[default]
-    Strict,
-    /// There is a route to the source.
-    Loose,
-    /// Anything but this host's own addresses.
-    Off,
+// What is chosen by a word, in the file and in flags.
+choices! {
+    /// `xdp = "..."`.
+    XdpChoice {
+        /// Native, else generic with a warning.
+        #[default]
+        Auto = "auto",
+        /// Native or fail.
+        Native = "native",
+        /// Generic.
+        Generic = "generic",
+    }
+
+    /// `rpf = "..."`.
+    RpfChoice {
+        /// One of the routes to the source leads to the interface that the packet came by.
+        #[default]
+        Strict = "strict",
+        /// There is a route to the source.
+        Loose = "loose",
+        /// Anything but this host's own addresses.
+        Off = "off",
+    }
+
+    /// `announce = "..."`.
+    Announce {
+        /// natgw adds the EIPs to the outside interface as /32 addresses; the kernel answers ARP for them.
+        #[default]
+        Arp = "arp",
+        /// The EIPs are routed here, or configured by somebody else.
+        None = "none",
+    }
+
+    /// `profile = "..."` under `[timeouts]`.
+    Profile {
+        /// RFC 4787, 5382, 5508 and 7857.
+        #[default]
+        Rfc = "rfc",
+        /// 350 s for whatever is idle, as AWS NAT gateways do.
+        Aws = "aws",
+    }
 }
 
 impl RpfChoice {
@@ -149,38 +219,6 @@ impl RpfChoice {
             Self::Off => Rpf::Off,
         }
     }
-}
-
-/// `announce = "..."`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Announce {
-    /// natgw adds the EIPs to the outside interface as /32 addresses; the kernel answers ARP for them.
-    #[default]
-    Arp,
-    /// The EIPs are routed here, or configured by somebody else.
-    None,
-}
-
-impl Announce {
-    /// As in the configuration.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Arp => "arp",
-            Self::None => "none",
-        }
-    }
-}
-
-/// `profile = "..."` under `[timeouts]`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Profile {
-    /// RFC 4787, 5382, 5508 and 7857.
-    #[default]
-    Rfc,
-    /// 350 s for whatever is idle, as AWS NAT gateways do.
-    Aws,
 }
 
 impl Profile {

@@ -28,6 +28,17 @@ fn a_damaged_state_names_the_file() {
 }
 
 #[test]
+fn a_list_is_no_state() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = StateDir::open(dir.path()).unwrap();
+    for text in ["[]", " [\"0.1.0\"]\n"] {
+        fs::write(dir.path().join("state.json"), text).unwrap();
+        let error = state.read().unwrap_err();
+        assert!(matches!(error, Error::StateForged { .. }), "{text}: {error}");
+    }
+}
+
+#[test]
 fn the_state_of_another_boot_is_none() {
     let dir = tempfile::tempdir().unwrap();
     let state = StateDir::open(dir.path()).unwrap();
