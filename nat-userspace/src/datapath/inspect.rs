@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use nat_common::abi::map;
+use nat_common::eip::ReservedPort;
 use nat_common::settings::Settings;
 use nat_common::stats::{EipStats, Stats};
 use nat_common::{Addr, Eip, FlowEntry, Proto, Stamp, Tuple};
@@ -122,6 +123,13 @@ impl Inspect {
     /// The next hops.
     pub fn hops(&self) -> Result<Hops, Error> {
         Hops::open(&self.pins, Access::Read)
+    }
+
+    /// The keys of the ports that are never claimed: bits that count, and ports.
+    pub fn reserved(&self) -> Result<Vec<(u32, ReservedPort)>, Error> {
+        let keys = maps::reserved(&self.pins)?.keys().collect::<Result<Vec<_>, _>>();
+        let keys = keys.map_err(Error::map("read", map::RESERVED))?;
+        Ok(keys.iter().map(|key| (key.prefix_len(), key.data())).collect())
     }
 
     /// The settings in force.

@@ -116,34 +116,43 @@ pub struct Connections {
     pub idle_timeouts: u64,
 }
 
-/// What the packet path did beside translating and dropping.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Internals {
-    /// Packets left to the host, untranslated.
-    pub passed: u64,
-    /// Packets translated and left to the kernel to forward.
-    pub handovers: u64,
-    /// Flows taken back after their deadline by a packet that may start one.
-    pub revivals: u64,
-    /// Flows given up while being made because another CPU was first.
-    pub lost_races: u64,
-    /// Ports looked at while claiming one.
-    pub probes: u64,
-    /// Next hops resolved.
-    pub hops_resolved: u64,
+macro_rules! internals {
+    ($($(#[$doc:meta])* $field:ident = $metric:literal, $help:literal;)+) => {
+        /// What the packet path did beside translating and dropping.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+        pub struct Internals {$(
+            $(#[$doc])*
+            pub $field: u64,
+        )+}
+
+        impl Internals {
+            /// From the counters of the same names.
+            pub const fn new(stats: &Stats) -> Self {
+                Self { $($field: stats.$field),+ }
+            }
+
+            /// Name, help and value of each one's metric.
+            pub const fn metrics(&self) -> [(&'static str, &'static str, u64); [$($metric),+].len()] {
+                [$(($metric, $help, self.$field)),+]
+            }
+        }
+    };
 }
 
-impl Internals {
-    fn new(stats: &Stats) -> Self {
-        Self {
-            passed: stats.passed,
-            handovers: stats.handovers,
-            revivals: stats.revivals,
-            lost_races: stats.lost_races,
-            probes: stats.probes,
-            hops_resolved: stats.hops_resolved,
-        }
-    }
+// The only list of these counters: `stats --json`, and the metrics without labels, come from it.
+internals! {
+    /// Packets left to the host, untranslated.
+    passed = "natgw_passed_packets", "Packets left to the host, untranslated";
+    /// Packets translated and left to the kernel to forward.
+    handovers = "natgw_handover_packets", "Packets translated and left to the kernel to forward";
+    /// Flows taken back after their deadline by a packet that may start one.
+    revivals = "natgw_flow_revivals", "Flows taken back after their deadline by a new start";
+    /// Flows given up while being made because another CPU was first.
+    lost_races = "natgw_flow_lost_races", "Flows given up at birth because another CPU was first";
+    /// Ports looked at while claiming one.
+    probes = "natgw_port_probes", "Ports looked at while claiming one for a flow";
+    /// Next hops resolved.
+    hops_resolved = "natgw_hops_resolved", "Next hops that flows looked up in the kernel's tables";
 }
 
 impl StatsView {

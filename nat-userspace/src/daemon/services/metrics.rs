@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 
-use nat_common::Addr;
 use tokio::sync::watch;
 
 use crate::daemon::services::collector::Usage;
@@ -10,6 +9,7 @@ use crate::datapath::Error;
 use crate::datapath::inspect::Inspect;
 use crate::datapath::pins::Pins;
 use crate::observe::metrics::{EipSnapshot, HostCounts, Snapshot};
+use crate::observe::ports::claimable;
 
 pub(crate) fn read(
     pins: &Pins,
@@ -18,12 +18,15 @@ pub(crate) fn read(
 ) -> Result<Snapshot, Error> {
     let inspect = Inspect::open(pins)?;
     let usage = usage.borrow().clone();
-    let eips = inspect
-        .eip_stats()?
+    let eips = inspect.eip_stats()?;
+    // Most gateways reserve nothing; the map may be long.
+    let is_reserving = eips.iter().any(|(_, eip, _)| eip.reserves != 0);
+    let reserved = if is_reserving { inspect.reserved()? } else { Vec::new() };
+    let eips = eips
         .into_iter()
-        .map(|(addr, eip, stats): (Addr, _, _)| EipSnapshot {
+        .map(|(addr, eip, stats)| EipSnapshot {
             addr: addr.into(),
-            ports: eip.ports.count,
+            ports: claimable(&eip, &reserved),
             in_use: usage.ports.ports(addr.into()),
             errors: stats.port_allocation_errors,
         })

@@ -12,7 +12,7 @@ use prometheus_client::metrics::MetricType;
 
 use super::peak::Rate;
 use crate::datapath::inspect::alive;
-use crate::observe::stats::LIMITED;
+use crate::observe::stats::{Internals, LIMITED};
 
 /// What the maps say at scrape time, and what the collector found on its last pass.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,8 +45,8 @@ pub struct HostCounts {
 pub struct EipSnapshot {
     /// The address.
     pub addr: Ipv4Addr,
-    /// Ports that flows may take.
-    pub ports: u32,
+    /// Ports that flows may take: those of its pool, less what is reserved and what a shared EIP leaves to the host.
+    pub ports: [u32; 3],
     /// Distinct ports that have a flow.
     pub in_use: [u64; 3],
     /// Flows for which there was no port.
@@ -140,14 +140,7 @@ fn connections(out: &mut Out<'_, '_>, stats: &Stats) -> Result<(), Error> {
 }
 
 fn internals(out: &mut Out<'_, '_>, stats: &Stats) -> Result<(), Error> {
-    for (name, help, value) in [
-        ("natgw_passed_packets", "Packets left to the host, untranslated", stats.passed),
-        ("natgw_handover_packets", "Packets translated and left to the kernel to forward", stats.handovers),
-        ("natgw_flow_revivals", "Flows taken back after their deadline by a new start", stats.revivals),
-        ("natgw_flow_lost_races", "Flows given up at birth because another CPU was first", stats.lost_races),
-        ("natgw_port_probes", "Ports looked at while claiming one for a flow", stats.probes),
-        ("natgw_hops_resolved", "Next hops that flows looked up in the kernel's tables", stats.hops_resolved),
-    ] {
+    for (name, help, value) in Internals::new(stats).metrics() {
         out.counter(name, help, |c| c.value(&[], value))?;
     }
     Ok(())
@@ -200,7 +193,7 @@ fn eips(out: &mut Out<'_, '_>, snapshot: &Snapshot) -> Result<(), Error> {
         |g| per_eip(&mut |labels, eip, proto| g.value(labels, eip.in_use[proto])),
     )?;
     out.gauge("natgw_ports_capacity", "Ports of the EIP that flows may take", |g| {
-        per_eip(&mut |labels, eip, _| g.value(labels, eip.ports))
+        per_eip(&mut |labels, eip, proto| g.value(labels, eip.ports[proto]))
     })?;
     let help = "Share of an EIP's ports that flows to one destination use, largest first";
     out.gauge("natgw_destination_port_usage_ratio", help, |g| {

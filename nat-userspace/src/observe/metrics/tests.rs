@@ -22,7 +22,12 @@ fn snapshot() -> Snapshot {
     Snapshot {
         stats,
         capacity: 1000,
-        eips: vec![EipSnapshot { addr, ports: 64_512, in_use: [15, 16, 17], errors: [9, 4, 1] }],
+        eips: vec![EipSnapshot {
+            addr,
+            ports: [64_512, 64_511, 64_510],
+            in_use: [15, 16, 17],
+            errors: [9, 4, 1],
+        }],
         destinations: vec![DestinationUsage {
             eip: addr,
             proto: Proto::Tcp,
@@ -81,6 +86,7 @@ fn every_name_of_the_interface_comes_out() {
         ("natgw_port_allocation_errors_total{eip=\"203.0.113.10\",proto=\"tcp\"}", 9.0),
         ("natgw_ports_in_use{eip=\"203.0.113.10\",proto=\"udp\"}", 16.0),
         ("natgw_ports_capacity{eip=\"203.0.113.10\",proto=\"tcp\"}", 64_512.0),
+        ("natgw_ports_capacity{eip=\"203.0.113.10\",proto=\"icmp\"}", 64_510.0),
         (
             "natgw_destination_port_usage_ratio{eip=\"203.0.113.10\",proto=\"tcp\",destination=\"198.51.100.7:443\"}",
             0.25,
