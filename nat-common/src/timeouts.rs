@@ -9,63 +9,97 @@ use crate::tuple::Proto;
 /// The longest timeout that can be configured: 12 days.
 pub const MAX_TIMEOUT_MS: u32 = 12 * 24 * 3600 * 1000;
 
-/// Idle timeouts in milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeouts {
-    /// TCP, handshake incomplete.
-    pub tcp_new: u32,
-    /// TCP, established; also when only one side has sent FIN.
-    pub tcp_established: u32,
-    /// TCP, both sides have sent FIN.
-    pub tcp_closing: u32,
-    /// TCP, one side has sent RST.
-    pub tcp_closed: u32,
-    /// UDP, no answer yet.
-    pub udp_unreplied: u32,
-    /// UDP, answered.
-    pub udp: u32,
-    /// ICMP queries.
-    pub icmp: u32,
-}
-
 const SECOND: u32 = 1000;
 
-impl Timeouts {
-    /// RFC 5382 REQ-5 (established 2 h 4 min; transitory 4 min), RFC 7857 section 2 (closing and after RST
-    /// 4 min), RFC 4787 REQ-5 (UDP 5 min recommended, never below 2), RFC 5508 REQ-2 (ICMP 60 s).
-    pub const RFC: Self = Self {
-        tcp_new: 240 * SECOND,
-        tcp_established: 7440 * SECOND,
-        tcp_closing: 240 * SECOND,
-        tcp_closed: 240 * SECOND,
-        udp_unreplied: 120 * SECOND,
-        udp: 300 * SECOND,
-        icmp: 60 * SECOND,
-    };
+/// AWS NAT Gateway: 350 s for whatever is idle.
+const AWS: u32 = 350 * SECOND;
 
-    /// AWS NAT Gateway: 350 s for whatever is idle.
-    pub const AWS: Self = Self {
-        tcp_new: 350 * SECOND,
-        tcp_established: 350 * SECOND,
-        tcp_closing: 350 * SECOND,
-        tcp_closed: 350 * SECOND,
-        udp_unreplied: 350 * SECOND,
-        udp: 350 * SECOND,
-        icmp: 350 * SECOND,
-    };
+macro_rules! timeouts {
+    ($($(#[$doc:meta])* $key:ident = $rfc:expr;)+) => {
+        /// Idle timeouts in milliseconds.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct Timeouts {$(
+            $(#[$doc])*
+            pub $key: u32,
+        )+}
 
-    /// The timeouts with their configuration keys.
-    pub const fn named(&self) -> [(&'static str, u32); 7] {
-        [
-            ("tcp_new", self.tcp_new),
-            ("tcp_established", self.tcp_established),
-            ("tcp_closing", self.tcp_closing),
-            ("tcp_closed", self.tcp_closed),
-            ("udp_unreplied", self.udp_unreplied),
-            ("udp", self.udp),
-            ("icmp", self.icmp),
-        ]
-    }
+        impl Timeouts {
+            /// Configuration keys, in the order of the fields.
+            pub const KEYS: [&'static str; [$(stringify!($key)),+].len()] = [$(stringify!($key)),+];
+
+            /// RFC 5382 REQ-5 (established 2 h 4 min; transitory 4 min), RFC 7857 section 2 (closing and after RST
+            /// 4 min), RFC 4787 REQ-5 (UDP 5 min recommended, never below 2), RFC 5508 REQ-2 (ICMP 60 s).
+            pub const RFC: Self = Self { $($key: $rfc * SECOND),+ };
+
+            /// AWS NAT Gateway: 350 s for whatever is idle.
+            pub const AWS: Self = Self { $($key: AWS),+ };
+
+            /// The timeouts with their configuration keys.
+            pub const fn named(&self) -> [(&'static str, u32); Self::KEYS.len()] {
+                [$((stringify!($key), self.$key)),+]
+            }
+
+            /// The timeout with this configuration key, to be changed. `None`: there is no such key.
+            pub fn by_key(&mut self, key: &str) -> Option<&mut u32> {
+                match key {
+                    $(stringify!($key) => Some(&mut self.$key),)+
+                    _ => None,
+                }
+            }
+        }
+
+        /// [`Timeouts`] as the packet path compares them, [`SLACK`] included: a flow whose younger stamp has this age is
+        /// over.
+        ///
+        /// Never early: a packet that comes before last packet + timeout finds the flow alive. At the latest it is over
+        /// half a second after that.
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+        pub struct IdleLimits {
+            $(
+                $(#[$doc])*
+                pub $key: Ticks,
+            )+
+            /// An entry touched more recently than this is alive, whatever its state: the shortest of the above, but at
+            /// most [`MAX_FRESH`]. An older entry is to forget its hop, so that it never meets the same generation of a
+            /// hop slot again.
+            pub fresh: Ticks,
+        }
+
+        impl From<&Timeouts> for IdleLimits {
+            fn from(timeouts: &Timeouts) -> Self {
+                let limit = |ms| Ticks::from_ms(ms).plus(SLACK);
+                let limits = Self { $($key: limit(timeouts.$key),)+ fresh: MAX_FRESH };
+                Self { fresh: limits.all().into_iter().fold(MAX_FRESH, Ticks::min), ..limits }
+            }
+        }
+
+        impl IdleLimits {
+            /// The limits of all phases.
+            pub const fn all(&self) -> [Ticks; Timeouts::KEYS.len()] {
+                [$(self.$key),+]
+            }
+        }
+    };
+}
+
+// The only list of timeouts, in seconds by the RFCs: the configuration's keys, `--timeout` and what the packet path
+// compares come from it. IdleLimits is pinned, so a new line, or another order, is another schema (`abi::SCHEMA`).
+timeouts! {
+    /// TCP, handshake incomplete.
+    tcp_new = 240;
+    /// TCP, established; also when only one side has sent FIN.
+    tcp_established = 7440;
+    /// TCP, both sides have sent FIN.
+    tcp_closing = 240;
+    /// TCP, one side has sent RST.
+    tcp_closed = 240;
+    /// UDP, no answer yet.
+    udp_unreplied = 120;
+    /// UDP, answered.
+    udp = 300;
+    /// ICMP queries.
+    icmp = 60;
 }
 
 /// How much older than a flow's last packet its stamp may look, in ticks that differ:
@@ -78,65 +112,7 @@ pub const SLACK: Ticks = Ticks(TOUCH.0 - 1).plus(Ticks(1)).plus(Ticks(1));
 /// Entries older than this are looked at properly, whatever the timeouts: see [`IdleLimits::fresh`].
 pub const MAX_FRESH: Ticks = Ticks::from_ms(60_000);
 
-/// [`Timeouts`] as the packet path compares them, [`SLACK`] included: a flow whose younger stamp has this age is over.
-///
-/// Never early: a packet that comes before last packet + timeout finds the flow alive. At the latest it is over half a
-/// second after that.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
-pub struct IdleLimits {
-    /// TCP, handshake incomplete.
-    pub tcp_new: Ticks,
-    /// TCP, established; also when only one side has sent FIN.
-    pub tcp_established: Ticks,
-    /// TCP, both sides have sent FIN.
-    pub tcp_closing: Ticks,
-    /// TCP, one side has sent RST.
-    pub tcp_closed: Ticks,
-    /// UDP, no answer yet.
-    pub udp_unreplied: Ticks,
-    /// UDP, answered.
-    pub udp: Ticks,
-    /// ICMP queries.
-    pub icmp: Ticks,
-    /// An entry touched more recently than this is alive, whatever its state: the shortest of the above, but at most
-    /// [`MAX_FRESH`]. An older entry is to forget its hop, so that it never meets the same generation of a hop slot again.
-    pub fresh: Ticks,
-}
-
-impl From<&Timeouts> for IdleLimits {
-    fn from(timeouts: &Timeouts) -> Self {
-        let Timeouts { tcp_new, tcp_established, tcp_closing, tcp_closed, udp_unreplied, udp, icmp } =
-            *timeouts;
-        let limit = |ms| Ticks::from_ms(ms).plus(SLACK);
-        let limits = Self {
-            tcp_new: limit(tcp_new),
-            tcp_established: limit(tcp_established),
-            tcp_closing: limit(tcp_closing),
-            tcp_closed: limit(tcp_closed),
-            udp_unreplied: limit(udp_unreplied),
-            udp: limit(udp),
-            icmp: limit(icmp),
-            fresh: MAX_FRESH,
-        };
-        Self { fresh: limits.all().into_iter().fold(MAX_FRESH, Ticks::min), ..limits }
-    }
-}
-
 impl IdleLimits {
-    /// The limits of all phases.
-    pub const fn all(&self) -> [Ticks; 7] {
-        [
-            self.tcp_new,
-            self.tcp_established,
-            self.tcp_closing,
-            self.tcp_closed,
-            self.udp_unreplied,
-            self.udp,
-            self.icmp,
-        ]
-    }
-
     /// Age of its younger stamp at which a flow is over.
     #[inline(always)]
     pub const fn of(&self, proto: u8, phase: Phase) -> Ticks {

@@ -4,6 +4,7 @@
 //! router behind it, in a namespace of its own, so that the FIB answers; every neighbour is static.
 
 mod lane;
+mod maps;
 mod table;
 
 use std::collections::BTreeMap;
@@ -11,23 +12,19 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
-use aya::maps::{Array, DevMap, HashMap, Map, PerCpuArray, lpm_trie::Key, lpm_trie::LpmTrie};
+use aya::maps::{Array, PerCpuArray};
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use nat_common::abi::{self, map};
-use nat_common::hop::{Iface, Rpf};
-use nat_common::ports::PortSet;
+use nat_common::hop::Rpf;
 use nat_common::settings::{ANSWERS_PER_SECOND, PROBE_BUDGET, Settings};
 use nat_common::stats::{Meter, Stats};
-use nat_common::table::HashKey;
 use nat_common::timeouts::Timeouts;
-use nat_common::{Addr, Answer, Eip, FlowEntry, PoolRef, Reason, Side, Tuple};
-use nat_userspace::datapath::hops::Hops;
-use nat_userspace::datapath::memory::Access;
+use nat_common::{Answer, FlowEntry, Reason, Tuple};
 
 use crate::lab::session::Session;
 use crate::lab::tap::Injector;
-use crate::lab::{GW_INSIDE, GW_OUTSIDE, Netns, WAN, client_addr};
+use crate::lab::{GW_OUTSIDE, Netns, WAN, client_addr};
 use crate::packet::{Packet, diff};
 use crate::stack::{self, Stack};
 
@@ -291,7 +288,7 @@ route add default via {WAN}",
 
     /// Starts a new generation of every hop, as the daemon does on a route or neighbour event.
     pub fn bump_hops(&self) -> Result<()> {
-        hops(&self.ebpf)?.bump_all();
+        maps::hops(&self.ebpf)?.bump_all();
         Ok(())
     }
 
@@ -355,87 +352,6 @@ fn load(setup: &Setup, in_index: u32, out_index: u32) -> Result<Ebpf> {
             ebpf.program_mut(name).with_context(|| name.to_owned())?.try_into()?;
         program.load().with_context(|| format!("load {name}"))?;
     }
-    fill(&mut ebpf, setup, in_index, out_index)?;
+    maps::fill(&ebpf, setup, in_index, out_index)?;
     Ok(ebpf)
-}
-
-fn hops(ebpf: &Ebpf) -> Result<Hops> {
-    let Some(Map::Array(data)) = ebpf.map(map::HOPS) else { anyhow::bail!("HOPS is no array") };
-    Ok(Hops::of(data, Access::Write)?)
-}
-
-fn fill(ebpf: &mut Ebpf, setup: &Setup, in_index: u32, out_index: u32) -> Result<()> {
-    let mut settings: Array<_, Settings> = Array::try_from(ebpf.map_mut(map::SETTINGS).context("SETTINGS")?)?;
-    let mut values: Settings = bytemuck::Zeroable::zeroed();
-    (values.secret.k0, values.secret.k1) = (1, 2);
-    let places = nat_common::table::places(setup.entries / 2);
-    values.hash = HashKey { words: [11, 12, 13, 14], multiplier: 0x9e37_79b9_7f4a_7c15 };
-    values.choice = HashKey { words: [21, 22, 23, 24], ..values.hash };
-    values.placing = HashKey { words: [31, 32, 33, 34], ..values.hash };
-    values.handover_mac = [2, 9, 8, 7, 6, 5, 4, 3];
-    values.answers_per_second = setup.answers_per_second;
-    values.homes = nat_common::table::homes(places);
-    values.capacity = setup.entries;
-    (values.timeouts, values.probe_budget, values.event_budget) =
-        ((&setup.timeouts).into(), setup.probe_budget, 10);
-    settings.set(0, values, 0)?;
-
-    let ports = PortSet::new(setup.ports.0, setup.ports.1, None).context("empty port range")?;
-    let mut slot = 0;
-    let mut eips: HashMap<_, Addr, Eip> = HashMap::try_from(ebpf.map_mut(map::EIPS).context("EIPS")?)?;
-    let shared = u8::from(setup.shared);
-    let mut wanted = Vec::new();
-    for addr in &setup.eips {
-        let eip = Eip { addr: Addr::from(*addr), ports, slot, shared, ..Eip::default() };
-        eips.insert(eip.addr, eip, 0)?;
-        wanted.push(eip);
-        slot += 1;
-    }
-    let mut members: Array<_, Eip> = Array::try_from(ebpf.map_mut(map::MEMBERS).context("MEMBERS")?)?;
-    for (i, eip) in (0..).zip(wanted) {
-        members.set(i, eip, 0)?;
-    }
-    let mut pools: LpmTrie<_, Addr, PoolRef> = LpmTrie::try_from(ebpf.map_mut(map::POOLS).context("POOLS")?)?;
-    let inside = Key::new(8, Addr::from_octets([10, 0, 0, 0]));
-    pools.insert(&inside, PoolRef { first: 0, count: slot, pool: 0 }, 0)?;
-    let mut exempt: LpmTrie<_, Addr, u32> = LpmTrie::try_from(ebpf.map_mut(map::EXEMPT).context("EXEMPT")?)?;
-    for (addr, length) in &setup.exempt {
-        exempt.insert(&Key::new(*length, Addr::from(*addr)), 1, 0)?;
-    }
-    hops(ebpf)?.reset();
-    let sides = if setup.one_armed {
-        vec![(in_index, Side::ONEARM, IN_MAC)]
-    } else {
-        vec![(in_index, Side::INSIDE, IN_MAC), (out_index, Side::OUTSIDE, OUT_MAC)]
-    };
-    for (devmap, (index, side, mac)) in (0u16..).zip(sides) {
-        let mut ifaces: HashMap<_, u32, Iface> =
-            HashMap::try_from(ebpf.map_mut(map::IFACES).context("IFACES")?)?;
-        let addresses = if side == Side::OUTSIDE {
-            (Addr::default(), Addr::from(GW_OUTSIDE))
-        } else {
-            (Addr::from(GW_INSIDE), Addr::from(GW_OUTSIDE))
-        };
-        let iface = Iface {
-            devmap,
-            side,
-            mac,
-            rpf: setup.rpf as u8,
-            inside_addr: addresses.0,
-            outside_addr: addresses.1,
-            broadcasts: [
-                Addr::from_octets([10, 0, 0, 255]),
-                Addr::from_octets([192, 0, 2, 255]),
-                Addr::default(),
-                Addr::default(),
-            ],
-            ..Iface::default()
-        };
-        ifaces.insert(index, iface, 0)?;
-        let mut devices = DevMap::try_from(ebpf.map_mut(map::DEVICES).context("DEVICES")?)?;
-        devices.set(u32::from(devmap), index, None, 0)?;
-        let mut indices: Array<_, u32> = Array::try_from(ebpf.map_mut(map::IFINDEX).context("IFINDEX")?)?;
-        indices.set(u32::from(devmap), index, 0)?;
-    }
-    Ok(())
 }

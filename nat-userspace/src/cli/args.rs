@@ -1,7 +1,6 @@
 //! The command line as typed. Types and their texts only; help, man page and completions come from here.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::net::Ipv4Addr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -9,9 +8,10 @@ use ipnet::Ipv4Net;
 use nat_common::Proto;
 use nat_common::tcp::State;
 
-use crate::control::config::TIMEOUT_KEYS;
-use crate::control::desired::{Announce, Profile, RpfChoice, XdpChoice};
-use crate::control::value::{Eips, Ports, Prefix, Timeout};
+use super::instance::Instance;
+use crate::config::flags::GatewayFlags;
+use crate::config::value::{Prefix, ValueError};
+use crate::model::filter::{Filter, Sort};
 
 /// A NAT gateway in XDP: hosts inside reach the internet through Elastic IPs, nothing outside reaches them.
 #[derive(Debug, Parser)]
@@ -23,28 +23,6 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,
-}
-
-/// Which of the gateways on this host a verb talks to.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Instance")]
-pub struct Instance {
-    /// Directory of the daemon's state
-    #[arg(long, global = true, value_name = "DIR", default_value = "/run/natgw")]
-    pub state_dir: PathBuf,
-    /// Directory of the pinned data plane, on a bpf file system [default: the one that the state directory
-    /// records, else /sys/fs/bpf/natgw]
-    #[arg(long, global = true, value_name = "DIR")]
-    pub bpffs: Option<PathBuf>,
-}
-
-impl Instance {
-    /// Where the data plane is, or will be, pinned. The state directory alone names an instance that ran.
-    pub fn bpffs(&self) -> PathBuf {
-        let recorded = || super::status::recorded(&self.state_dir).ok().flatten().map(|s| s.bpffs);
-        let usual = || PathBuf::from("/sys/fs/bpf/natgw");
-        self.bpffs.clone().or_else(recorded).filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(usual)
-    }
 }
 
 /// The verbs.
@@ -128,71 +106,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// Modes that this version has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Mode {
-    /// A port serves many flows as long as their remote ends differ.
-    EndpointDependent,
-}
-
-/// A gateway on the command line. A flag with one value replaces the file's; one that can be repeated adds.
-#[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "Gateway")]
-pub struct GatewayFlags {
-    /// Configuration file (TOML); flags come on top of it
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Interface towards the clients; may be repeated
-    #[arg(long, value_name = "IF")]
-    pub inside: Vec<String>,
-    /// Interface towards the internet; may be repeated; the same as --inside makes a one-armed gateway
-    #[arg(long, value_name = "IF")]
-    pub outside: Vec<String>,
-    /// Elastic IP, or a range of them, added to the first pool; may be repeated
-    #[arg(long, value_name = "ADDR[/LEN]")]
-    pub eip: Vec<Eips>,
-    /// Inside prefix served by the first pool; may be repeated [default: the inside networks and private ranges]
-    #[arg(long, value_name = "PREFIX")]
-    pub source: Vec<Prefix>,
-    /// Destination that is routed, not translated; may be repeated
-    #[arg(long, value_name = "PREFIX")]
-    pub exempt: Vec<Prefix>,
-    /// Ports that the first pool uses [default: 1024-65535]
-    #[arg(long, value_name = "FIRST-LAST")]
-    pub ports: Option<Ports>,
-    /// Flows at the same time, 256 B of locked memory each [default: sized from memory, at most 1000000]
-    #[arg(long, value_name = "N")]
-    pub max_flows: Option<u64>,
-    /// How a port is chosen
-    #[arg(long, value_enum)]
-    pub mode: Option<Mode>,
-    /// How to attach [default: auto]
-    #[arg(long, value_enum)]
-    pub xdp: Option<XdpChoice>,
-    /// Whether the best route to the source of a packet from inside must lead to the interface it came by, any route will
-    /// do, or none is needed; a stricter `rp_filter` of the host holds all the same [default: strict]
-    #[arg(long, value_enum)]
-    pub rpf: Option<RpfChoice>,
-    /// ICMP errors and RSTs that natgw itself sends, per CPU; 0: none [default: 1000]
-    #[arg(long, value_name = "N")]
-    pub answers_per_second: Option<u64>,
-    /// Who answers ARP for the EIPs: natgw adds them to the outside interface, or nobody [default: arp]
-    #[arg(long, value_enum)]
-    pub announce: Option<Announce>,
-    /// Whether pings to an EIP that is the host's own address reach the host [default: true]
-    #[arg(long, value_name = "BOOL")]
-    pub shared_echo: Option<bool>,
-    /// Serve Prometheus metrics at `http://ADDR/metrics`
-    #[arg(long, value_name = "ADDR:PORT")]
-    pub metrics: Option<SocketAddr>,
-    /// Idle timeouts to start from [default: rfc]
-    #[arg(long, value_enum)]
-    pub profile: Option<Profile>,
-    /// One idle timeout, such as udp=5m; may be repeated
-    #[arg(long, value_name = "KEY=DURATION", value_parser = timeout)]
-    pub timeout: Vec<(&'static str, Timeout)>,
-}
-
 /// `natgw flows`.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -202,10 +115,10 @@ pub struct FlowsArgs {
     pub action: Option<FlowsAction>,
     /// Which.
     #[command(flatten)]
-    pub filter: FlowFilter,
+    pub filter: FilterFlags,
     /// Order: by age or idle time (longest first), packets or bytes (most first)
     #[arg(long, value_enum, value_name = "FIELD")]
-    pub sort: Option<SortBy>,
+    pub sort: Option<Sort>,
     /// Print at most N flows
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
@@ -224,7 +137,7 @@ pub enum FlowsAction {
     Delete {
         /// Which.
         #[command(flatten)]
-        filter: FlowFilter,
+        filter: FilterFlags,
         /// Delete every flow
         #[arg(long)]
         all: bool,
@@ -235,9 +148,9 @@ pub enum FlowsAction {
 }
 
 /// Which flows. All that is given must hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Filters")]
-pub struct FlowFilter {
+pub struct FilterFlags {
     /// Inside host, address or prefix
     #[arg(long, value_name = "PREFIX", value_parser = prefix)]
     pub src: Option<Ipv4Net>,
@@ -261,24 +174,12 @@ pub struct FlowFilter {
     pub state: Option<State>,
 }
 
-impl FlowFilter {
-    /// Whether nothing was asked for, so that every flow matches.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+impl FilterFlags {
+    /// What was asked for.
+    pub fn filter(&self) -> Filter {
+        let Self { src, dst, proto, eip, sport, dport, state } = *self;
+        Filter { src, dst, proto, eip, sport, dport, state }
     }
-}
-
-/// Orders of `natgw flows`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum SortBy {
-    /// Oldest first.
-    Age,
-    /// Longest silent first.
-    Idle,
-    /// Most packets first, both directions.
-    Packets,
-    /// Most bytes first, both directions.
-    Bytes,
 }
 
 /// `natgw stats`.
@@ -307,17 +208,8 @@ pub struct DetachArgs {
     pub purge: bool,
 }
 
-fn prefix(text: &str) -> Result<Ipv4Net, crate::control::value::ValueError> {
+fn prefix(text: &str) -> Result<Ipv4Net, ValueError> {
     text.parse::<Prefix>().map(|p| p.0)
-}
-
-fn timeout(text: &str) -> Result<(&'static str, Timeout), String> {
-    let (key, value) = text.split_once('=').ok_or("write KEY=DURATION, such as udp=5m")?;
-    let key = TIMEOUT_KEYS
-        .into_iter()
-        .find(|k| *k == key)
-        .ok_or_else(|| format!("there is no timeout \"{key}\"; there are {}", TIMEOUT_KEYS.join(" ")))?;
-    value.parse().map(|t| (key, t)).map_err(|e: crate::control::value::ValueError| e.to_string())
 }
 
 fn proto() -> impl clap::builder::TypedValueParser<Value = Proto> {
@@ -332,6 +224,8 @@ fn state() -> impl clap::builder::TypedValueParser<Value = State> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use clap::CommandFactory as _;
 
     use super::*;
@@ -354,7 +248,7 @@ mod tests {
         else {
             panic!("delete")
         };
-        assert_eq!((filter.state, all), (Some(State::Closed), false));
+        assert_eq!((filter.filter().state, all), (Some(State::Closed), false));
     }
 
     #[test]

@@ -3,16 +3,17 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use bytemuck::Zeroable as _;
 use clap::CommandFactory as _;
 use clap::error::ErrorKind;
 use nat_common::Tuple;
 use nat_common::reap::{REAP_BATCH, ReapAction, ReapRecord, ReapResult};
 use nat_common::stamp::DELETE_AFTER;
 
-use super::args::{Cli, FlowFilter, Instance, Output};
-use super::matches::for_each_match;
-use crate::datapath::reap::Reaper;
+use super::args::{Cli, Output};
+use super::instance::Instance;
+use crate::datapath::reap::{self, Reaper};
+use crate::model::filter::Filter;
+use crate::observe::matches::for_each_match;
 
 /// How long to insist on flows that are not deleted yet.
 const PATIENCE: Duration = Duration::from_millis(DELETE_AFTER.ms() + 5_000);
@@ -23,7 +24,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Deletes the flows that match; says how many.
 pub fn run(
     instance: &Instance,
-    filter: &FlowFilter,
+    filter: &Filter,
     all: bool,
     output: Output,
     out: &mut dyn Write,
@@ -32,7 +33,7 @@ pub fn run(
         let message = "flows delete needs at least one filter, or --all for every flow";
         return Err(Cli::command().error(ErrorKind::MissingRequiredArgument, message).into());
     }
-    let inspect = super::open(instance)?;
+    let inspect = instance.open()?;
     let mut keys = Vec::new();
     for_each_match(&inspect, filter, &mut |flow, _| {
         keys.push(flow.key);
@@ -50,7 +51,7 @@ pub fn run(
 
 fn delete(reaper: &Reaper, keys: &[Tuple]) -> anyhow::Result<u64> {
     let mut pending = Vec::new();
-    reap(reaper, keys, ReapAction::CondemnForced, |key, result| {
+    reap_all(reaper, keys, ReapAction::CondemnForced, |key, result| {
         if result == ReapResult::Condemned {
             pending.push(key);
         }
@@ -63,7 +64,7 @@ fn delete(reaper: &Reaper, keys: &[Tuple]) -> anyhow::Result<u64> {
     // A flow that is gone was condemned here and deleted by the daemon's collector: it counts.
     while !pending.is_empty() {
         let mut left = Vec::new();
-        reap(reaper, &pending, ReapAction::Delete, |key, result| {
+        reap_all(reaper, &pending, ReapAction::Delete, |key, result| {
             if !matches!(result, ReapResult::Deleted | ReapResult::Gone) {
                 left.push(key);
             }
@@ -81,20 +82,17 @@ fn delete(reaper: &Reaper, keys: &[Tuple]) -> anyhow::Result<u64> {
     Ok(condemned)
 }
 
-fn reap(
+fn reap_all(
     reaper: &Reaper,
     keys: &[Tuple],
     action: ReapAction,
     mut each: impl FnMut(Tuple, ReapResult),
 ) -> anyhow::Result<()> {
     for batch in keys.chunks(REAP_BATCH) {
-        let mut records: Vec<ReapRecord> = batch
-            .iter()
-            .map(|key| ReapRecord { key: *key, action: action as u32, ..ReapRecord::zeroed() })
-            .collect();
+        let mut records: Vec<ReapRecord> = batch.iter().map(|key| reap::record(*key, action)).collect();
         reaper.run(&mut records)?;
         for record in &records {
-            each(record.key, ReapResult::from_number(record.result));
+            each(record.key, reap::result(record));
         }
     }
     Ok(())

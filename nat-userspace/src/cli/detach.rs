@@ -8,10 +8,11 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::args::{DetachArgs, Instance};
-use super::status;
+use super::args::DetachArgs;
+use super::instance::Instance;
 use crate::daemon::detach::{Detached, Leave, detach, enter_home};
-use crate::net::state::StateDir;
+use crate::host::process;
+use crate::host::state::StateDir;
 
 /// A daemon takes seconds at most: it has interfaces to detach and addresses to remove.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -29,7 +30,7 @@ pub async fn run(instance: &Instance, args: DetachArgs, out: &mut dyn Write) -> 
     let holds = |pid: &u32| {
         StateDir::open(&instance.state_dir).and_then(|s| s.holder()).is_ok_and(|h| h == Some(*pid))
     };
-    let stopped = match status::daemon(&instance.state_dir).filter(holds) {
+    let stopped = match instance.daemon().filter(holds) {
         Some(pid) => {
             stop(pid).await?;
             Some(pid)
@@ -57,7 +58,7 @@ async fn stop(pid: u32) -> anyhow::Result<()> {
         other => other.with_context(failed)?,
     }
     let deadline = Instant::now() + PATIENCE;
-    while status::is_natgw(pid) {
+    while process::is_natgw(pid) {
         if Instant::now() >= deadline {
             return Err(anyhow::anyhow!("it did not end within {} s", PATIENCE.as_secs()))
                 .with_context(failed);

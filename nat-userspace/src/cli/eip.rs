@@ -7,10 +7,13 @@ use nat_common::stats::EipStats;
 use nat_common::{Addr, Eip, EipState, Proto};
 use serde::Serialize;
 
-use super::args::{EipVerb, FlowFilter, Instance, Output};
-use super::matches::for_each_match;
-use super::table::{Align, Paint, percent, table};
-use crate::export::usage::PortUsage;
+use super::args::{EipVerb, Output};
+use super::instance::Instance;
+use super::table::{Align, Paint, table};
+use crate::model::filter::Filter;
+use crate::observe::matches::for_each_match;
+use crate::observe::number::percent;
+use crate::observe::ports::PortUsage;
 
 /// An EIP as people and programs see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -73,9 +76,9 @@ impl EipView {
 /// Lists.
 pub fn run(instance: &Instance, verb: &EipVerb, out: &mut dyn Write) -> anyhow::Result<()> {
     let EipVerb::List(Output { json }) = verb;
-    let inspect = super::open(instance)?;
+    let inspect = instance.open()?;
     let mut usage = PortUsage::default();
-    for_each_match(&inspect, &FlowFilter::default(), &mut |flow, _| {
+    for_each_match(&inspect, &Filter::default(), &mut |flow, _| {
         usage.add(flow.out.new_src.into(), flow.proto, flow.out.new_sport.host());
         Ok(())
     })?;

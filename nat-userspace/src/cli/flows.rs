@@ -6,29 +6,34 @@ use std::io::Write;
 use nat_common::FlowEntry;
 use nat_common::timeouts::IdleLimits;
 
-use super::args::{FlowsAction, FlowsArgs, Instance, SortBy};
-use super::devices::Devices;
-use super::matches::for_each_match;
+use super::args::{FlowsAction, FlowsArgs};
+use super::instance::Instance;
 use super::table::{Align, Paint, Stream, bytes, seconds};
 use crate::datapath::inspect::{Flow, Inspect};
-use crate::export::view::{FlowView, HopView, Pair};
+use crate::model::filter::Sort;
+use crate::observe::devices::Devices;
+use crate::observe::flows::{FlowView, HopView, Pair};
+use crate::observe::matches::for_each_match;
 
 /// Lists or deletes.
 pub fn run(instance: &Instance, args: &FlowsArgs, out: &mut dyn Write) -> anyhow::Result<()> {
     if let Some(FlowsAction::Delete { filter, all, output }) = &args.action {
-        return super::delete::run(instance, filter, *all, *output, out);
+        return super::delete::run(instance, &filter.filter(), *all, *output, out);
     }
-    let inspect = super::open(instance)?;
+    let inspect = instance.open()?;
     if args.count && !args.output.json {
         let mut total = 0u64;
-        for_each_match(&inspect, &args.filter, &mut |_, _| {
+        for_each_match(&inspect, &args.filter.filter(), &mut |_, _| {
             total += 1;
             Ok(())
         })?;
         writeln!(out, "{total}")?;
         return Ok(());
     }
-    let views = Views { devices: Devices::read(instance)?, limits: inspect.settings()?.timeouts };
+    let views = Views {
+        devices: Devices::read(&inspect, instance.recorded()?.as_ref())?,
+        limits: inspect.settings()?.timeouts,
+    };
     let mut list: Box<dyn List> = if args.output.json {
         Box::new(Json { out, shown: 0 })
     } else {
@@ -44,7 +49,7 @@ fn show(inspect: &Inspect, args: &FlowsArgs, views: &Views, list: &mut dyn List)
     let mut total = 0u64;
     let mut left = limit;
     let mut first = First { limit, ranked: Vec::new() };
-    for_each_match(inspect, &args.filter, &mut |flow, back| {
+    for_each_match(inspect, &args.filter.filter(), &mut |flow, back| {
         total += 1;
         match args.sort {
             _ if limit == 0 => {}
@@ -98,7 +103,7 @@ impl First {
     /// Fewer are not worth sorting.
     const SLACK: usize = 1024;
 
-    fn consider(&mut self, by: SortBy, flow: &Flow, back: Option<FlowEntry>) {
+    fn consider(&mut self, by: Sort, flow: &Flow, back: Option<FlowEntry>) {
         let rank = Pair { key: &flow.key, out: &flow.out, back: back.as_ref() }.rank(by, flow.now);
         self.ranked.push(Ranked { rank, flow: *flow, back });
         if self.ranked.len() >= self.limit.saturating_mul(2).max(Self::SLACK) {
@@ -215,12 +220,12 @@ mod tests {
         let mut first = First { limit: 3, ranked: Vec::new() };
         for n in 0..10_000u64 {
             // Each number once, in no order.
-            first.consider(SortBy::Packets, &flow(n * 7919 % 10_000), None);
+            first.consider(Sort::Packets, &flow(n * 7919 % 10_000), None);
         }
         first.shrink();
         assert_eq!(first.ranked.iter().map(|r| r.rank).collect::<Vec<_>>(), [9999, 9998, 9997]);
         let mut all = First { limit: usize::MAX, ranked: Vec::new() };
-        (0..5000).for_each(|n| all.consider(SortBy::Packets, &flow(n), None));
+        (0..5000).for_each(|n| all.consider(Sort::Packets, &flow(n), None));
         all.shrink();
         assert_eq!((all.ranked.len(), all.ranked[0].rank), (5000, 4999));
     }

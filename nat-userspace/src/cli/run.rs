@@ -2,18 +2,20 @@
 
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
-use super::args::{Instance, LogFormat, LogLevel, RunArgs};
-use crate::control;
+use super::args::{LogFormat, LogLevel, RunArgs};
+use super::instance::Instance;
+use crate::config::Config;
 use crate::daemon::{self, AtExit, Options};
 use crate::datapath::load;
-use crate::net::facts::HostFacts;
+use crate::host::facts::HostFacts;
 
 /// Runs a gateway until it is told to stop.
 pub async fn run(instance: &Instance, args: &RunArgs) -> anyhow::Result<()> {
-    let config = control::load(args.gateway.config.as_deref(), &args.gateway)?;
+    let config = Config::load(args.gateway.config.as_deref(), &args.gateway)?;
     let gateway = config.resolve(&HostFacts::read().await?)?;
     start_logging(args);
     let options = Options {
+        flags: args.gateway.clone(),
         state_dir: instance.state_dir.clone(),
         bpffs: instance.bpffs(),
         at_exit: if args.persist { AtExit::Persist } else { AtExit::TakeDown },

@@ -4,17 +4,19 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write};
 use std::time::Duration;
 
-use super::args::{Instance, StatsArgs};
-use super::table::{Align, Paint, bits_per_second, bytes, float, percent, table};
+use super::args::StatsArgs;
+use super::instance::Instance;
+use super::table::{Align, Paint, bits_per_second, bytes, table};
 use crate::datapath::inspect::Inspect;
-use crate::export::stats::{Meters, StatsView};
+use crate::observe::number::{float, percent};
+use crate::observe::stats::{Meters, StatsView};
 
 /// Between two redraws of `--watch`.
 const REDRAW: Duration = Duration::from_secs(1);
 
 /// Prints the counters, with `--watch` until interrupted.
 pub async fn run(instance: &Instance, args: &StatsArgs, out: &mut dyn Write) -> anyhow::Result<()> {
-    let inspect = super::open(instance)?;
+    let inspect = instance.open()?;
     let mut last = read(&inspect)?;
     print(&last, None, args, out)?;
     if !args.watch {

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write};
 
+use crate::observe::number::float;
+
 /// Colours only on a terminal, and not when `NO_COLOR` says so (<https://no-color.org>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Paint {
@@ -203,17 +205,6 @@ pub fn seconds(s: f64) -> String {
     }
 }
 
-/// A share: `0.0 %`.
-pub fn percent(part: u64, whole: u64) -> String {
-    if whole == 0 { "-".to_owned() } else { format!("{:.1} %", 100.0 * float(part) / float(whole)) }
-}
-
-/// A count for display.
-#[expect(clippy::cast_precision_loss, reason = "for display, to three digits")]
-pub fn float(n: u64) -> f64 {
-    n as f64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,8 +234,6 @@ mod tests {
         ] {
             assert_eq!(seconds(s), text);
         }
-        assert_eq!(percent(1, 4), "25.0 %");
-        assert_eq!(percent(1, 0), "-");
     }
 
     #[test]

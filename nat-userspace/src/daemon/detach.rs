@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use super::Error;
+use super::error::Error;
 use crate::datapath::pins::Pins;
-use crate::datapath::{attach, guard};
-use crate::net::neighbours::Keeper;
-use crate::net::offloads::Offloads;
-use crate::net::state::{RunState, StateDir};
-use crate::net::sysctls::Sysctls;
-use crate::net::{addresses, bpffs, namespace};
+use crate::datapath::{guard, links};
+use crate::host::neighbours::Keeper;
+use crate::host::offloads::Offloads;
+use crate::host::state::{RunState, StateDir};
+use crate::host::sysctls::Sysctls;
+use crate::host::{addresses, bpffs, namespace};
 
 /// How thorough to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub fn enter_home(state_dir: &Path, bpffs_path: &Path) -> Result<Home, Error> {
     if namespace::enter(inode)? {
         return Ok(Home::Here);
     }
-    if attach::attached(&pins)?.is_empty() {
+    if links::attached(&pins)?.is_empty() {
         return Ok(Home::Gone);
     }
     Err(Error::Elsewhere { inode, state_dir: state_dir.to_owned(), pins: pins.dir().to_owned() })
@@ -102,7 +102,7 @@ async fn take_down(state: &StateDir, bpffs_path: &Path, home: Home) -> Result<De
         Sysctls::restore_saved(state)?;
         addresses::remove_all_eips(state).await?;
     }
-    attach::detach_xdp(&pins)?;
+    links::detach_xdp(&pins)?;
     if home == Home::Here {
         Offloads::restore_saved(state)?;
         Keeper::on(&interfaces).await?.unmanage_all().await?;
@@ -118,6 +118,6 @@ async fn take_down(state: &StateDir, bpffs_path: &Path, home: Home) -> Result<De
 fn interfaces(pins: &Pins, recorded: Option<&RunState>) -> Result<Vec<u32>, Error> {
     let recorded = recorded.map(|s| s.interfaces.as_slice()).unwrap_or_default();
     let mut all: Vec<u32> = recorded.iter().filter(|i| !i.missing).map(|i| i.ifindex).collect();
-    all.extend(attach::places(pins)?.into_iter().map(|(_, index)| index));
+    all.extend(links::places(pins)?.into_iter().map(|(_, index)| index));
     Ok(all)
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{datapath, export::metrics, net};
+use crate::{config, datapath, host, observe::metrics};
 
 /// An error of the daemon. What happened, on what, is said by the variants' own errors.
 #[derive(Debug, thiserror::Error)]
@@ -12,10 +12,23 @@ pub enum Error {
     Datapath(#[from] datapath::Error),
     /// The host.
     #[error(transparent)]
-    Host(#[from] net::Error),
+    Host(#[from] host::Error),
     /// Metrics.
     #[error(transparent)]
     Metrics(#[from] metrics::Error),
+    /// The configuration, when it is read again.
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    /// The configuration, when it is read again, wants what a running gateway cannot change.
+    #[error(
+        "{} cannot change while natgw runs and {} a restart (with --persist it loses no flow); nothing of the \
+         configuration was applied",
+        keys.join(", "), if keys.len() == 1 { "needs" } else { "need" }
+    )]
+    NeedsRestart {
+        /// Configuration keys.
+        keys: Vec<&'static str>,
+    },
     /// Signal handlers.
     #[error("cannot listen for signals")]
     Signals(#[source] std::io::Error),
@@ -40,4 +53,18 @@ pub enum Error {
     /// The kernel closed the netlink socket.
     #[error("the kernel stopped reporting changes of interfaces, routes and neighbours; restart natgw")]
     WatchEnded,
+}
+
+/// An error with its causes, in one line.
+pub(super) fn causes(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(e) = cause {
+        let text = e.to_string();
+        if !line.contains(&text) {
+            line = format!("{line}: {text}");
+        }
+        cause = e.source();
+    }
+    line
 }

@@ -1,374 +1,440 @@
-//! A gateway that is up: the data plane and what was changed on the host for it, in the order that leaks nothing.
+//! The owner of a running gateway. It alone changes the gateway: as it is told to by commands, and as the host changes:
+//! hops are resolved again when it matters, interfaces that come back are attached again.
 
+use std::cell::Cell;
+use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
 
-use nat_common::eip::MAX_ROUTE_MTUS;
+use nat_common::Addr;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
-use super::{AtExit, Error, Options};
-use crate::control::desired::{Announce, Gateway, XdpChoice};
-use crate::datapath::attach::XdpModeUsed;
-use crate::datapath::pins::Pins;
-use crate::datapath::register::side_of;
-use crate::datapath::{Adoption, Datapath, iface};
-use crate::net::facts::{HostFacts, Link};
-use crate::net::mtus::{self, RouteMtus};
-use crate::net::neighbours::Keeper;
-use crate::net::offloads::{Offloads, Tags};
-use crate::net::state::{Interface, InterfaceSide, Lock, RunState, StateDir, XdpMode};
-use crate::net::sysctls::{Before, Sysctls};
-use crate::net::{addresses, bpffs};
+use super::bring_up::Running;
+use super::bumps::{Bump, Bumps};
+use super::error::{Error, causes};
+use super::options::{AtExit, Options};
+use super::reload;
+use super::services::episode::Episode;
+use super::services::mtus::Mtus;
+use super::services::neighbours::Neighbours;
+use super::services::wait;
+use crate::host::facts::{HostFacts, Link};
+use crate::host::mtus::RouteMtus;
+use crate::host::watch::{HostEvent, Watch};
+use crate::observe::metrics::HostCounts;
 
-/// A gateway that is up.
-pub(super) struct Running {
-    pub(super) gateway: Gateway,
-    pub(super) plane: Datapath,
-    route_mtus: RouteMtus,
-    state: StateDir,
-    bpffs: PathBuf,
-    /// All that were attached once, those that are missing included.
-    interfaces: Vec<Interface>,
-    lock: Lock,
+/// Between looks at what should be kept and attached.
+const TICK: Duration = Duration::from_secs(3);
+
+/// A burst of route changes makes flows resolve their hops this often at most.
+const BUMP_PAUSE: Duration = Duration::from_millis(50);
+
+/// After a neighbour was lost, when to see to it again.
+const SOON: Duration = Duration::from_millis(100);
+
+/// Between two looks at the neighbours, however many are lost.
+const REFRESH_PAUSE: Duration = Duration::from_secs(1);
+
+/// Between two readings of everything when the kernel reports more than the socket holds, again and again.
+const RESYNC_PAUSE: Duration = Duration::from_secs(1);
+
+/// Neighbours that are remembered. The kernel has fewer, as a rule.
+const KNOWN: usize = 16_384;
+
+/// What the owner is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Command {
+    /// Read the configuration again, and make it the running one.
+    Reload,
+    /// Come to an end.
+    Stop(AtExit),
 }
 
-impl Running {
-    /// Brings the gateway up, adopting what an earlier run left. When that fails, nothing is left behind, except
-    /// an adopted data plane, which keeps translating as it did.
-    pub(super) async fn start(gateway: Gateway, options: &Options) -> Result<(Self, Adoption), Error> {
-        let mut state = StateDir::open(&options.state_dir)?;
-        let lock = state.try_lock()?;
-        let before = state.read()?;
-        let Prepared { bpffs, facts, plane, adoption } = match prepare(&state, &gateway, options).await {
-            Ok(prepared) => prepared,
+/// A running gateway, and the host as it sees it.
+pub(super) struct Gateway {
+    running: Running,
+    options: Options,
+    commands: mpsc::Receiver<Command>,
+    watch: Watch,
+    neighbours: Neighbours,
+    mtus: Mtus,
+    /// Addresses of the host changed since the last bump.
+    readdressed: bool,
+    /// Ethernet addresses that flows may have cached.
+    known: HashMap<(u32, Ipv4Addr), [u8; 6]>,
+    tick: Interval,
+    bump_at: Option<Instant>,
+    last_bump: Instant,
+    bumps: Bumps,
+    refresh_at: Option<Instant>,
+    last_refresh: Instant,
+    resync_at: Option<Instant>,
+    last_resync: Option<Instant>,
+    overruns: Episode,
+    /// Interfaces whose failure to attach was logged.
+    complained: HashSet<String>,
+}
+
+/// Why the daemon woke up.
+enum Wake {
+    /// Somebody asks for something.
+    Command(Command),
+    /// The host changed.
+    Event(HostEvent),
+    /// The MTUs of routes were read again.
+    Mtus(RouteMtus),
+    /// Hops are to be resolved again.
+    Bump,
+    /// Hops of single neighbours are to be resolved again.
+    BumpSome,
+    /// Neighbours are to be looked at.
+    Refresh,
+    /// Reports of the kernel's were lost: everything is to be read again.
+    Resync,
+    /// Time passed.
+    Tick,
+}
+
+impl Gateway {
+    /// `watch` was opened before the gateway was started, so that no change in between is missed.
+    pub(super) async fn new(
+        running: Running,
+        watch: Watch,
+        options: Options,
+        commands: mpsc::Receiver<Command>,
+    ) -> Result<Self, Error> {
+        let mut neighbours = match Neighbours::new(running.pins()).await {
+            Ok(neighbours) => neighbours,
             Err(e) => {
-                undo(&state, lock, before, options)
-                    .unwrap_or_else(|e| tracing::error!("while cleaning up: {e}"));
+                running.stop(None).await.unwrap_or_else(|e| tracing::error!("while cleaning up: {e}"));
                 return Err(e);
             }
         };
-        let route_mtus = RouteMtus::default();
-        let mut running = Self { gateway, plane, route_mtus, state, bpffs, interfaces: Vec::new(), lock };
-        match running.bring_up(&facts).await {
-            Ok(()) => Ok((running, adoption)),
-            Err(e) if adoption == Adoption::Adopted => {
-                tracing::warn!("the data plane of the earlier run stays up; `natgw detach` takes it down");
-                running.plane.persist();
-                Err(e)
+        neighbours.refresh(&indices(&running)).await;
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Ok(Self {
+            running,
+            options,
+            commands,
+            watch,
+            neighbours,
+            mtus: Mtus::new(),
+            readdressed: false,
+            known: HashMap::new(),
+            tick,
+            bump_at: None,
+            last_bump: Instant::now(),
+            bumps: Bumps::default(),
+            refresh_at: None,
+            last_refresh: Instant::now(),
+            resync_at: None,
+            last_resync: None,
+            overruns: Episode::default(),
+            complained: HashSet::new(),
+        })
+    }
+
+    /// Does what there is to do until it is told to stop, or something fails that it cannot go on without; then the gateway
+    /// is taken down, or left to the next start.
+    pub(super) async fn run(mut self) -> Result<(), Error> {
+        loop {
+            let handled = match self.wake().await {
+                Ok(Wake::Command(Command::Stop(AtExit::Persist))) => {
+                    self.running.persist();
+                    return Ok(());
+                }
+                Ok(Wake::Command(Command::Stop(AtExit::TakeDown))) => return self.stop().await,
+                Ok(wake) => self.handle(wake).await,
+                Err(e) => Err(e),
+            };
+            if let Err(e) = handled {
+                return Err(self.fail(e).await);
+            }
+        }
+    }
+
+    /// Waits for something to do. Dropping the future loses nothing.
+    async fn wake(&mut self) -> Result<Wake, Error> {
+        tokio::select! {
+            command = self.commands.recv() => Ok(Wake::Command(command.unwrap_or(Command::Stop(self.options.at_exit)))),
+            event = self.watch.next() => event.map(Wake::Event).ok_or(Error::WatchEnded),
+            found = self.mtus.read() => Ok(Wake::Mtus(found)),
+            () = wait::maybe(self.bump_at.map(sleep_until)) => Ok(Wake::Bump),
+            () = wait::maybe(self.bumps.next().map(sleep_until)) => Ok(Wake::BumpSome),
+            () = wait::maybe(self.refresh_at.map(sleep_until)) => Ok(Wake::Refresh),
+            () = wait::maybe(self.resync_at.map(sleep_until)) => Ok(Wake::Resync),
+            _ = self.tick.tick() => Ok(Wake::Tick),
+        }
+    }
+
+    /// Does what there is to do; to be awaited to its end.
+    async fn handle(&mut self, wake: Wake) -> Result<(), Error> {
+        match wake {
+            Wake::Command(_) => {
+                self.reload().await;
+                Ok(())
+            }
+            Wake::Event(event) => self.event(event).await,
+            Wake::Mtus(found) => {
+                if self.running.set_route_mtus(found)? {
+                    self.running.plane.bump_all();
+                }
+                Ok(())
+            }
+            Wake::Bump => {
+                self.bump_at = None;
+                self.last_bump = Instant::now();
+                self.register_readdressed().await;
+                self.running.plane.bump_all();
+                Ok(())
+            }
+            Wake::BumpSome => {
+                for (ifindex, addr) in self.bumps.due(Instant::now()) {
+                    self.running.plane.bump(ifindex, Addr::from(addr));
+                }
+                Ok(())
+            }
+            Wake::Refresh => {
+                self.refresh().await;
+                Ok(())
+            }
+            Wake::Resync => self.resync().await,
+            Wake::Tick => {
+                self.attach_severed().await?;
+                self.attach_missing().await?;
+                self.refresh().await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes the configuration that is written now the running one, or says why not; then the gateway is as it was.
+    async fn reload(&mut self) {
+        reload::announce_start();
+        let outcome = match reload::read(&self.options.flags, &self.running).await {
+            Ok(gateway) => self.running.reconfigure(gateway).await,
+            Err(e) => Err(e),
+        };
+        match outcome {
+            Ok(false) => tracing::info!("reloaded: the configuration is what it was"),
+            Ok(true) => tracing::info!("reloaded: the configuration holds from now on"),
+            Err(e) => tracing::error!("not reloaded: {}", causes(&e)),
+        }
+        reload::announce_end();
+    }
+
+    async fn event(&mut self, event: HostEvent) -> Result<(), Error> {
+        self.readdressed |= matches!(event, HostEvent::Addresses | HostEvent::Overrun);
+        if !matches!(event, HostEvent::Neighbour { .. }) {
+            // Routes that go with a link, an address or a next-hop object are not reported as such.
+            self.neighbours.routes_changed();
+            self.mtus.stale();
+        }
+        match event {
+            HostEvent::Neighbour { ifindex, addr, usable, lladdr } => {
+                self.neighbour(ifindex, addr, lladdr.filter(|_| usable));
+            }
+            HostEvent::LinkGone { index, name } => {
+                if self.running.interfaces().any(|i| i.ifindex == index) {
+                    tracing::warn!(interface = name, "interface is gone; natgw waits for it to come back");
+                    self.running.forget(index, &name)?;
+                }
+                self.known.retain(|(i, _), _| *i != index);
+            }
+            HostEvent::LinkUp { name, .. } => {
+                self.link(&name).await?;
+                self.running.announce_eips(&name).await;
+                self.bump_soon();
+            }
+            HostEvent::LinkChanged { name, .. } => {
+                self.link(&name).await?;
+                self.bump_soon();
+            }
+            HostEvent::Overrun => {
+                self.neighbours.overrun();
+                let now = Instant::now();
+                if self.overruns.begins(now) {
+                    tracing::warn!(
+                        "the kernel reported more changes of interfaces, routes and neighbours than natgw could take in; \
+                         reading all of them again"
+                    );
+                }
+                self.bump_soon();
+                let at = self.last_resync.map_or(now, |last| now.max(last + RESYNC_PAUSE));
+                self.resync_at.get_or_insert(at);
+            }
+            HostEvent::Routes | HostEvent::Addresses | HostEvent::Rules => self.bump_soon(),
+        }
+        Ok(())
+    }
+
+    /// `lladdr`: `None` when the neighbour cannot be reached any more.
+    fn neighbour(&mut self, ifindex: u32, addr: Ipv4Addr, lladdr: Option<[u8; 6]>) {
+        let before = match lladdr {
+            Some(lladdr) => self.known.insert((ifindex, addr), lladdr),
+            None => self.known.remove(&(ifindex, addr)),
+        };
+        if before == lladdr && lladdr.is_some() {
+            return;
+        }
+        if lladdr.is_none() {
+            self.lost(ifindex, addr);
+        }
+        if self.known.len() > KNOWN {
+            self.known.clear();
+            self.bump_soon();
+        }
+        match self.bumps.change((ifindex, addr), Instant::now()) {
+            Bump::Now => self.running.plane.bump(ifindex, Addr::from(addr)),
+            Bump::Later => {}
+            Bump::All => self.bump_soon(),
+        }
+    }
+
+    fn lost(&mut self, ifindex: u32, addr: Ipv4Addr) {
+        self.neighbours.lost(ifindex, addr.into());
+        self.refresh_soon();
+    }
+
+    /// After an overrun. Links are read by the watch, which tells of what became of them; routes are read by the refresh,
+    /// and what depends on rules and addresses is resolved again.
+    async fn resync(&mut self) -> Result<(), Error> {
+        self.resync_at = None;
+        self.last_resync = Some(Instant::now());
+        match self.neighbours.usable().await {
+            Ok(usable) => {
+                let gone: Vec<_> =
+                    self.known.keys().filter(|key| !usable.contains_key(key)).copied().collect();
+                for (ifindex, addr) in gone {
+                    self.lost(ifindex, addr);
+                }
+                self.known = usable;
             }
             Err(e) => {
-                running.stop(None).await.unwrap_or_else(|e| tracing::error!("while cleaning up: {e}"));
-                Err(e)
+                tracing::warn!("{e}");
+                self.known.clear();
             }
         }
+        // After the reading: whatever changed before it is resolved again, and what changes later is reported.
+        self.running.plane.bump_all();
+        self.attach_missing().await?;
+        self.refresh().await;
+        Ok(())
     }
 
-    async fn bring_up(&mut self, facts: &HostFacts) -> Result<(), Error> {
-        let links = &links(&self.gateway, facts)?;
-        let indices: Vec<u32> = links.iter().map(|l| l.index).collect();
-        self.plane.unregister_others(&indices)?;
-        for link in links {
-            self.register(link, facts)?;
+    /// A link appeared or changed: one of ours is attached if it is not, and followed if it has a new address.
+    async fn link(&mut self, name: &str) -> Result<(), Error> {
+        if !self.running.gateway.interfaces().contains(&name) {
+            return Ok(());
         }
-        self.set_route_mtus(mtus::read().await?)?;
-        for link in links {
-            self.plane.guard(link, side_of(&self.gateway, &link.name))?;
-        }
-        // Only now: forwarding without guards would let inside addresses out.
-        apply_sysctls(&self.gateway, links, &self.state)?;
-        self.show_tags(links)?;
-        for link in links {
-            self.attach_xdp(link).await?;
-        }
-        let managed = self.gateway.interfaces();
-        for name in self.plane.detach_others(&managed)? {
-            tracing::info!(interface = name, "detached: the configuration no longer names it");
-        }
-        self.plane.retire_leftovers()?;
-        self.add_eips(links).await?;
-        self.plane.bump_all();
-        self.record_interfaces()
-    }
-
-    /// Tells the packet path about an interface as it is now.
-    fn register(&mut self, link: &Link, facts: &HostFacts) -> Result<(), Error> {
-        let before = Before::of(&link.name, &self.state)?;
-        Ok(self.plane.register(link, iface::describe(&self.gateway, link, facts, before))?)
-    }
-
-    /// [`Self::register`] for every interface that is attached: their addresses may have changed. Goes on after an error and
-    /// returns the first.
-    pub(super) async fn register_all(&mut self) -> Result<(), Error> {
         let facts = HostFacts::read_interfaces().await?;
-        let attached: Vec<u32> = self.interfaces().map(|i| i.ifindex).collect();
-        let mut result = Ok(());
-        for link in facts.links.iter().filter(|l| attached.contains(&l.index)) {
-            result = result.and(self.register(link, &facts));
-        }
-        result
-    }
-
-    /// Tells the packet path the MTUs of routes. Whether any is another now, so that hops are to be resolved again.
-    pub(super) fn set_route_mtus(&mut self, found: RouteMtus) -> Result<bool, Error> {
-        let before = std::mem::replace(&mut self.route_mtus, found);
-        let RouteMtus { mtus, left_out, ignored } = &self.route_mtus;
-        if (*left_out, *ignored) != (0, 0) && (before.left_out, before.ignored) == (0, 0) {
-            tracing::warn!(
-                "more routes with an mtu, and more specific ones without, than natgw has room for ({MAX_ROUTE_MTUS}): the \
-                 mtu of the route around them holds for {left_out} prefixes that have none, and {ignored} prefixes with an \
-                 mtu are ignored"
-            );
-        }
-        Ok(self.plane.set_route_mtus(mtus)?)
-    }
-
-    /// Before XDP is attached: a tagged frame is never to be taken for an untagged one.
-    fn show_tags(&mut self, links: &[Link]) -> Result<(), Error> {
-        let managed = self.gateway.interfaces();
-        let names: Vec<&str> =
-            links.iter().map(|l| l.name.as_str()).filter(|n| managed.contains(n)).collect();
-        for (name, tags) in names.iter().zip(Offloads::apply(&names, &self.state)?) {
-            if let Tags::Hidden { warning } = tags
-                && !self.interfaces().any(|i| i.name == *name)
-            {
-                tracing::warn!("{warning}");
-            }
-        }
-        Ok(())
-    }
-
-    async fn attach_xdp(&mut self, link: &Link) -> Result<(), Error> {
-        let used = self.plane.attach(link, side_of(&self.gateway, &link.name), self.gateway.xdp).await?;
-        if used == XdpModeUsed::Generic {
-            tracing::warn!(interface = link.name, "{}", generic_warning(self.gateway.xdp));
-        }
-        let xdp_mode = match used {
-            XdpModeUsed::Native => XdpMode::Native,
-            XdpModeUsed::Generic => XdpMode::Generic,
-        };
-        let (inside, outside) =
-            (self.gateway.inside.contains(&link.name), self.gateway.outside.contains(&link.name));
-        let side = match (inside, outside) {
-            (true, true) => InterfaceSide::Both,
-            (true, false) => InterfaceSide::Inside,
-            (false, _) => InterfaceSide::Outside,
-        };
-        let interface =
-            Interface { name: link.name.clone(), ifindex: link.index, side, xdp_mode, missing: false };
-        match self.interfaces.iter_mut().find(|i| i.name == link.name) {
-            Some(known) => *known = interface,
-            None => self.interfaces.push(interface),
-        }
-        Ok(())
-    }
-
-    /// An interface of the gateway came (back): everything that start does for it, in the same order.
-    pub(super) async fn attach(&mut self, link: &Link) -> Result<(), Error> {
-        let facts = HostFacts::read_interfaces().await?;
-        let present = &facts.links;
-        self.register(link, &facts)?;
-        self.plane.guard(link, side_of(&self.gateway, &link.name))?;
-        apply_sysctls(&self.gateway, present, &self.state)?;
-        self.show_tags(present)?;
-        self.attach_xdp(link).await?;
-        self.add_eips(present).await?;
-        self.plane.bump_all();
-        self.record_interfaces()
-    }
-
-    /// An interface of the gateway is gone. It stays on record as missing.
-    pub(super) fn forget(&mut self, index: u32, name: &str) -> Result<(), Error> {
-        for interface in self.interfaces.iter_mut().filter(|i| i.ifindex == index) {
-            interface.missing = true;
-        }
-        self.plane.detach(name, index)?;
-        self.plane.bump_all();
-        self.record_interfaces()
-    }
-
-    /// Interfaces (name, index) from which somebody else detached what natgw attached.
-    pub(super) fn severed(&self) -> Result<Vec<(String, u32)>, Error> {
-        let mut severed = Vec::new();
-        for Interface { name, ifindex, .. } in self.interfaces() {
-            if !self.plane.is_intact(name, *ifindex)? {
-                severed.push((name.clone(), *ifindex));
-            }
-        }
-        Ok(severed)
-    }
-
-    /// The interface's address changed.
-    pub(super) fn readdress(&mut self, link: &Link, facts: &HostFacts) -> Result<(), Error> {
-        self.register(link, facts)?;
-        self.plane.bump_all();
-        Ok(())
-    }
-
-    /// Announces natgw's EIPs on an interface that came up again.
-    pub(super) async fn announce_eips(&self, name: &str) {
-        let has_eips =
-            self.gateway.announce == Announce::Arp && self.gateway.outside.iter().any(|o| o == name);
-        if has_eips && let Err(e) = addresses::announce(name, &self.state).await {
-            tracing::warn!("{e}");
+        let Some(link) = facts.link(name) else { return Ok(()) };
+        if self.running.interfaces().any(|i| i.ifindex == link.index) {
+            self.running.readdress(link, &facts)
+        } else {
+            self.attach(link).await;
+            Ok(())
         }
     }
 
-    /// Interfaces that are attached.
-    pub(super) fn interfaces(&self) -> impl Iterator<Item = &Interface> {
-        self.interfaces.iter().filter(|i| !i.missing)
+    /// The packet path answers from the host's own addresses, and knows the broadcast addresses of its networks.
+    async fn register_readdressed(&mut self) {
+        if std::mem::take(&mut self.readdressed)
+            && let Err(e) = self.running.register_all().await
+        {
+            // An interface that vanished meanwhile, mostly. Otherwise the next change of an address helps.
+            tracing::warn!("cannot take note of the host's addresses: {e}");
+        }
     }
 
-    /// The pins.
-    pub(super) fn pins(&self) -> &Pins {
-        self.plane.pins()
-    }
-
-    async fn add_eips(&self, links: &[Link]) -> Result<(), Error> {
-        let wanted = eips(&self.gateway);
-        let stale: Vec<Ipv4Addr> = self
-            .state
-            .read()?
-            .map(|s| s.addresses.into_iter().map(|a| a.addr).collect::<Vec<_>>())
-            .unwrap_or_default()
+    async fn attach_missing(&mut self) -> Result<(), Error> {
+        let missing: Vec<String> = self
+            .running
+            .gateway
+            .interfaces()
             .into_iter()
-            .filter(|a| self.gateway.announce == Announce::None || !wanted.contains(a))
+            .filter(|name| !self.running.interfaces().any(|i| i.name == *name))
+            .map(str::to_owned)
             .collect();
-        addresses::remove_eips(&stale, &self.state).await?;
-        let outside = present(&self.gateway.outside, links);
-        if self.gateway.announce == Announce::Arp && !outside.is_empty() {
-            addresses::add_eips(&wanted, &outside, &self.state).await?;
+        for name in missing {
+            self.link(&name).await?;
         }
         Ok(())
     }
 
-    fn record_interfaces(&self) -> Result<(), Error> {
-        Ok(self.state.update(|s| s.interfaces.clone_from(&self.interfaces))?)
-    }
-
-    /// Leaves everything up for the next start.
-    pub(super) fn persist(self) {
-        tracing::info!("the data plane stays up; `natgw detach` takes it down");
-        self.plane.persist();
-    }
-
-    /// Undoes everything. EIPs go before XDP, or the host would answer for them; the guards go last, so that no
-    /// inside address leaks while the kernel forwards by itself. Goes on after an error and returns the first.
-    pub(super) async fn stop(self, keeper: Option<Keeper>) -> Result<(), Error> {
-        let Self { gateway: _, mut plane, route_mtus: _, state, bpffs, interfaces: _, lock } = self;
-        let mut result: Result<(), Error> = Sysctls::restore_saved(&state).map_err(Error::from);
-        result = result.and(addresses::remove_all_eips(&state).await.map_err(Error::from));
-        result = result.and(plane.detach_xdp().map_err(Error::from));
-        result = result.and(Offloads::restore_saved(&state).map_err(Error::from));
-        if let Some(mut keeper) = keeper {
-            result = result.and(keeper.unmanage_all().await.map_err(Error::from));
+    /// Links that were detached by force. The kernel reports no such thing, so they are looked for.
+    async fn attach_severed(&mut self) -> Result<(), Error> {
+        let severed = self.running.severed()?;
+        if severed.is_empty() {
+            return Ok(());
         }
-        result = result.and(plane.teardown().map_err(Error::from));
-        result = result.and(bpffs::unmount_if_ours(&bpffs).map_err(Error::from));
-        if result.is_ok() {
-            state.leave(lock)?;
+        let facts = HostFacts::read_interfaces().await?;
+        for (name, index) in severed {
+            // An interface that is gone as well is told of by an event.
+            let Some(link) = facts.link(&name).filter(|l| l.index == index) else { continue };
+            if !self.complained.contains(&name) {
+                tracing::error!(
+                    interface = name,
+                    "somebody detached natgw's XDP program or a guard here; attaching what is missing again"
+                );
+            }
+            self.attach(link).await;
         }
-        result
+        Ok(())
     }
-}
 
-/// What a start has before it attaches anything.
-struct Prepared {
-    bpffs: PathBuf,
-    facts: HostFacts,
-    plane: Datapath,
-    adoption: Adoption,
-}
-
-async fn prepare(state: &StateDir, gateway: &Gateway, options: &Options) -> Result<Prepared, Error> {
-    let bpffs = bpffs::resolve(&options.bpffs)?;
-    record_start(state, gateway, options, &bpffs)?;
-    let facts = HostFacts::read_interfaces().await?;
-    links(gateway, &facts)?;
-    let (plane, adoption) = Datapath::create_or_adopt(&Pins::new(&bpffs), gateway, options.log)?;
-    Ok(Prepared { bpffs, facts, plane, adoption })
-}
-
-/// After a refused start: the state directory is as it was `before`.
-fn undo(state: &StateDir, lock: Lock, before: Option<RunState>, options: &Options) -> Result<(), Error> {
-    if let Some(before) = before {
-        return Ok(state.write(&before)?);
-    }
-    state.leave(lock)?;
-    let bpffs = std::path::absolute(&options.bpffs).unwrap_or_else(|_| options.bpffs.clone());
-    Ok(bpffs::unmount_if_ours(&bpffs)?)
-}
-
-fn record_start(
-    state: &StateDir,
-    gateway: &Gateway,
-    options: &Options,
-    bpffs: &std::path::Path,
-) -> Result<(), Error> {
-    let mut fresh = RunState::here()?;
-    match state.read()? {
-        Some(old) if old.is_of_this_namespace()? => {}
-        old => {
-            fresh.directories = old.map(|s| s.directories).unwrap_or_default();
-            state.write(&fresh)?;
+    async fn attach(&mut self, link: &Link) {
+        match self.running.attach(link).await {
+            Ok(()) => {
+                self.complained.remove(&link.name);
+                tracing::info!(interface = link.name, "attached");
+            }
+            Err(e) => {
+                // Tried again at every tick; said once.
+                if self.complained.insert(link.name.clone()) {
+                    let cause = std::error::Error::source(&e).map(ToString::to_string);
+                    tracing::error!(interface = link.name, cause, "cannot attach yet: {e}");
+                }
+            }
         }
     }
-    state.update(|s| {
-        s.version = fresh.version;
-        s.pid = fresh.pid;
-        s.started = fresh.started;
-        bpffs.clone_into(&mut s.bpffs);
-        s.managed.extend(gateway.interfaces().into_iter().map(str::to_owned));
-        s.eips = eips(gateway);
-        s.persist = options.at_exit == AtExit::Persist;
-    })?;
-    Ok(())
-}
 
-/// The gateway's own; all of them must be there.
-fn links(gateway: &Gateway, facts: &HostFacts) -> Result<Vec<Link>, Error> {
-    gateway
-        .interfaces()
-        .into_iter()
-        .map(|name| facts.link(name).cloned().ok_or_else(|| Error::NoInterface(name.to_owned())))
-        .collect()
-}
-
-/// What generic XDP costs, and where it fails in silence.
-fn generic_warning(choice: XdpChoice) -> String {
-    let why = match choice {
-        XdpChoice::Generic => "generic XDP, as configured: slower than native",
-        XdpChoice::Auto | XdpChoice::Native => {
-            "its driver does not run XDP, so packets pass through the slower generic XDP"
-        }
-    };
-    format!(
-        "{why}. Packets of a container or VM on this host whose checksum is left to the offload leave with a wrong one \
-         and get no answer: run `ethtool -K PEER tx off` at its end"
-    )
-}
-
-fn apply_sysctls(gateway: &Gateway, links: &[Link], state: &StateDir) -> Result<(), Error> {
-    Sysctls::apply(&present(&gateway.inside, links), &present(&gateway.outside, links), state)?;
-    Ok(())
-}
-
-fn present<'a>(names: &'a [String], links: &[Link]) -> Vec<&'a str> {
-    names.iter().map(String::as_str).filter(|n| links.iter().any(|l| l.name == *n)).collect()
-}
-
-fn eips(gateway: &Gateway) -> Vec<Ipv4Addr> {
-    gateway.pools.iter().flat_map(|p| &p.eips).map(|e| e.addr).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn generic_xdp_is_said_to_break_checksum_offload_however_it_came_about() {
-        for choice in [XdpChoice::Auto, XdpChoice::Generic] {
-            let warning = generic_warning(choice);
-            assert!(warning.contains("checksum") && warning.contains("ethtool -K PEER tx off"), "{warning}");
-        }
-        assert!(generic_warning(XdpChoice::Auto).contains("driver"));
+    async fn refresh(&mut self) {
+        self.refresh_at = None;
+        self.last_refresh = Instant::now();
+        self.neighbours.refresh(&indices(&self.running)).await;
     }
+
+    fn refresh_soon(&mut self) {
+        let at = (Instant::now() + SOON).max(self.last_refresh + REFRESH_PAUSE);
+        self.refresh_at.get_or_insert(at);
+    }
+
+    /// What metrics report of the host.
+    pub(super) fn counts(&self) -> Rc<Cell<HostCounts>> {
+        self.neighbours.counts()
+    }
+
+    fn bump_soon(&mut self) {
+        self.bump_at.get_or_insert_with(|| Instant::now().max(self.last_bump + BUMP_PAUSE));
+    }
+
+    /// Takes the gateway down.
+    async fn stop(self) -> Result<(), Error> {
+        // Boxed: what calls it would hold all of the gateway several times over.
+        Box::pin(self.running.stop(Some(self.neighbours.keeper))).await
+    }
+
+    /// Takes the gateway down because of `error`.
+    async fn fail(self, error: Error) -> Error {
+        self.stop().await.unwrap_or_else(|e| tracing::error!("while cleaning up: {e}"));
+        error
+    }
+}
+
+fn indices(running: &Running) -> Vec<u32> {
+    running.interfaces().map(|i| i.ifindex).collect()
 }

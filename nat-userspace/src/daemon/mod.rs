@@ -1,58 +1,38 @@
 //! The daemon: brings a gateway up, keeps it right while the host changes, and takes it down.
 
+mod bring_up;
 mod bumps;
 pub mod detach;
-mod episode;
 mod error;
-mod events;
 mod gateway;
-mod host;
-mod mtus;
-mod neighbours;
-mod snapshot;
-mod wait;
+mod options;
+mod reload;
+mod services;
 
-use std::path::PathBuf;
+use std::future::Future;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 
 pub use error::Error;
+pub use options::{AtExit, Options};
 
-use crate::collector::Collector;
-use crate::control::desired::Gateway;
-use crate::datapath::load::LogLevel;
 use crate::datapath::{Adoption, object};
-use crate::export::metrics;
-use crate::net::watch::Watch;
-use gateway::Running;
-use host::Host;
+use crate::host::watch::Watch;
+use crate::model;
+use crate::observe::metrics;
+use bring_up::Running;
+use gateway::{Command, Gateway};
+use services::collector::Collector;
+use services::events::Events;
+use services::wait::maybe;
 
-/// What a daemon needs to know beside its gateway.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// `--state-dir`.
-    pub state_dir: PathBuf,
-    /// `--bpffs`.
-    pub bpffs: PathBuf,
-    /// What becomes of the data plane when the daemon stops.
-    pub at_exit: AtExit,
-    /// Slow-path diagnostics of the packet path.
-    pub log: LogLevel,
-}
+/// Commands that wait: more than anybody sends before the owner has time.
+const COMMANDS: usize = 16;
 
-/// What becomes of the data plane when the daemon stops.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum AtExit {
-    /// It is taken down.
-    #[default]
-    TakeDown,
-    /// It stays up and is adopted by the next start.
-    Persist,
-}
-
-/// Runs a gateway until SIGTERM or SIGINT. Needs a tokio runtime with I/O and time; spawns nothing but netlink
-/// connections.
-pub async fn run(gateway: Gateway, options: Options) -> Result<(), Error> {
+/// Runs a gateway until SIGTERM or SIGINT; SIGHUP makes it read its configuration again. Needs a tokio runtime with I/O and
+/// time; spawns nothing but netlink connections.
+pub async fn run(gateway: model::gateway::Gateway, options: Options) -> Result<(), Error> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(Error::Signals)?;
@@ -63,36 +43,40 @@ pub async fn run(gateway: Gateway, options: Options) -> Result<(), Error> {
         None => None,
     };
     let watch = Watch::new().await?;
-    let (running, adoption) = Running::start(gateway, &options).await?;
+    let (mut running, adoption) = Running::start(gateway, &options).await?;
     announce(&running, &adoption);
 
-    let mut host = Host::new(running, watch).await?;
-    let collector = match Collector::new(host.running.pins()) {
-        Ok(collector) => collector,
-        Err(e) => return Err(host.fail(e.into()).await),
-    };
-    let usage = collector.usage();
-    let pins = host.running.pins().clone();
-    let counts = host.counts();
-    let mut events = events::Events::open(&mut host.running, options.log);
-    ready();
+    let pins = running.pins().clone();
+    let mut events = Events::open(&mut running.plane, options.log);
+    let at_exit = options.at_exit;
+    let (commands, received) = mpsc::channel(COMMANDS);
+    let owner = Gateway::new(running, watch, options, received).await?;
+    let counts = owner.counts();
+    // Boxed: its state is large, and would be held here several times over.
+    let mut owner = Box::pin(owner.run());
     let outcome = {
-        let serving = wait::maybe(
-            listener.map(|l| metrics::serve_on(l, move || snapshot::read(&pins, &usage, counts.get()))),
+        let collector = match Collector::new(&pins) {
+            Ok(collector) => collector,
+            Err(e) => return Err(fail(owner, &commands, e.into()).await),
+        };
+        let usage = collector.usage();
+        let serving = maybe(
+            listener
+                .map(|l| metrics::serve_on(l, move || services::metrics::read(&pins, &usage, counts.get()))),
         );
         let collecting = collector.run();
         tokio::pin!(serving, collecting);
+        ready();
         loop {
             tokio::select! {
                 _ = terminate.recv() => break Ok("SIGTERM"),
                 _ = interrupt.recv() => break Ok("SIGINT"),
-                _ = hangup.recv() => tracing::warn!(
-                    "SIGHUP: the configuration cannot be reloaded yet; restart natgw with --persist to apply it without losing a flow"
-                ),
-                wake = host.wake() => match wake {
-                    Ok(wake) => if let Err(e) = host.handle(wake).await { break Err(e) },
-                    Err(e) => break Err(e),
-                },
+                _ = hangup.recv() => {
+                    tracing::info!("SIGHUP: reading the configuration again");
+                    // Full: there are enough reloads to come.
+                    let _ = commands.try_send(Command::Reload);
+                }
+                ended = &mut owner => return ended,
                 () = events.step() => {}
                 result = &mut collecting => match result {
                     Ok(never) => match never {},
@@ -107,16 +91,32 @@ pub async fn run(gateway: Gateway, options: Options) -> Result<(), Error> {
     match outcome {
         Ok(signal) => {
             tracing::info!("{signal}: stopping");
-            match options.at_exit {
-                AtExit::Persist => {
-                    host.running.persist();
-                    Ok(())
-                }
-                AtExit::TakeDown => host.stop().await,
-            }
+            stop(owner, &commands, at_exit).await
         }
-        Err(e) => Err(host.fail(e).await),
+        Err(e) => Err(fail(owner, &commands, e).await),
     }
+}
+
+/// Has the gateway taken down because of `error`.
+async fn fail(
+    owner: impl Future<Output = Result<(), Error>>,
+    commands: &mpsc::Sender<Command>,
+    error: Error,
+) -> Error {
+    let ended = stop(owner, commands, AtExit::TakeDown).await;
+    ended.unwrap_or_else(|e| tracing::error!("while cleaning up: {e}"));
+    error
+}
+
+/// Has the owner stop, and waits until it has.
+async fn stop(
+    owner: impl Future<Output = Result<(), Error>>,
+    commands: &mpsc::Sender<Command>,
+    at_exit: AtExit,
+) -> Result<(), Error> {
+    // Fails only when the owner has ended.
+    let (_, ended) = tokio::join!(commands.send(Command::Stop(at_exit)), owner);
+    ended
 }
 
 fn announce(running: &Running, adoption: &Adoption) {

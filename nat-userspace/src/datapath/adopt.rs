@@ -7,10 +7,12 @@ use aya_obj::generated::BPF_F_MMAPABLE;
 use nat_common::abi::map;
 use nat_common::table;
 
+use super::error::Error;
+use super::links;
 use super::object::{self, MapShape};
 use super::pins::{self, Keep, Pins};
-use super::{Error, attach, netns};
-use crate::control::desired::{Gateway, SizedBy};
+use crate::host::namespace;
+use crate::model::gateway::{Gateway, SizedBy};
 
 /// What became of an earlier daemon's data plane.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,8 +68,8 @@ fn obstacle(pins: &Pins, max_flows: u32) -> Result<Option<String>, Error> {
     if !pins.exist() {
         return Ok(None);
     }
-    if pins.namespace()?.is_some_and(|n| Ok(n) != netns::current().map_err(|_| ())) {
-        if !attach::attached(pins)?.is_empty() {
+    if pins.namespace()?.is_some_and(|n| namespace::current().ok() != Some(n)) {
+        if !links::attached(pins)?.is_empty() {
             return Err(Error::OtherNamespace { dir: pins.dir().to_owned() });
         }
         // Its interfaces are gone, so its guards guard nothing.

@@ -1,4 +1,4 @@
-//! Reading and writing many map elements per system call.
+//! Reading many map elements per system call.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -6,7 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use aya::maps::MapData;
 use bytemuck::Pod;
 
-use super::{Error, sys};
+use super::error::Error;
+use super::sys;
 
 /// Elements per call: 1.2 ms of kernel time, and a buffer of 320 KiB for flows.
 pub const SIZE: usize = 4096;
@@ -58,22 +59,4 @@ impl<'a, K: Pod, V: Pod> Reader<'a, K, V> {
         }
         Ok(None)
     }
-}
-
-/// Writes a whole ARRAY map of which `values` are the elements from 0.
-pub fn write_array<V: Pod>(map: &MapData, name: &'static str, values: &[V]) -> Result<(), Error> {
-    let info = map.info().map_err(Error::map("inspect", name))?;
-    if info.value_size() as usize != size_of::<V>() || values.len() > info.max_entries() as usize {
-        return Err(Error::bpf(format!("map {name} has another layout than this binary knows"))(
-            io::ErrorKind::InvalidData.into(),
-        ));
-    }
-    let keys: Vec<u32> = (0..info.max_entries()).take(values.len()).collect();
-    sys::update_batch(map.fd().as_fd(), &keys, values).map_err(Error::bpf(format!("cannot write map {name}")))
-}
-
-/// Writes one element of an ARRAY map.
-pub fn write_element<V: Pod>(map: &MapData, name: &'static str, index: u32, value: &V) -> Result<(), Error> {
-    sys::update_batch(map.fd().as_fd(), &[index], std::slice::from_ref(value))
-        .map_err(Error::bpf(format!("cannot write map {name}")))
 }

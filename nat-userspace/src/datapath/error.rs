@@ -109,7 +109,7 @@ pub enum Error {
     },
     /// The directory of pins is not natgw's alone.
     #[error(transparent)]
-    Directory(#[from] crate::net::Error),
+    Directory(#[from] crate::host::Error),
     /// There is no data plane at the pins.
     #[error("no gateway is up: nothing is pinned at {}; start one with `natgw run`, or name its directory with --bpffs", dir.display())]
     NotUp {

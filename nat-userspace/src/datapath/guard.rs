@@ -11,49 +11,48 @@ use aya::programs::tc::{self, SchedClassifier, SchedClassifierLink, TcAttachOpti
 use nat_common::{Side, abi::program};
 use nix::net::if_::if_indextoname;
 
-use super::attach::{errno, is_on, open_link};
+use super::error::Error;
+use super::links;
 use super::pins::{self, Hook, Pins};
-use super::{Datapath, Error};
-use crate::net::facts::Link;
+use super::sys::errno;
+use crate::host::facts::Link;
 
-impl Datapath {
-    /// Puts its guards on an interface of `side` (a constant of [`Side`]), or swaps them into the links that are pinned.
-    pub fn guard(&mut self, link: &Link, side: u8) -> Result<(), Error> {
-        for (hook, name, at) in [
-            (Hook::Egress, program::GUARD_EGRESS, TcAttachType::Egress),
-            (Hook::Ingress, program::GUARD_INGRESS, TcAttachType::Ingress),
-        ] {
-            let pin = self.pins.guard_link(hook, &link.name);
-            let mark = self.pins.tc_mark(&link.name);
-            if side == Side::INSIDE && hook == Hook::Egress {
-                // Of an interface that was outside in an earlier run.
-                pins::remove(&pin)?;
-                if mark.exists() {
-                    let _ = tc::qdisc_detach_program(&link.name, at, name);
-                }
-                continue;
-            }
-            let guard = classifier(&mut self.ebpf, name)?;
-            if is_on(&pin, link.index)? && swap_guard(guard, &pin)? {
-                continue;
-            }
+/// Puts its guards on an interface of `side` (a constant of [`Side`]), or swaps them into the links that are pinned.
+pub(super) fn guard(ebpf: &mut Ebpf, pins: &Pins, link: &Link, side: u8) -> Result<(), Error> {
+    for (hook, name, at) in [
+        (Hook::Egress, program::GUARD_EGRESS, TcAttachType::Egress),
+        (Hook::Ingress, program::GUARD_INGRESS, TcAttachType::Ingress),
+    ] {
+        let pin = pins.guard_link(hook, &link.name);
+        let mark = pins.tc_mark(&link.name);
+        if side == Side::INSIDE && hook == Hook::Egress {
+            // Of an interface that was outside in an earlier run.
             pins::remove(&pin)?;
-            match guard.attach_with_options(&link.name, at, TcAttachOptions::TcxOrder(LinkOrder::first())) {
-                Ok(id) => {
-                    let fd: FdLink = guard
-                        .take_link(id)
-                        .map_err(Error::program(format!("cannot guard {}", link.name)))?
-                        .try_into()
-                        .map_err(|_| Error::NoLink { interface: link.name.clone() })?;
-                    fd.pin(&pin).map_err(|e| Error::pin("pin the guard at", &pin)(io::Error::other(e)))?;
-                }
-                // Linux before 6.6 has no TCX.
-                Err(e) if errno(&e) == Some(libc::EINVAL) => guard_with_filter(guard, &mark, link, at, name)?,
-                Err(e) => return Err(Error::program(format!("cannot guard {}", link.name))(e)),
+            if mark.exists() {
+                let _ = tc::qdisc_detach_program(&link.name, at, name);
             }
+            continue;
         }
-        Ok(())
+        let guard = classifier(ebpf, name)?;
+        if links::is_on(&pin, link.index)? && swap_guard(guard, &pin)? {
+            continue;
+        }
+        pins::remove(&pin)?;
+        match guard.attach_with_options(&link.name, at, TcAttachOptions::TcxOrder(LinkOrder::first())) {
+            Ok(id) => {
+                let fd: FdLink = guard
+                    .take_link(id)
+                    .map_err(Error::program(format!("cannot guard {}", link.name)))?
+                    .try_into()
+                    .map_err(|_| Error::NoLink { interface: link.name.clone() })?;
+                fd.pin(&pin).map_err(|e| Error::pin("pin the guard at", &pin)(io::Error::other(e)))?;
+            }
+            // Linux before 6.6 has no TCX.
+            Err(e) if errno(&e) == Some(libc::EINVAL) => guard_with_filter(guard, &mark, link, at, name)?,
+            Err(e) => return Err(Error::program(format!("cannot guard {}", link.name))(e)),
+        }
     }
+    Ok(())
 }
 
 /// Removes guards that are classic tc filters.
@@ -89,7 +88,7 @@ fn guard_with_filter(
     // It may exist; attaching tells when it could not be created.
     let _ = tc::qdisc_add_clsact(&link.name);
     let _ = tc::qdisc_detach_program(&link.name, at, name);
-    crate::net::private::directory(mark)?;
+    crate::host::private::directory(mark)?;
     let failed = || Error::program(format!("cannot guard {}", link.name));
     let id = guard
         // By default before every filter that is there, as with TCX.
@@ -103,7 +102,7 @@ fn guard_with_filter(
 /// `false`: the interface went away under the link.
 fn swap_guard(guard: &mut SchedClassifier, pin: &Path) -> Result<bool, Error> {
     let old: SchedClassifierLink =
-        open_link(pin)?.try_into().map_err(|e| Error::pin("use the link at", pin)(io::Error::other(e)))?;
+        links::open(pin)?.try_into().map_err(|e| Error::pin("use the link at", pin)(io::Error::other(e)))?;
     match guard.attach_to_link(old) {
         Ok(id) => {
             drop(guard.take_link(id));

@@ -3,15 +3,14 @@
 use std::mem::offset_of;
 use std::sync::atomic::Ordering;
 
-use aya::maps::MapData;
 use nat_common::abi::map;
 use nat_common::hop::{HOP_SLOTS, HOP_WAYS, HopSlot, NextHop, slot_of};
 use nat_common::table::HashKey;
 use nat_common::{Addr, HopStamp};
 
+use super::error::Error;
+use super::maps::{self, Source};
 use super::memory::{self, Access, Mapping};
-use super::pins::Pins;
-use super::{Error, maps};
 
 /// A gateway's next hops.
 pub struct Hops {
@@ -20,13 +19,9 @@ pub struct Hops {
 
 impl Hops {
     /// Opens the pinned map.
-    pub fn open(pins: &Pins, access: Access) -> Result<Self, Error> {
-        Self::of(&maps::hops(pins)?, access)
-    }
-
-    /// The next hops in `map`.
-    pub fn of(map: &MapData, access: Access) -> Result<Self, Error> {
-        Ok(Self { mapping: Mapping::new(map, map::HOPS, size_of::<HopSlot>(), 0..HOP_SLOTS, access)? })
+    pub fn open(source: &impl Source, access: Access) -> Result<Self, Error> {
+        let map = maps::hops(source)?;
+        Ok(Self { mapping: Mapping::new(&map, map::HOPS, size_of::<HopSlot>(), 0..HOP_SLOTS, access)? })
     }
 
     /// Gives every slot its first stamp.

@@ -5,14 +5,13 @@ use std::net::Ipv4Addr;
 use nat_common::hop::{BROADCASTS, Iface, Rpf};
 use nat_common::{Addr, Side};
 
-use super::register::side_of;
-use crate::control::desired::Gateway;
-use crate::net::facts::{Address, HostFacts, Link};
-use crate::net::sysctls::Before;
+use crate::host::facts::{Address, HostFacts, Link};
+use crate::host::sysctls::Before;
+use crate::model::gateway::Gateway;
 
 /// All of it but the place in the devmap, which the data plane knows.
 pub fn describe(gateway: &Gateway, link: &Link, facts: &HostFacts, before: Before) -> Iface {
-    let side = side_of(gateway, &link.name);
+    let side = gateway.side_of(&link.name);
     let own = || on(facts, link.index);
     let (inside_addr, outside_addr) = match side {
         Side::INSIDE => (first(own()).or_else(|| first(elsewhere(&gateway.inside, facts))), None),
@@ -85,8 +84,8 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::cli::args::GatewayFlags;
-    use crate::control::config::Config;
+    use crate::config::Config;
+    use crate::config::flags::GatewayFlags;
 
     fn host() -> HostFacts {
         let link = |index, name: &str| Link {

@@ -3,14 +3,18 @@
 use std::ops::ControlFlow;
 
 use nat_common::abi::map;
+use nat_common::eip::ReservedPort;
 use nat_common::settings::Settings;
 use nat_common::stats::{EipStats, Stats};
 use nat_common::{Addr, Eip, FlowEntry, Proto, Stamp, Tuple};
 
+use super::error::Error;
+use super::hops::Hops;
+use super::maps;
+use super::memory::Access;
 use super::pins::Pins;
 use super::reap::Reaper;
 use super::table::Table;
-use super::{Error, maps};
 
 /// One conversation, as its outbound half shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,21 +112,47 @@ impl Inspect {
         Ok(eips)
     }
 
+    /// Managed interfaces: each place in the devmap that has one, and the interface's index.
+    pub fn interfaces(&self) -> Result<Vec<(u16, u32)>, Error> {
+        let indices = maps::ifindex(&self.pins)?;
+        let all: Vec<u32> =
+            indices.iter().collect::<Result<_, _>>().map_err(Error::map("read", map::IFINDEX))?;
+        Ok((0..).zip(all).filter(|(_, index)| *index != 0).collect())
+    }
+
+    /// The next hops.
+    pub fn hops(&self) -> Result<Hops, Error> {
+        Hops::open(&self.pins, Access::Read)
+    }
+
+    /// The keys of the ports that are never claimed: bits that count, and ports.
+    pub fn reserved(&self) -> Result<Vec<(u32, ReservedPort)>, Error> {
+        let keys = maps::reserved(&self.pins)?.keys().collect::<Result<Vec<_>, _>>();
+        let keys = keys.map_err(Error::map("read", map::RESERVED))?;
+        Ok(keys.iter().map(|key| (key.prefix_len(), key.data())).collect())
+    }
+
     /// The settings in force.
     pub fn settings(&self) -> Result<Settings, Error> {
         maps::settings(&self.pins)?.get(&0, 0).map_err(Error::map("read", map::SETTINGS))
     }
 
-    /// Flows alive or not yet collected, by protocol: born less deleted.
+    /// Flows alive or not yet collected, by protocol.
     pub fn flow_counts(&self) -> Result<[u64; 3], Error> {
-        let s = self.stats()?;
-        Ok(std::array::from_fn(|p| s.births[p].saturating_sub(s.deaths[p])))
+        let stats = self.stats()?;
+        Ok(Proto::ALL.map(|proto| alive(&stats, proto)))
     }
 
     /// The reaper, to run it.
     pub fn reaper(&self) -> Result<Reaper, Error> {
         Reaper::open(&self.pins)
     }
+}
+
+/// Flows of a protocol in the table: births less deaths. Per-CPU counters are not read at one instant, so a death may be
+/// seen before its birth.
+pub fn alive(stats: &Stats, proto: Proto) -> u64 {
+    stats.births[proto.index()].saturating_sub(stats.deaths[proto.index()])
 }
 
 /// The packet path's clock.

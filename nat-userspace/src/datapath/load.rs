@@ -5,8 +5,9 @@ use aya::util::KernelVersion;
 use aya::{Ebpf, EbpfLoader};
 use nat_common::abi;
 
+use super::error::Error;
+use super::object;
 use super::pins::Pins;
-use super::{Error, object};
 
 /// Whether the packet path's slow paths log. Off, the verifier removes the log calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

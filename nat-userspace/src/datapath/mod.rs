@@ -3,28 +3,26 @@
 //! Everything lives in pins, so it survives the process: the daemon creates or adopts a [`Datapath`], other
 //! verbs open an [`inspect::Inspect`] on the same pins. All of it is synchronous system calls.
 
-pub mod adopt;
-pub mod attach;
-pub mod batch;
-pub mod configure;
-pub mod error;
-pub mod guard;
+pub(crate) mod adopt;
+pub(crate) mod attach;
+pub(crate) mod batch;
+pub(crate) mod error;
+pub(crate) mod guard;
 pub mod hops;
-pub mod iface;
+pub(crate) mod iface;
 pub mod inspect;
-pub mod load;
+pub(crate) mod links;
+pub(crate) mod load;
 pub mod maps;
 pub mod memory;
-mod netns;
-pub mod object;
-pub mod occupant;
+pub(crate) mod object;
+pub(crate) mod occupant;
 pub mod pins;
 mod plane;
-pub mod reap;
-pub mod register;
+pub(crate) mod reap;
 mod sys;
-pub mod table;
-mod tries;
+pub(crate) mod table;
+pub mod tables;
 
 pub use adopt::Adoption;
 pub use error::Error;

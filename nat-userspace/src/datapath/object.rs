@@ -5,7 +5,7 @@ use aya_obj::generated::BPF_F_MMAPABLE;
 use aya_obj::generated::bpf_map_type::{BPF_MAP_TYPE_DEVMAP, BPF_MAP_TYPE_RINGBUF};
 use nat_common::abi;
 
-use super::Error;
+use super::error::Error;
 
 #[cfg(bpf_object)]
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("NATGW_BPF_OBJECT"));

@@ -9,8 +9,8 @@ use futures_util::TryStreamExt as _;
 use nat_common::abi::program;
 use rtnetlink::packet_route::link::{LinkAttribute, LinkXdp, XdpAttached};
 
-use super::attach::XdpModeUsed;
 use super::sys;
+use crate::model::interface::XdpMode;
 
 /// An XDP program on an interface, as the kernel tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct Occupant {
     /// Name of the program, if it has one.
     pub name: Option<String>,
     /// How it runs.
-    pub mode: XdpModeUsed,
+    pub mode: XdpMode,
     /// What keeps it there.
     pub held: Held,
 }
@@ -72,10 +72,10 @@ impl fmt::Display for Occupant {
                     "stop the program that owns it, or take it off with `bpftool link detach id {link}`"
                 )
             }
-            (Held::Interface, XdpModeUsed::Native) => {
+            (Held::Interface, XdpMode::Native) => {
                 write!(f, "take it off with `ip link set dev {interface} xdpdrv off`")
             }
-            (Held::Interface, XdpModeUsed::Generic) => {
+            (Held::Interface, XdpMode::Generic) => {
                 write!(f, "take it off with `ip link set dev {interface} xdpgeneric off`")
             }
             (Held::Unknown, _) => write!(f, "find its owner with `bpftool net` and `bpftool link`, as root"),
@@ -84,7 +84,7 @@ impl fmt::Display for Occupant {
 }
 
 /// Mode and number of the XDP program on an interface.
-pub(super) async fn program_on(index: u32) -> Option<(XdpModeUsed, u32)> {
+pub(super) async fn program_on(index: u32) -> Option<(XdpMode, u32)> {
     let (connection, handle, _) = rtnetlink::new_connection().ok()?;
     let connection = tokio::spawn(connection);
     let link = handle.link().get().match_index(index).execute().try_next().await;
@@ -94,8 +94,8 @@ pub(super) async fn program_on(index: u32) -> Option<(XdpModeUsed, u32)> {
         attributes.iter().filter_map(|a| if let LinkAttribute::Xdp(xdp) = a { Some(xdp) } else { None });
     let xdp: Vec<&LinkXdp> = xdp.flatten().collect();
     let mode = xdp.iter().find_map(|x| match x {
-        LinkXdp::Attached(XdpAttached::Driver | XdpAttached::Hardware) => Some(XdpModeUsed::Native),
-        LinkXdp::Attached(XdpAttached::SocketBuffer) => Some(XdpModeUsed::Generic),
+        LinkXdp::Attached(XdpAttached::Driver | XdpAttached::Hardware) => Some(XdpMode::Native),
+        LinkXdp::Attached(XdpAttached::SocketBuffer) => Some(XdpMode::Generic),
         _ => None,
     })?;
     let program = xdp.iter().find_map(|x| if let LinkXdp::ProgId(id) = x { Some(*id) } else { None })?;
@@ -133,7 +133,7 @@ mod tests {
             let name = (!name.is_empty()).then(|| name.to_owned());
             Occupant { interface: "eth1".to_owned(), program: 12, name, mode, held }.to_string()
         };
-        let (native, generic) = (XdpModeUsed::Native, XdpModeUsed::Generic);
+        let (native, generic) = (XdpMode::Native, XdpMode::Generic);
         let linked = text("filter", native, Held::Link(7));
         assert!(linked.contains("eth1 (filter, id 12, by bpf_link 7)"), "{linked}");
         assert!(linked.contains("`bpftool link detach id 7`") && !linked.contains("ip link"), "{linked}");

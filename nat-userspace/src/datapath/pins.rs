@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use nat_common::abi;
 use nix::fcntl::{Flock, FlockArg};
 
+use super::error::Error;
+use super::sys;
 use super::sys::Kind;
-use super::{Error, sys};
-use crate::net::private;
+use crate::host::private;
 
 /// Which tc hook a guard is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

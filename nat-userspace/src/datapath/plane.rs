@@ -6,20 +6,34 @@ use std::path::{Path, PathBuf};
 use aya::Ebpf;
 use aya::programs::{Program, ProgramError};
 use ipnet::Ipv4Net;
-use nat_common::abi;
+use nat_common::hop::Iface;
+use nat_common::{FlowEntry, abi, table};
 
 use super::adopt::{self, Adoption};
-use super::configure::Tables;
+use super::error::Error;
+use super::hops::Hops;
 use super::load::{self, LoadOptions, LogLevel};
+use super::memory::Access;
 use super::pins::{self, PinLock, Pins};
-use super::{Error, netns};
-use crate::control::desired::Gateway;
+use super::tables::apply::Tables;
+use super::tables::contents::Edit;
+use super::tables::plan;
+use super::tables::wanted::{self, Keys, Wanted};
+use super::{attach, guard, links};
+use crate::host::facts::Link;
+use crate::host::namespace;
+use crate::model::gateway::{Gateway, XdpChoice};
+use crate::model::interface::XdpMode;
 
 /// Loaded programs and configured maps, pinned. Dropping it leaves everything pinned in place.
 pub struct Datapath {
-    pub(super) pins: Pins,
-    pub(super) ebpf: Ebpf,
-    pub(super) tables: Tables,
+    pins: Pins,
+    ebpf: Ebpf,
+    tables: Tables,
+    hops: Hops,
+    keys: Keys,
+    /// Places of the flow table.
+    places: u32,
     /// Directories that hold nothing any more but guards which ours are about to replace.
     leftovers: Vec<PathBuf>,
     lock: PinLock,
@@ -46,8 +60,15 @@ impl Datapath {
             several_inside: (gateway.inside.len() > 1).into(),
             log,
         };
-        match Self::load(pins, gateway, options, &adoption) {
-            Ok((ebpf, tables)) => Ok((Self { pins: pins.clone(), ebpf, tables, leftovers, lock }, adoption)),
+        match Self::load(pins, options).and_then(|(ebpf, tables)| {
+            let hops = Hops::open(pins, Access::Write)?;
+            let keys = keys(&tables, &hops, &adoption)?;
+            let places = table::places(max_flows);
+            let mut this = Self { pins: pins.clone(), ebpf, tables, hops, keys, places, leftovers, lock };
+            this.configure(gateway)?;
+            Ok(this)
+        }) {
+            Ok(this) => Ok((this, adoption)),
             Err(e) => {
                 if adoption == Adoption::Fresh {
                     // The first error is the one to report.
@@ -58,22 +79,15 @@ impl Datapath {
         }
     }
 
-    fn load(
-        pins: &Pins,
-        gateway: &Gateway,
-        options: LoadOptions,
-        adoption: &Adoption,
-    ) -> Result<(Ebpf, Tables), Error> {
+    fn load(pins: &Pins, options: LoadOptions) -> Result<(Ebpf, Tables), Error> {
         pins.create()?;
-        let mark = pins.namespace_mark(netns::current()?);
-        crate::net::private::directory(&mark)?;
+        let mark = pins.namespace_mark(namespace::current()?);
+        crate::host::private::directory(&mark)?;
         let mut ebpf = load::load(pins, options)?;
         for name in abi::program::ALL {
             pin_program(&mut ebpf, name, &pins.program(name))?;
         }
-        let mut tables = Tables::open(pins)?;
-        tables.start(matches!(adoption, Adoption::Adopted))?;
-        tables.configure(gateway)?;
+        let tables = Tables::open(pins)?;
         Ok((ebpf, tables))
     }
 
@@ -87,24 +101,90 @@ impl Datapath {
         &mut self.ebpf
     }
 
-    /// Brings the maps to what `gateway` says. Interfaces are not touched.
-    pub fn configure(&mut self, gateway: &Gateway) -> Result<(), Error> {
-        self.tables.configure(gateway)
+    /// Flows that the table has room for.
+    pub fn max_flows(&self) -> u32 {
+        table::max_flows(self.places).unwrap_or(self.places / table::PLACES_PER_FLOW)
+    }
+
+    /// Memory that the flow table has locked.
+    pub fn table_bytes(&self) -> u64 {
+        u64::from(self.places) * size_of::<FlowEntry>() as u64
+    }
+
+    /// What it takes to bring the maps to what `gateway` says. Interfaces and MTUs of routes are not in it.
+    pub fn plan(&self, gateway: &Gateway) -> Result<Vec<Edit>, Error> {
+        plan::plan(&self.tables.contents()?, &Wanted::new(gateway, &self.keys, self.places))
+    }
+
+    /// Makes the changes of a plan.
+    pub fn apply(&mut self, edits: &[Edit]) -> Result<(), Error> {
+        self.tables.apply(edits)
+    }
+
+    /// [`Self::plan`] and [`Self::apply`].
+    fn configure(&mut self, gateway: &Gateway) -> Result<(), Error> {
+        let edits = self.plan(gateway)?;
+        self.apply(&edits)
     }
 
     /// Tells the packet path what MTUs routes have; whether any changed, and [`Self::bump_all`] is to follow.
     pub fn set_route_mtus(&mut self, mtus: &BTreeMap<Ipv4Net, u32>) -> Result<bool, Error> {
-        self.tables.set_route_mtus(mtus)
+        let edits = plan::route_mtus(&self.tables.route_mtus()?, &wanted::route_mtus(mtus))?;
+        self.apply(&edits)?;
+        Ok(!edits.is_empty())
+    }
+
+    /// Tells the packet path about an interface ([`super::iface::describe`]); again when that changes.
+    pub fn register(&mut self, link: &Link, described: Iface) -> Result<(), Error> {
+        match plan::interface(&self.tables.interfaces()?, link.index, described)? {
+            Some(edit) => self.apply(&[edit]),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes the packet path forget the interfaces whose index `is_kept` does not want.
+    pub fn unregister(&mut self, is_kept: impl Fn(u32) -> bool) -> Result<(), Error> {
+        let edits = plan::forget(&self.tables.interfaces()?, is_kept);
+        self.apply(&edits)
     }
 
     /// Makes every flow that is sent to this neighbour resolve its hop again.
     pub fn bump(&self, ifindex: u32, addr: nat_common::Addr) {
-        self.tables.hops.bump(&self.tables.placing, ifindex, addr);
+        self.hops.bump(&self.keys.placing, ifindex, addr);
     }
 
     /// Makes every flow resolve its hop again.
     pub fn bump_all(&self) {
-        self.tables.hops.bump_all();
+        self.hops.bump_all();
+    }
+
+    /// Attaches the program for `side` (a constant of [`nat_common::Side`]), or swaps it into the link that an earlier
+    /// daemon pinned, without a packet in between that meets no program.
+    pub async fn attach(&mut self, link: &Link, side: u8, choice: XdpChoice) -> Result<XdpMode, Error> {
+        attach::attach(&mut self.ebpf, &self.pins, link, side, choice).await
+    }
+
+    /// Puts the guards on an interface of `side` (a constant of [`nat_common::Side`]), or swaps them into the links that
+    /// are pinned.
+    pub fn guard(&mut self, link: &Link, side: u8) -> Result<(), Error> {
+        guard::guard(&mut self.ebpf, &self.pins, link, side)
+    }
+
+    /// Whether everything that was attached to an interface still is: somebody may have detached a link by force.
+    /// Classic tc filters are not looked at.
+    pub fn is_intact(&self, interface: &str, index: u32) -> Result<bool, Error> {
+        links::is_intact(&self.pins, interface, index)
+    }
+
+    /// Forgets an interface: its pins go, and with them whatever is still attached.
+    pub fn detach(&mut self, interface: &str, index: u32) -> Result<(), Error> {
+        self.unregister(|known| known != index)?;
+        attach::detach(&self.pins, interface, index)
+    }
+
+    /// Detaches from interfaces that an earlier configuration managed and `managed` does not name.
+    pub fn detach_others(&mut self, managed: &[&str]) -> Result<Vec<String>, Error> {
+        attach::detach_others(&self.pins, managed)
     }
 
     /// After every guard is attached: removes what an earlier data plane left because it guarded.
@@ -122,17 +202,29 @@ impl Datapath {
 
     /// Detaches XDP from every interface; guards stay.
     pub fn detach_xdp(&mut self) -> Result<(), Error> {
-        super::attach::detach_xdp(&self.pins)
+        links::detach_xdp(&self.pins)
     }
 
     /// Takes the rest down, guards last, and removes every pin.
     pub fn teardown(self) -> Result<(), Error> {
-        let Self { pins, ebpf, tables, leftovers: _, lock } = self;
-        super::guard::detach_filters(&pins)?;
+        let Self { pins, ebpf, tables, hops, lock, .. } = self;
+        guard::detach_filters(&pins)?;
         let removed = pins.remove_all();
-        drop((ebpf, tables, lock));
+        drop((ebpf, tables, hops, lock));
         removed
     }
+}
+
+/// Keys and generations: kept when the data plane is `adopted`, and every hop is resolved once more, since nobody watched
+/// the neighbours meanwhile.
+fn keys(tables: &Tables, hops: &Hops, adoption: &Adoption) -> Result<Keys, Error> {
+    let kept = Keys::of(&tables.settings()?).filter(|_| *adoption == Adoption::Adopted);
+    if kept.is_some() {
+        hops.bump_all();
+    } else {
+        hops.reset();
+    }
+    kept.map_or_else(Keys::draw, Ok)
 }
 
 /// Pins a program under `path`, replacing what is there in one step.

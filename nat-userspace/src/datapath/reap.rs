@@ -3,11 +3,11 @@
 use aya::programs::xdp::Xdp;
 use aya::programs::{TestRun as _, TestRunOptions};
 use aya_obj::programs::XdpAttachType;
+use nat_common::Tuple;
 use nat_common::abi::program;
 use nat_common::reap::{REAP_BATCH, ReapAction, ReapRecord, ReapResult};
-use nat_common::{FlowEntry, Tuple};
 
-use super::Error;
+use super::error::Error;
 use super::pins::{self, Pins};
 
 /// The pinned reaper. Several processes may run it at once.
@@ -53,9 +53,4 @@ pub fn record(key: Tuple, action: ReapAction) -> ReapRecord {
 /// What the reaper did with a record.
 pub fn result(record: &ReapRecord) -> ReapResult {
     ReapResult::from_number(record.result)
-}
-
-/// Whether an entry is the half of a flow that candidates are named by: one name per flow.
-pub fn names_the_flow(entry: &FlowEntry) -> bool {
-    entry.is_outbound()
 }

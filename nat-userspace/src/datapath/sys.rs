@@ -11,7 +11,6 @@ const BPF_MAP_DELETE_ELEM: libc::c_int = 3;
 const BPF_OBJ_GET: libc::c_int = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const BPF_MAP_LOOKUP_BATCH: libc::c_int = 24;
-const BPF_MAP_UPDATE_BATCH: libc::c_int = 26;
 const BPF_LINK_GET_FD_BY_ID: libc::c_int = 30;
 const BPF_LINK_DETACH: libc::c_int = 34;
 
@@ -226,22 +225,6 @@ pub(super) fn lookup_batch<K: bytemuck::Pod, V: bytemuck::Pod>(
     Ok(Looked { count: (attr.count as usize).min(room), end })
 }
 
-/// Writes elements. The caller vouches for the sizes as in [`lookup_batch`].
-pub(super) fn update_batch<K: bytemuck::Pod, V: bytemuck::Pod>(
-    map: impl AsFd,
-    keys: &[K],
-    values: &[V],
-) -> io::Result<()> {
-    let mut attr = BatchAttr {
-        keys: address(keys.as_ptr()),
-        values: address(values.as_ptr()),
-        count: u32::try_from(keys.len().min(values.len())).map_err(io::Error::other)?,
-        map_fd: raw(map.as_fd()),
-        ..BatchAttr::default()
-    };
-    bpf(BPF_MAP_UPDATE_BATCH, &mut attr).map(|_| ())
-}
-
 /// Bytes of a page.
 pub(super) fn page_size() -> usize {
     // SAFETY: no pointers. This name has a value on every Linux.
@@ -287,6 +270,22 @@ impl Drop for Memory {
         // SAFETY: mapped by `map`, and no reference outlives `self`.
         unsafe { libc::munmap(self.base.as_ptr(), self.bytes) };
     }
+}
+
+/// The errno at the bottom of an error, if there is one.
+pub(super) fn errno(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    let mut cause = Some(error);
+    while let Some(e) = cause {
+        if let Some(code) = e.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+            return Some(code);
+        }
+        if let Some(code) = e.downcast_ref::<aya::sys::SyscallError>().and_then(|s| s.io_error.raw_os_error())
+        {
+            return Some(code);
+        }
+        cause = e.source();
+    }
+    None
 }
 
 #[cfg(test)]

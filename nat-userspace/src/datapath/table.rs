@@ -9,9 +9,10 @@ use nat_common::table::{self, REACH, place};
 use nat_common::tuple::place_of;
 use nat_common::{FlowEntry, Tuple};
 
+use super::error::Error;
+use super::maps;
 use super::memory::{self, Access, Mapping};
 use super::pins::Pins;
-use super::{Error, maps};
 
 /// Places that [`Table::windows`] maps at once: 4 MiB.
 const WINDOW: u32 = 1 << 16;

@@ -11,7 +11,7 @@ use std::{
     ptr,
 };
 
-use nat_userspace::net::bpffs;
+use nat_userspace::host::bpffs;
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
 use crate::netns::{require_root, sh};

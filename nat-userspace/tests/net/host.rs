@@ -1,7 +1,7 @@
 //! Facts, sysctls and addresses of a host, in a private network namespace.
 
 use crate::netns::{self, Peer, ifindex, in_namespace, set_sysctl, sh, state_dir, sysctl};
-use nat_userspace::net::{
+use nat_userspace::host::{
     Error, addresses,
     facts::HostFacts,
     state::SavedSysctl,

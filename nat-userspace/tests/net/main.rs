@@ -1,4 +1,4 @@
-//! The `net` modules against a real kernel, in private namespaces; needs root.
+//! The `host` modules against a real kernel, in private namespaces; needs root.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics where it stands")]
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
-use nat_userspace::net::mtus::{self, RouteMtus};
+use nat_userspace::host::mtus::{self, RouteMtus};
 
 use crate::netns::{Peer, eventually, in_namespace, sh};
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs};
 
-use nat_userspace::net::{
+use nat_userspace::host::{
     neighbours::{Keeper, Method, Neighbour},
     roster::{self, Noted},
 };

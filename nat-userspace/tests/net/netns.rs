@@ -91,9 +91,9 @@ pub(crate) async fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<
     }
 }
 
-pub(crate) fn state_dir() -> (tempfile::TempDir, nat_userspace::net::state::StateDir) {
+pub(crate) fn state_dir() -> (tempfile::TempDir, nat_userspace::host::state::StateDir) {
     let dir = tempfile::tempdir().unwrap();
     let path: PathBuf = dir.path().join("state");
-    let state = nat_userspace::net::state::StateDir::open(path).unwrap();
+    let state = nat_userspace::host::state::StateDir::open(path).unwrap();
     (dir, state)
 }

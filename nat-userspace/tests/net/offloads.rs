@@ -1,7 +1,7 @@
 //! 802.1Q tags are left in the frames while natgw runs, in a private network namespace.
 
 use crate::netns::{in_namespace, sh, state_dir};
-use nat_userspace::net::offloads::{Offloads, Tags};
+use nat_userspace::host::offloads::{Offloads, Tags};
 
 fn rxvlan(interface: &str) -> String {
     let features = sh(&format!("ethtool -k {interface}"));

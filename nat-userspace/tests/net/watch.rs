@@ -2,7 +2,7 @@
 
 use std::{io::Write, time::Duration};
 
-use nat_userspace::net::watch::{HostEvent, Watch};
+use nat_userspace::host::watch::{HostEvent, Watch};
 
 use crate::netns::{ifindex, in_namespace, sh};
 

@@ -1,0 +1,397 @@
+//! A gateway that is up: the data plane and what was changed on the host for it, in the order that leaks nothing.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use nat_common::eip::MAX_ROUTE_MTUS;
+
+use super::error::Error;
+use super::options::{AtExit, Options};
+use crate::datapath::pins::Pins;
+use crate::datapath::tables::contents::Edit;
+use crate::datapath::{Adoption, Datapath, iface};
+use crate::host::facts::{HostFacts, Link};
+use crate::host::mtus::{self, RouteMtus};
+use crate::host::neighbours::Keeper;
+use crate::host::offloads::{Offloads, Tags};
+use crate::host::state::{Lock, RunState, StateDir};
+use crate::host::sysctls::{Before, Sysctls};
+use crate::host::{addresses, bpffs};
+use crate::model::gateway::{Announce, Gateway, XdpChoice};
+use crate::model::interface::{Interface, InterfaceSide, XdpMode};
+
+/// A gateway that is up.
+pub(super) struct Running {
+    pub(super) gateway: Gateway,
+    pub(super) plane: Datapath,
+    route_mtus: RouteMtus,
+    state: StateDir,
+    bpffs: PathBuf,
+    /// All that were attached once, those that are missing included.
+    interfaces: Vec<Interface>,
+    lock: Lock,
+}
+
+impl Running {
+    /// Brings the gateway up, adopting what an earlier run left. When that fails, nothing is left behind, except
+    /// an adopted data plane, which keeps translating as it did.
+    pub(super) async fn start(gateway: Gateway, options: &Options) -> Result<(Self, Adoption), Error> {
+        let mut state = StateDir::open(&options.state_dir)?;
+        let lock = state.try_lock()?;
+        let before = state.read()?;
+        let Prepared { bpffs, facts, plane, adoption } = match prepare(&state, &gateway, options).await {
+            Ok(prepared) => prepared,
+            Err(e) => {
+                undo(&state, lock, before, options)
+                    .unwrap_or_else(|e| tracing::error!("while cleaning up: {e}"));
+                return Err(e);
+            }
+        };
+        let route_mtus = RouteMtus::default();
+        let mut running = Self { gateway, plane, route_mtus, state, bpffs, interfaces: Vec::new(), lock };
+        match running.bring_up(&facts).await {
+            Ok(()) => Ok((running, adoption)),
+            Err(e) if adoption == Adoption::Adopted => {
+                tracing::warn!("the data plane of the earlier run stays up; `natgw detach` takes it down");
+                running.plane.persist();
+                Err(e)
+            }
+            Err(e) => {
+                running.stop(None).await.unwrap_or_else(|e| tracing::error!("while cleaning up: {e}"));
+                Err(e)
+            }
+        }
+    }
+
+    async fn bring_up(&mut self, facts: &HostFacts) -> Result<(), Error> {
+        let links = &links(&self.gateway, facts)?;
+        let indices: Vec<u32> = links.iter().map(|l| l.index).collect();
+        self.plane.unregister(|index| indices.contains(&index))?;
+        for link in links {
+            self.register(link, facts)?;
+        }
+        self.set_route_mtus(mtus::read().await?)?;
+        for link in links {
+            self.plane.guard(link, self.gateway.side_of(&link.name))?;
+        }
+        // Only now: forwarding without guards would let inside addresses out.
+        apply_sysctls(&self.gateway, links, &self.state)?;
+        self.show_tags(links)?;
+        for link in links {
+            self.attach_xdp(link).await?;
+        }
+        let managed = self.gateway.interfaces();
+        for name in self.plane.detach_others(&managed)? {
+            tracing::info!(interface = name, "detached: the configuration no longer names it");
+        }
+        self.plane.retire_leftovers()?;
+        self.add_eips(links).await?;
+        self.plane.bump_all();
+        self.record_interfaces()
+    }
+
+    /// Tells the packet path about an interface as it is now.
+    fn register(&mut self, link: &Link, facts: &HostFacts) -> Result<(), Error> {
+        let before = Before::of(&link.name, &self.state)?;
+        Ok(self.plane.register(link, iface::describe(&self.gateway, link, facts, before))?)
+    }
+
+    /// [`Self::register`] for every interface that is attached: their addresses may have changed. Goes on after an error and
+    /// returns the first.
+    pub(super) async fn register_all(&mut self) -> Result<(), Error> {
+        let facts = HostFacts::read_interfaces().await?;
+        let attached: Vec<u32> = self.interfaces().map(|i| i.ifindex).collect();
+        let mut result = Ok(());
+        for link in facts.links.iter().filter(|l| attached.contains(&l.index)) {
+            result = result.and(self.register(link, &facts));
+        }
+        result
+    }
+
+    /// Tells the packet path the MTUs of routes. Whether any is another now, so that hops are to be resolved again.
+    pub(super) fn set_route_mtus(&mut self, found: RouteMtus) -> Result<bool, Error> {
+        let before = std::mem::replace(&mut self.route_mtus, found);
+        let RouteMtus { mtus, left_out, ignored } = &self.route_mtus;
+        if (*left_out, *ignored) != (0, 0) && (before.left_out, before.ignored) == (0, 0) {
+            tracing::warn!(
+                "more routes with an mtu, and more specific ones without, than natgw has room for ({MAX_ROUTE_MTUS}): the \
+                 mtu of the route around them holds for {left_out} prefixes that have none, and {ignored} prefixes with an \
+                 mtu are ignored"
+            );
+        }
+        Ok(self.plane.set_route_mtus(mtus)?)
+    }
+
+    /// Before XDP is attached: a tagged frame is never to be taken for an untagged one.
+    fn show_tags(&mut self, links: &[Link]) -> Result<(), Error> {
+        let managed = self.gateway.interfaces();
+        let names: Vec<&str> =
+            links.iter().map(|l| l.name.as_str()).filter(|n| managed.contains(n)).collect();
+        for (name, tags) in names.iter().zip(Offloads::apply(&names, &self.state)?) {
+            if let Tags::Hidden { warning } = tags
+                && !self.interfaces().any(|i| i.name == *name)
+            {
+                tracing::warn!("{warning}");
+            }
+        }
+        Ok(())
+    }
+
+    async fn attach_xdp(&mut self, link: &Link) -> Result<(), Error> {
+        let xdp_mode = self.plane.attach(link, self.gateway.side_of(&link.name), self.gateway.xdp).await?;
+        if xdp_mode == XdpMode::Generic {
+            tracing::warn!(interface = link.name, "{}", generic_warning(self.gateway.xdp));
+        }
+        let (inside, outside) =
+            (self.gateway.inside.contains(&link.name), self.gateway.outside.contains(&link.name));
+        let side = match (inside, outside) {
+            (true, true) => InterfaceSide::Both,
+            (true, false) => InterfaceSide::Inside,
+            (false, _) => InterfaceSide::Outside,
+        };
+        let interface =
+            Interface { name: link.name.clone(), ifindex: link.index, side, xdp_mode, missing: false };
+        match self.interfaces.iter_mut().find(|i| i.name == link.name) {
+            Some(known) => *known = interface,
+            None => self.interfaces.push(interface),
+        }
+        Ok(())
+    }
+
+    /// An interface of the gateway came (back): everything that start does for it, in the same order.
+    pub(super) async fn attach(&mut self, link: &Link) -> Result<(), Error> {
+        let facts = HostFacts::read_interfaces().await?;
+        let present = &facts.links;
+        self.register(link, &facts)?;
+        self.plane.guard(link, self.gateway.side_of(&link.name))?;
+        apply_sysctls(&self.gateway, present, &self.state)?;
+        self.show_tags(present)?;
+        self.attach_xdp(link).await?;
+        self.add_eips(present).await?;
+        self.plane.bump_all();
+        self.record_interfaces()
+    }
+
+    /// An interface of the gateway is gone. It stays on record as missing.
+    pub(super) fn forget(&mut self, index: u32, name: &str) -> Result<(), Error> {
+        for interface in self.interfaces.iter_mut().filter(|i| i.ifindex == index) {
+            interface.missing = true;
+        }
+        self.plane.detach(name, index)?;
+        self.plane.bump_all();
+        self.record_interfaces()
+    }
+
+    /// Interfaces (name, index) from which somebody else detached what natgw attached.
+    pub(super) fn severed(&self) -> Result<Vec<(String, u32)>, Error> {
+        let mut severed = Vec::new();
+        for Interface { name, ifindex, .. } in self.interfaces() {
+            if !self.plane.is_intact(name, *ifindex)? {
+                severed.push((name.clone(), *ifindex));
+            }
+        }
+        Ok(severed)
+    }
+
+    /// The interface's address changed.
+    pub(super) fn readdress(&mut self, link: &Link, facts: &HostFacts) -> Result<(), Error> {
+        self.register(link, facts)?;
+        self.plane.bump_all();
+        Ok(())
+    }
+
+    /// Announces natgw's EIPs on an interface that came up again.
+    pub(super) async fn announce_eips(&self, name: &str) {
+        let has_eips =
+            self.gateway.announce == Announce::Arp && self.gateway.outside.iter().any(|o| o == name);
+        if has_eips && let Err(e) = addresses::announce(name, &self.state).await {
+            tracing::warn!("{e}");
+        }
+    }
+
+    /// Interfaces that are attached.
+    pub(super) fn interfaces(&self) -> impl Iterator<Item = &Interface> {
+        self.interfaces.iter().filter(|i| !i.missing)
+    }
+
+    /// The pins.
+    pub(super) fn pins(&self) -> &Pins {
+        self.plane.pins()
+    }
+
+    /// Makes `wanted` the configuration of the gateway, which has passed [`super::reload`]; returns whether it differs from
+    /// the one before. Should a change fail, those before it hold, and the next reload goes on from there.
+    pub(super) async fn reconfigure(&mut self, wanted: Gateway) -> Result<bool, Error> {
+        let edits = self.plane.plan(&wanted)?;
+        let is_other = !edits.is_empty() || self.gateway != wanted;
+        let facts = HostFacts::read_interfaces().await?;
+        let removed = edits.iter().position(|e| matches!(e, Edit::RemoveEip(_))).unwrap_or(edits.len());
+        let (before, after) = edits.split_at(removed);
+        self.plane.apply(before)?;
+        self.gateway = wanted;
+        // An address goes after the pools that could give it to a new flow, and before the packet path takes it for any
+        // other address of the host.
+        self.remove_stale_eips().await?;
+        self.plane.apply(after)?;
+        self.register_all().await?;
+        self.add_eips(&facts.links).await?;
+        self.plane.bump_all();
+        self.state.update(|s| s.eips = eips(&self.gateway))?;
+        Ok(is_other)
+    }
+
+    async fn add_eips(&self, links: &[Link]) -> Result<(), Error> {
+        self.remove_stale_eips().await?;
+        let outside = present(&self.gateway.outside, links);
+        if self.gateway.announce == Announce::Arp && !outside.is_empty() {
+            addresses::add_eips(&eips(&self.gateway), &outside, &self.state).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes addresses that natgw added and the configuration does not name (any more).
+    async fn remove_stale_eips(&self) -> Result<(), Error> {
+        let wanted = eips(&self.gateway);
+        let stale: Vec<Ipv4Addr> = self
+            .state
+            .read()?
+            .map(|s| s.addresses.into_iter().map(|a| a.addr).collect::<Vec<_>>())
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|a| self.gateway.announce == Announce::None || !wanted.contains(a))
+            .collect();
+        Ok(addresses::remove_eips(&stale, &self.state).await?)
+    }
+
+    fn record_interfaces(&self) -> Result<(), Error> {
+        Ok(self.state.update(|s| s.interfaces.clone_from(&self.interfaces))?)
+    }
+
+    /// Leaves everything up for the next start.
+    pub(super) fn persist(self) {
+        tracing::info!("the data plane stays up; `natgw detach` takes it down");
+        self.plane.persist();
+    }
+
+    /// Undoes everything. EIPs go before XDP, or the host would answer for them; the guards go last, so that no
+    /// inside address leaks while the kernel forwards by itself. Goes on after an error and returns the first.
+    pub(super) async fn stop(self, keeper: Option<Keeper>) -> Result<(), Error> {
+        let Self { gateway: _, mut plane, route_mtus: _, state, bpffs, interfaces: _, lock } = self;
+        let mut result: Result<(), Error> = Sysctls::restore_saved(&state).map_err(Error::from);
+        result = result.and(addresses::remove_all_eips(&state).await.map_err(Error::from));
+        result = result.and(plane.detach_xdp().map_err(Error::from));
+        result = result.and(Offloads::restore_saved(&state).map_err(Error::from));
+        if let Some(mut keeper) = keeper {
+            result = result.and(keeper.unmanage_all().await.map_err(Error::from));
+        }
+        result = result.and(plane.teardown().map_err(Error::from));
+        result = result.and(bpffs::unmount_if_ours(&bpffs).map_err(Error::from));
+        if result.is_ok() {
+            state.leave(lock)?;
+        }
+        result
+    }
+}
+
+/// What a start has before it attaches anything.
+struct Prepared {
+    bpffs: PathBuf,
+    facts: HostFacts,
+    plane: Datapath,
+    adoption: Adoption,
+}
+
+async fn prepare(state: &StateDir, gateway: &Gateway, options: &Options) -> Result<Prepared, Error> {
+    let bpffs = bpffs::resolve(&options.bpffs)?;
+    record_start(state, gateway, options, &bpffs)?;
+    let facts = HostFacts::read_interfaces().await?;
+    links(gateway, &facts)?;
+    let (plane, adoption) = Datapath::create_or_adopt(&Pins::new(&bpffs), gateway, options.log)?;
+    Ok(Prepared { bpffs, facts, plane, adoption })
+}
+
+/// After a refused start: the state directory is as it was `before`.
+fn undo(state: &StateDir, lock: Lock, before: Option<RunState>, options: &Options) -> Result<(), Error> {
+    if let Some(before) = before {
+        return Ok(state.write(&before)?);
+    }
+    state.leave(lock)?;
+    let bpffs = std::path::absolute(&options.bpffs).unwrap_or_else(|_| options.bpffs.clone());
+    Ok(bpffs::unmount_if_ours(&bpffs)?)
+}
+
+fn record_start(
+    state: &StateDir,
+    gateway: &Gateway,
+    options: &Options,
+    bpffs: &std::path::Path,
+) -> Result<(), Error> {
+    let mut fresh = RunState::here()?;
+    match state.read()? {
+        Some(old) if old.is_of_this_namespace()? => {}
+        old => {
+            fresh.directories = old.map(|s| s.directories).unwrap_or_default();
+            state.write(&fresh)?;
+        }
+    }
+    state.update(|s| {
+        s.version = fresh.version;
+        s.pid = fresh.pid;
+        s.started = fresh.started;
+        bpffs.clone_into(&mut s.bpffs);
+        s.managed.extend(gateway.interfaces().into_iter().map(str::to_owned));
+        s.eips = eips(gateway);
+        s.persist = options.at_exit == AtExit::Persist;
+    })?;
+    Ok(())
+}
+
+/// The gateway's own; all of them must be there.
+fn links(gateway: &Gateway, facts: &HostFacts) -> Result<Vec<Link>, Error> {
+    gateway
+        .interfaces()
+        .into_iter()
+        .map(|name| facts.link(name).cloned().ok_or_else(|| Error::NoInterface(name.to_owned())))
+        .collect()
+}
+
+/// What generic XDP costs, and where it fails in silence.
+fn generic_warning(choice: XdpChoice) -> String {
+    let why = match choice {
+        XdpChoice::Generic => "generic XDP, as configured: slower than native",
+        XdpChoice::Auto | XdpChoice::Native => {
+            "its driver does not run XDP, so packets pass through the slower generic XDP"
+        }
+    };
+    format!(
+        "{why}. Packets of a container or VM on this host whose checksum is left to the offload leave with a wrong one \
+         and get no answer: run `ethtool -K PEER tx off` at its end"
+    )
+}
+
+fn apply_sysctls(gateway: &Gateway, links: &[Link], state: &StateDir) -> Result<(), Error> {
+    Sysctls::apply(&present(&gateway.inside, links), &present(&gateway.outside, links), state)?;
+    Ok(())
+}
+
+fn present<'a>(names: &'a [String], links: &[Link]) -> Vec<&'a str> {
+    names.iter().map(String::as_str).filter(|n| links.iter().any(|l| l.name == *n)).collect()
+}
+
+fn eips(gateway: &Gateway) -> Vec<Ipv4Addr> {
+    gateway.pools.iter().flat_map(|p| &p.eips).map(|e| e.addr).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generic_xdp_is_said_to_break_checksum_offload_however_it_came_about() {
+        for choice in [XdpChoice::Auto, XdpChoice::Generic] {
+            let warning = generic_warning(choice);
+            assert!(warning.contains("checksum") && warning.contains("ethtool -K PEER tx off"), "{warning}");
+        }
+        assert!(generic_warning(XdpChoice::Auto).contains("driver"));
+    }
+}

@@ -1,0 +1,201 @@
+//! From what the maps hold to what they are to hold: which changes, and in which order.
+//!
+//! The order is such that the packet path, which goes on meanwhile, sees the old configuration or the new one: what is
+//! added comes before what is removed, and what is referred to before what refers to it. Nothing here touches a map.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::Hash;
+
+use bytemuck::Pod;
+use nat_common::eip::{MAX_EIPS, MAX_PREFIXES, MAX_RESERVED, MAX_ROUTE_MTUS};
+use nat_common::hop::{Iface, MAX_INTERFACES};
+use nat_common::{Addr, Eip, PoolRef};
+
+use super::contents::{Contents, Edit, Interfaces, Prefix, Trie};
+use super::wanted::{Wanted, WantedPool};
+use crate::datapath::error::Error;
+
+/// What brings the maps from `current` to `wanted`. Nothing, when they are there.
+pub fn plan(current: &Contents, wanted: &Wanted) -> Result<Vec<Edit>, Error> {
+    let mut edits = Vec::new();
+    if current.settings != wanted.settings {
+        edits.push(Edit::SetSettings(Box::new(wanted.settings)));
+    }
+    let exempt = trie(&current.exempt, &wanted.exempt, MAX_PREFIXES)?;
+    edits.extend(exempt.add(|prefix, _| Edit::AddExempt(prefix), Edit::RemoveExempt));
+    let reserved = trie(&current.reserved, &wanted.reserved, MAX_RESERVED)?;
+    edits.extend(reserved.add(|prefix, _| Edit::AddReserved(prefix), Edit::RemoveReserved));
+    let (lists, stale) = eips(&current.eips, &wanted.pools, &mut edits)?;
+    let pools = members(current, &wanted.pools, &lists, &mut edits);
+    let pools = trie(&current.pools, &pools, MAX_PREFIXES)?;
+    // No new flow is to find an EIP that goes, nor one that is not exempt any more, before the EIP goes.
+    edits.extend(pools.add(Edit::SetPool, Edit::RemovePool));
+    edits.extend(pools.remove(Edit::RemovePool));
+    edits.extend(exempt.remove(Edit::RemoveExempt));
+    edits.extend(reserved.remove(Edit::RemoveReserved));
+    edits.extend(stale.into_iter().map(Edit::RemoveEip));
+    Ok(edits)
+}
+
+/// The same for the MTUs of routes.
+pub(crate) fn route_mtus(current: &Trie<Addr, u32>, wanted: &Trie<Addr, u32>) -> Result<Vec<Edit>, Error> {
+    let mtus = trie(current, wanted, MAX_ROUTE_MTUS)?;
+    let mut edits = mtus.add(Edit::SetRouteMtu, Edit::RemoveRouteMtu);
+    edits.extend(mtus.remove(Edit::RemoveRouteMtu));
+    Ok(edits)
+}
+
+/// What tells of the interface with an index. One that is known keeps its place in the devmap, which flow entries refer to.
+pub fn interface(current: &Interfaces, index: u32, described: Iface) -> Result<Option<Edit>, Error> {
+    let known = current.iter().find(|(_, (known, _))| *known == index).map(|(place, _)| *place);
+    let free = || (0..MAX_INTERFACES).find(|place| !current.contains_key(place));
+    let place = known.or_else(free).ok_or(Error::TooMany {
+        what: "interfaces",
+        count: MAX_INTERFACES as usize + 1,
+        limit: MAX_INTERFACES,
+    })?;
+    let iface = Iface { devmap: place as u16, ..described };
+    let is_as_before = current.get(&place) == Some(&(index, Some(iface)));
+    Ok((!is_as_before).then_some(Edit::SetInterface { place, index, iface }))
+}
+
+/// What forgets the interfaces whose index `is_kept` does not want.
+pub fn forget(current: &Interfaces, is_kept: impl Fn(u32) -> bool) -> Vec<Edit> {
+    let gone = current.iter().filter(|(_, (index, _))| !is_kept(*index));
+    gone.map(|(place, (index, _))| Edit::RemoveInterface { place: *place, index: *index }).collect()
+}
+
+/// The difference between two states of a trie.
+struct Difference<K, V> {
+    added: Vec<(Prefix<K>, V)>,
+    stale: Vec<Prefix<K>>,
+    /// The trie has no room for old and new prefixes together: the old ones go first.
+    is_tight: bool,
+}
+
+fn trie<K, V>(current: &Trie<K, V>, wanted: &Trie<K, V>, limit: u32) -> Result<Difference<K, V>, Error>
+where
+    K: Pod + Eq + Hash,
+    V: Copy + PartialEq,
+{
+    within(wanted.len(), limit, "prefixes")?;
+    let mut stale: Vec<_> = current.keys().filter(|p| !wanted.contains_key(p)).copied().collect();
+    let mut added: Vec<_> =
+        wanted.iter().filter(|(p, v)| current.get(p) != Some(v)).map(|(p, v)| (*p, *v)).collect();
+    // The same difference is the same plan.
+    stale.sort_by_cached_key(order);
+    added.sort_by_cached_key(|(prefix, _)| order(prefix));
+    let is_tight = stale.len() + wanted.len() > limit as usize;
+    Ok(Difference { added, stale, is_tight })
+}
+
+fn order<K: Pod>((bits, data): &Prefix<K>) -> (Vec<u8>, u32) {
+    (bytemuck::bytes_of(data).to_vec(), *bits)
+}
+
+impl<K: Copy, V: Copy> Difference<K, V> {
+    fn add(&self, set: impl Fn(Prefix<K>, V) -> Edit, remove: impl Fn(Prefix<K>) -> Edit) -> Vec<Edit> {
+        let first = if self.is_tight { self.stale.as_slice() } else { &[] };
+        let first = first.iter().map(|prefix| remove(*prefix));
+        first.chain(self.added.iter().map(|(prefix, value)| set(*prefix, *value))).collect()
+    }
+
+    /// What [`Self::add`] has not removed.
+    fn remove(&self, remove: impl Fn(Prefix<K>) -> Edit) -> Vec<Edit> {
+        if self.is_tight { Vec::new() } else { self.stale.iter().map(|prefix| remove(*prefix)).collect() }
+    }
+}
+
+/// Adds EIPs that are new or changed; returns those of each pool, and which are no longer wanted. An EIP that stays keeps
+/// its counter slot.
+fn eips(
+    current: &HashMap<Addr, Eip>,
+    pools: &[WantedPool],
+    edits: &mut Vec<Edit>,
+) -> Result<(Vec<Vec<Eip>>, Vec<Addr>), Error> {
+    within(pools.iter().map(|p| p.eips.len()).sum(), MAX_EIPS, "EIPs")?;
+    let mut taken: BTreeSet<u32> = current.values().map(|e| e.slot).collect();
+    let mut wanted = HashSet::new();
+    let mut lists = Vec::new();
+    for (number, pool) in (0u32..).zip(pools) {
+        let mut list = Vec::new();
+        for desired in &pool.eips {
+            wanted.insert(desired.addr);
+            let before = current.get(&desired.addr);
+            let slot = match before {
+                Some(eip) => eip.slot,
+                None => free_slot(&mut taken, edits)?,
+            };
+            let eip = Eip { slot, pool: number, ..*desired };
+            if before != Some(&eip) {
+                edits.push(Edit::SetEip(eip));
+            }
+            list.push(eip);
+        }
+        lists.push(list);
+    }
+    let mut stale: Vec<Addr> = current.keys().filter(|a| !wanted.contains(a)).copied().collect();
+    stale.sort_by_key(|a| a.host());
+    Ok((lists, stale))
+}
+
+/// The lowest counter slot nobody has. Its counters start at zero.
+fn free_slot(taken: &mut BTreeSet<u32>, edits: &mut Vec<Edit>) -> Result<u32, Error> {
+    let slot = (0..MAX_EIPS).find(|s| !taken.contains(s)).ok_or(Error::TooMany {
+        what: "EIPs, old and new ones,",
+        count: taken.len() + 1,
+        limit: MAX_EIPS,
+    })?;
+    taken.insert(slot);
+    edits.push(Edit::ZeroCounters { slot });
+    Ok(slot)
+}
+
+/// Writes the pools' members; returns the prefixes that are to refer to them.
+///
+/// Changed members go where no current prefix refers to, so that a packet in between sees the old pools or the new ones.
+/// Only when both do not fit are they written over each other.
+fn members(
+    current: &Contents,
+    pools: &[WantedPool],
+    lists: &[Vec<Eip>],
+    edits: &mut Vec<Edit>,
+) -> Trie<Addr, PoolRef> {
+    // A pool that serves nobody needs no members.
+    let serving = |(pool, list): (&WantedPool, &Vec<Eip>)| {
+        if pool.sources.is_empty() { Vec::new() } else { list.clone() }
+    };
+    let lists: Vec<Vec<Eip>> = pools.iter().zip(lists).map(serving).collect();
+    let flat: Vec<Eip> = lists.concat();
+    // No more than MAX_EIPS: `eips` refuses.
+    let total = flat.len() as u32;
+    let lowest = current.pools.values().map(|p| p.first).min().unwrap_or(0);
+    let highest = current.pools.values().map(|p| p.first + p.count).max().unwrap_or(0);
+    let is_there = (lowest..).zip(&flat).all(|(place, eip)| current.members.get(&place) == Some(eip));
+    let start = if is_there {
+        lowest
+    } else if total <= lowest || highest + total > MAX_EIPS {
+        0
+    } else {
+        highest
+    };
+    if !is_there {
+        edits.extend((start..).zip(&flat).map(|(place, eip)| Edit::SetMember { place, eip: *eip }));
+    }
+    let mut first = start;
+    let mut refs = Trie::new();
+    for ((number, pool), list) in (0u32..).zip(pools).zip(&lists) {
+        let count = list.len() as u32;
+        let pool_ref = PoolRef { first, count, pool: number };
+        refs.extend(pool.sources.iter().filter(|_| count > 0).map(|prefix| (*prefix, pool_ref)));
+        first += count;
+    }
+    refs
+}
+
+fn within(count: usize, limit: u32, what: &'static str) -> Result<(), Error> {
+    if count > limit as usize { Err(Error::TooMany { what, count, limit }) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests;

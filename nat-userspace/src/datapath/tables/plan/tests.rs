@@ -1,0 +1,264 @@
+use nat_common::eip::ReservedPort;
+use nat_common::ports::PortSet;
+use nat_common::{EipState, Port};
+use proptest::prelude::*;
+
+use super::*;
+
+/// The maps, in memory. [`super::super::apply`] does the same to the real ones.
+impl Contents {
+    fn apply(&mut self, edit: &Edit) {
+        match edit {
+            Edit::SetSettings(settings) => self.settings = **settings,
+            Edit::AddExempt(prefix) => drop(self.exempt.insert(*prefix, 1)),
+            Edit::RemoveExempt(prefix) => drop(self.exempt.remove(prefix)),
+            Edit::AddReserved(prefix) => drop(self.reserved.insert(*prefix, 1)),
+            Edit::RemoveReserved(prefix) => drop(self.reserved.remove(prefix)),
+            Edit::SetEip(eip) => drop(self.eips.insert(eip.addr, *eip)),
+            Edit::RemoveEip(addr) => drop(self.eips.remove(addr)),
+            Edit::SetMember { place, eip } => drop(self.members.insert(*place, *eip)),
+            Edit::SetPool(prefix, pool) => drop(self.pools.insert(*prefix, *pool)),
+            Edit::RemovePool(prefix) => drop(self.pools.remove(prefix)),
+            Edit::ZeroCounters { .. } => {}
+            _ => panic!("{edit:?} is no part of a configuration"),
+        }
+    }
+
+    /// As [`super::super::apply::Tables::contents`] reads it: members that nobody refers to are not looked at.
+    fn read(mut self) -> Self {
+        let referred =
+            |place: &u32| self.pools.values().any(|p| (p.first..p.first + p.count).contains(place));
+        self.members.retain(|place, _| referred(place));
+        self
+    }
+
+    /// The EIPs that a source may get, slots aside.
+    fn served_by(&self, source: Prefix<Addr>) -> Option<Vec<Eip>> {
+        let pool = self.pools.get(&source)?;
+        let members = (pool.first..pool.first + pool.count).map(|place| self.members[&place]);
+        Some(members.map(|eip| Eip { slot: 0, ..eip }).collect())
+    }
+}
+
+impl Wanted {
+    fn served_by(&self, source: Prefix<Addr>) -> Option<Vec<Eip>> {
+        let (number, pool) = (0..).zip(&self.pools).find(|(_, p)| p.sources.contains(&source))?;
+        (!pool.eips.is_empty()).then(|| pool.eips.iter().map(|eip| Eip { pool: number, ..*eip }).collect())
+    }
+}
+
+fn addr(n: u8) -> Addr {
+    Addr::from_octets([203, 0, 113, n])
+}
+
+fn eip(n: u8, first: u16) -> Eip {
+    let ports = PortSet::new(first, 65_535, None).unwrap();
+    Eip { addr: addr(n), ports, state: EipState::Active as u8, ..Eip::default() }
+}
+
+fn net(n: u8) -> Prefix<Addr> {
+    (16, Addr::from_octets([10, n, 0, 0]))
+}
+
+fn wanted(pools: &[(&[u8], &[u8])]) -> Wanted {
+    let Contents { settings, .. } = Contents::default();
+    let pool = |(sources, eips): &(&[u8], &[u8])| WantedPool {
+        sources: sources.iter().map(|n| net(*n)).collect(),
+        eips: eips.iter().map(|n| eip(*n, 1024)).collect(),
+    };
+    Wanted { settings, exempt: Trie::new(), reserved: Trie::new(), pools: pools.iter().map(pool).collect() }
+}
+
+fn after(current: &Contents, wanted: &Wanted) -> Contents {
+    let mut maps = current.clone();
+    plan(current, wanted).unwrap().iter().for_each(|edit| maps.apply(edit));
+    maps.read()
+}
+
+#[test]
+fn a_first_start_writes_everything_and_a_second_one_nothing() {
+    let mut wanted = wanted(&[(&[1], &[10, 11])]);
+    wanted.settings.capacity = 7;
+    let edits = plan(&Contents::default(), &wanted).unwrap();
+    let with = |n, slot| Eip { slot, ..eip(n, 1024) };
+    assert_eq!(
+        edits,
+        [
+            Edit::SetSettings(Box::new(wanted.settings)),
+            Edit::ZeroCounters { slot: 0 },
+            Edit::SetEip(with(10, 0)),
+            Edit::ZeroCounters { slot: 1 },
+            Edit::SetEip(with(11, 1)),
+            Edit::SetMember { place: 0, eip: with(10, 0) },
+            Edit::SetMember { place: 1, eip: with(11, 1) },
+            Edit::SetPool(net(1), PoolRef { first: 0, count: 2, pool: 0 }),
+        ]
+    );
+    assert_eq!(plan(&after(&Contents::default(), &wanted), &wanted).unwrap(), []);
+}
+
+#[test]
+fn an_eip_goes_after_the_pools_that_could_give_it_to_a_new_flow() {
+    let before = after(&Contents::default(), &wanted(&[(&[1], &[10, 11])]));
+    let edits = plan(&before, &wanted(&[(&[1], &[11])])).unwrap();
+    let kept = Eip { slot: 1, ..eip(11, 1024) };
+    assert_eq!(
+        edits,
+        [
+            Edit::SetMember { place: 2, eip: kept },
+            Edit::SetPool(net(1), PoolRef { first: 2, count: 1, pool: 0 }),
+            Edit::RemoveEip(addr(10)),
+        ]
+    );
+}
+
+#[test]
+fn an_eip_keeps_its_counters_and_a_new_one_starts_at_zero_in_the_slot_of_one_that_is_gone() {
+    let first = after(&Contents::default(), &wanted(&[(&[1], &[10, 11])]));
+    let second = after(&first, &wanted(&[(&[1], &[11])]));
+    let edits = plan(&second, &wanted(&[(&[1], &[11, 12])])).unwrap();
+    assert!(edits.contains(&Edit::ZeroCounters { slot: 0 }), "{edits:?}");
+    assert!(edits.contains(&Edit::SetEip(Eip { slot: 0, ..eip(12, 1024) })), "{edits:?}");
+    assert!(!edits.iter().any(|e| matches!(e, Edit::SetEip(eip) if eip.addr == addr(11))), "{edits:?}");
+}
+
+#[test]
+fn what_is_exempt_or_reserved_is_added_first_and_removed_last() {
+    let port = |n| (64, ReservedPort { addr: addr(10), proto: 6, spare: 0, port: Port::new(n) });
+    let state = |exempt: u8, reserved: u16, sources: &[u8]| Wanted {
+        exempt: Trie::from([(net(exempt), 1)]),
+        reserved: Trie::from([(port(reserved), 1)]),
+        ..wanted(&[(sources, &[10])])
+    };
+    let before = after(&Contents::default(), &state(101, 5000, &[1]));
+    assert_eq!(
+        plan(&before, &state(102, 5001, &[2])).unwrap(),
+        [
+            Edit::AddExempt(net(102)),
+            Edit::AddReserved(port(5001)),
+            Edit::SetPool(net(2), PoolRef { first: 0, count: 1, pool: 0 }),
+            Edit::RemovePool(net(1)),
+            Edit::RemoveExempt(net(101)),
+            Edit::RemoveReserved(port(5000)),
+        ]
+    );
+}
+
+#[test]
+fn a_trie_without_room_for_both_loses_the_old_prefixes_first() {
+    let nets = |range: std::ops::Range<u32>| range.map(|n| ((32, Addr { be: n.to_be() }), 1400)).collect();
+    let (old, new): (Trie<Addr, u32>, Trie<Addr, u32>) =
+        (nets(0..MAX_ROUTE_MTUS), nets(1..MAX_ROUTE_MTUS + 1));
+    assert_eq!(
+        route_mtus(&old, &new).unwrap(),
+        [
+            Edit::RemoveRouteMtu((32, Addr { be: 0 })),
+            Edit::SetRouteMtu((32, Addr { be: MAX_ROUTE_MTUS.to_be() }), 1400)
+        ]
+    );
+    assert_eq!(route_mtus(&new, &new).unwrap(), []);
+    let changed: Trie<Addr, u32> = Trie::from([((32, Addr { be: 1 }), 1300)]);
+    let edits = route_mtus(&Trie::from([((32, Addr { be: 1 }), 1400), ((32, Addr { be: 2 }), 1)]), &changed);
+    assert_eq!(
+        edits.unwrap(),
+        [Edit::SetRouteMtu((32, Addr { be: 1 }), 1300), Edit::RemoveRouteMtu((32, Addr { be: 2 }))]
+    );
+    assert!(matches!(route_mtus(&Trie::new(), &nets(0..MAX_ROUTE_MTUS + 1)), Err(Error::TooMany { .. })));
+}
+
+#[test]
+fn an_interface_keeps_its_place_in_the_devmap() {
+    let told = |mtu: u8| Iface { rpf: mtu, ..Iface::default() };
+    let at = |place: u16, iface: Iface| Iface { devmap: place, ..iface };
+    let mut known = Interfaces::from([(0, (7, Some(at(0, told(1))))), (2, (9, Some(at(2, told(1)))))]);
+    assert_eq!(interface(&known, 9, told(1)).unwrap(), None, "as before");
+    let set = |place, index, iface| Some(Edit::SetInterface { place, index, iface });
+    assert_eq!(interface(&known, 9, told(2)).unwrap(), set(2, 9, at(2, told(2))));
+    assert_eq!(interface(&known, 11, told(1)).unwrap(), set(1, 11, at(1, told(1))));
+    known.insert(2, (9, None));
+    assert_eq!(
+        interface(&known, 9, told(1)).unwrap(),
+        set(2, 9, at(2, told(1))),
+        "half a change is made anew"
+    );
+    assert_eq!(forget(&known, |index| index == 7), [Edit::RemoveInterface { place: 2, index: 9 }]);
+    let full = (0..MAX_INTERFACES).map(|n| (n, (n + 1, None))).collect();
+    assert!(matches!(interface(&full, 1000, told(1)), Err(Error::TooMany { .. })));
+}
+
+#[test]
+fn more_than_the_maps_hold_is_refused() {
+    let many = (0..=MAX_EIPS).map(|n| Eip { addr: Addr { be: n }, ..eip(0, 1024) }).collect();
+    let mut wanted = wanted(&[]);
+    wanted.pools.push(WantedPool { sources: vec![net(1)], eips: many });
+    assert!(matches!(plan(&Contents::default(), &wanted), Err(Error::TooMany { what: "EIPs", .. })));
+}
+
+/// A few pools that share no EIP and no source, and whatever else.
+fn any_wanted() -> impl Strategy<Value = Wanted> {
+    let owner = || proptest::collection::vec(0..4usize, 12);
+    let nets = || proptest::collection::hash_set(0..6u8, 0..4);
+    (owner(), owner(), proptest::bool::ANY, nets(), nets(), 0..3u32).prop_map(
+        |(of_eip, of_source, low, exempt, reserved, settings)| {
+            let mut wanted = wanted(&[]);
+            wanted.settings.capacity = settings;
+            for pool in 0..3 {
+                let mine = |owners: &[usize]| (0..).zip(owners.to_vec()).filter(move |(_, o)| *o == pool);
+                wanted.pools.push(WantedPool {
+                    sources: mine(&of_source).map(|(n, _)| net(n)).collect(),
+                    eips: mine(&of_eip).map(|(n, _)| eip(n, if low { 1024 } else { 2048 })).collect(),
+                });
+            }
+            wanted.exempt = exempt.into_iter().map(|n| (net(n + 100), 1)).collect();
+            let port = |n: u8| ReservedPort { addr: addr(n), proto: 17, spare: 0, port: Port::new(53) };
+            wanted.reserved = reserved.into_iter().map(|n| ((64, port(n)), 1)).collect();
+            wanted
+        },
+    )
+}
+
+proptest! {
+    /// Whatever the maps held, the plan makes them hold what is wanted, by steps each of which leaves the old pools or
+    /// the new ones, and then there is nothing left to do.
+    #[test]
+    fn a_plan_leads_to_what_is_wanted(states in proptest::collection::vec(any_wanted(), 1..5)) {
+        let mut maps = Contents::default();
+        let mut before = wanted(&[]);
+        for wanted in states {
+            let slots = maps.eips.clone();
+            let edits = plan(&maps.clone().read(), &wanted).unwrap();
+            for edit in &edits {
+                maps.apply(edit);
+                for source in (0..12).map(net) {
+                    let served = maps.served_by(source);
+                    prop_assert!(
+                        served == before.served_by(source) || served == wanted.served_by(source),
+                        "{source:?} is served by {served:?} after {edit:?}"
+                    );
+                    // Who may get an EIP finds it in EIPS, with the same counters.
+                    for member in maps.pools.get(&source).into_iter().flat_map(|p| p.first..p.first + p.count) {
+                        let member = maps.members[&member];
+                        prop_assert_eq!(maps.eips.get(&member.addr).map(|e| e.slot), Some(member.slot));
+                    }
+                }
+            }
+            prop_assert_eq!(&maps.settings, &wanted.settings);
+            prop_assert_eq!(&maps.exempt, &wanted.exempt);
+            prop_assert_eq!(&maps.reserved, &wanted.reserved);
+            for source in (0..12).map(net) {
+                prop_assert_eq!(maps.served_by(source), wanted.served_by(source));
+            }
+            let addresses: HashSet<Addr> = wanted.pools.iter().flat_map(|p| &p.eips).map(|e| e.addr).collect();
+            prop_assert_eq!(maps.eips.keys().copied().collect::<HashSet<_>>(), addresses);
+            let used: HashSet<u32> = maps.eips.values().map(|e| e.slot).collect();
+            prop_assert_eq!(used.len(), maps.eips.len(), "a counter slot each");
+            for (addr, eip) in &maps.eips {
+                let kept = slots.get(addr).is_none_or(|before| before.slot == eip.slot);
+                let zeroed = edits.contains(&Edit::ZeroCounters { slot: eip.slot });
+                prop_assert!(kept && zeroed != slots.contains_key(addr));
+            }
+            prop_assert_eq!(plan(&maps.clone().read(), &wanted).unwrap(), []);
+            before = wanted;
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What can be wrong with a gateway. Every fault has a code that scripts can rely on, a severity, a text that says what
+//! is wrong, and what to do about it.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// How bad a fault is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Traffic goes on, and something will be missing.
+    Warning,
+    /// Some of the traffic that should pass does not, or a safeguard is gone.
+    Error,
+    /// Nothing passes.
+    Critical,
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $code:ident = $name:literal, $severity:ident;)+) => {
+        /// Which fault it is. Codes are never given to another fault.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+        pub enum Code {$(
+            $(#[$doc])*
+            #[serde(rename = $name)]
+            $code,
+        )+}
+
+        impl Code {
+            /// Every code.
+            pub const ALL: &'static [Self] = &[$(Self::$code),+];
+
+            /// As in JSON.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$code => $name),+ }
+            }
+
+            /// How bad it is.
+            pub const fn severity(self) -> Severity {
+                match self { $(Self::$code => Severity::$severity),+ }
+            }
+        }
+    };
+}
+
+// The only list of faults: a new one is a line here, and the place that finds it.
+codes! {
+    /// No interface runs the XDP program.
+    DataPlaneDown = "data_plane_down", Critical;
+    /// Nobody collects flows and watches neighbours.
+    DaemonDown = "daemon_down", Warning;
+    /// A configured interface does not exist.
+    InterfaceMissing = "interface_missing", Error;
+    /// An interface exists and does not run the XDP program.
+    XdpMissing = "xdp_missing", Error;
+    /// An interface has lost one of the programs that hold when XDP is gone.
+    GuardMissing = "guard_missing", Error;
+    /// Flows wait for the Ethernet address of their next hop.
+    HopsUnresolved = "hops_unresolved", Warning;
+    /// Flows found no port.
+    PortsExhausted = "ports_exhausted", Error;
+    /// Flows found no room in the flow table.
+    TableFull = "table_full", Error;
+    /// The flow table is about to be full.
+    TableNearlyFull = "table_nearly_full", Warning;
+}
+
+/// Something that is wrong at this moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Fault {
+    /// Which fault it is.
+    pub code: Code,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What is wrong, and with what.
+    pub text: String,
+    /// What to do about it.
+    pub what_to_do: String,
+}
+
+impl Fault {
+    /// A fault with its code's severity.
+    pub fn new(code: Code, text: impl Into<String>, what_to_do: impl Into<String>) -> Self {
+        Self { code, severity: code.severity(), text: text.into(), what_to_do: what_to_do.into() }
+    }
+}
+
+/// One sentence for people.
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.text, self.what_to_do)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_has_code_severity_text_and_what_to_do() {
+        let fault = Fault::new(Code::TableFull, "the table is full", "raise max_flows");
+        assert_eq!(
+            serde_json::to_string(&fault).expect("serializes"),
+            r#"{"code":"table_full","severity":"error","text":"the table is full","what_to_do":"raise max_flows"}"#
+        );
+        assert_eq!(fault.to_string(), "the table is full; raise max_flows");
+    }
+
+    #[test]
+    fn a_code_is_called_the_same_in_json_and_in_rust_and_stands_for_one_fault() {
+        for (n, code) in Code::ALL.iter().enumerate() {
+            assert_eq!(serde_json::to_value(code).expect("serializes"), code.name());
+            assert!(Code::ALL[n + 1..].iter().all(|other| other.name() != code.name()), "{}", code.name());
+        }
+    }
+}

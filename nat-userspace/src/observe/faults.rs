@@ -1,0 +1,175 @@
+//! What is wrong with a gateway at this moment.
+
+use std::time::Duration;
+
+use nat_common::Reason;
+use nat_common::stats::Stats;
+
+use super::number::{float, percent};
+use crate::model::fault::{Code, Fault};
+use crate::model::status::Status;
+
+/// From this share of the table on, it is about to refuse flows.
+const NEARLY_FULL: f64 = 0.95;
+
+/// What the maps showed. Counters only grow, for as long as the maps exist: a fault is what grows now.
+pub(super) struct Seen<'a> {
+    /// From the first reading of the counters to the last.
+    pub(super) sample: Duration,
+    /// Counters at the start of the sample.
+    pub(super) first: &'a Stats,
+    /// Counters at its end.
+    pub(super) last: &'a Stats,
+    /// Flows without a resolved next hop, and how many were looked at.
+    pub(super) unresolved: (u64, u64),
+    /// Interfaces that have lost a guard.
+    pub(super) unguarded: &'a [String],
+}
+
+/// Every fault, the gravest first.
+pub(super) fn faults(status: &Status, seen: &Seen<'_>) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    if !status.up {
+        let text = "the data plane is attached to no interface";
+        faults.push(Fault::new(Code::DataPlaneDown, text, "start `natgw run`"));
+    }
+    if status.pid.is_none() {
+        faults.push(Fault::new(
+            Code::DaemonDown,
+            "the daemon is not running: flows go on, but none is collected and neighbours are not watched",
+            "start `natgw run` to take over",
+        ));
+    }
+    interfaces(status, seen, &mut faults);
+    let (waiting, looked_at) = seen.unresolved;
+    if waiting > 0 {
+        faults.push(Fault::new(
+            Code::HopsUnresolved,
+            format!("{waiting} of {looked_at} flows have no resolved next hop"),
+            "see `ip neigh` and `ip route`",
+        ));
+    }
+    shortages(status, seen, &mut faults);
+    faults
+}
+
+fn interfaces(status: &Status, seen: &Seen<'_>, faults: &mut Vec<Fault>) {
+    for interface in &status.interfaces {
+        let name = &interface.recorded.name;
+        if !interface.present {
+            faults.push(Fault::new(
+                Code::InterfaceMissing,
+                format!("interface {name} is missing: nothing passes there"),
+                "natgw attaches to it once it is back (`ip link`)",
+            ));
+        } else if !interface.attached {
+            let text = format!("interface {name} has no XDP program");
+            faults.push(Fault::new(Code::XdpMissing, text, "see the daemon's log"));
+        }
+        if interface.present && seen.unguarded.contains(name) {
+            faults.push(Fault::new(
+                Code::GuardMissing,
+                format!("interface {name} has lost a guard: without XDP, inside addresses could leave there"),
+                "a running daemon puts it back in seconds, else restart natgw",
+            ));
+        }
+    }
+}
+
+fn shortages(status: &Status, seen: &Seen<'_>, faults: &mut Vec<Fault>) {
+    let sample = seen.sample.as_secs_f64();
+    let grown = |counter: fn(&Stats) -> u64| counter(seen.last).saturating_sub(counter(seen.first));
+    let refused = grown(|s| s.port_allocation_errors);
+    if refused > 0 {
+        let text = format!("{refused} flows found no free port in the last {sample} s");
+        faults.push(Fault::new(Code::PortsExhausted, text, "add an EIP to the pool"));
+    }
+    let dropped = grown(|s| s.drops[Reason::TableFull as usize]);
+    let (flows, room) = (status.flows.total(), status.flows.capacity);
+    if dropped > 0 {
+        let text =
+            format!("{dropped} packets dropped in the last {sample} s because the flow table was full");
+        faults.push(Fault::new(Code::TableFull, text, "raise max_flows"));
+    } else if room > 0 && float(flows) >= NEARLY_FULL * float(room) {
+        let share = percent(flows, room);
+        let text = format!("the flow table is {share} full, and a full one refuses new flows");
+        faults.push(Fault::new(Code::TableNearlyFull, text, "raise max_flows"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytemuck::Zeroable as _;
+
+    use super::*;
+    use crate::model::status::FlowCounts;
+
+    fn seen<'a>(first: &'a Stats, last: &'a Stats) -> Seen<'a> {
+        Seen { sample: Duration::from_millis(500), first, last, unresolved: (0, 10), unguarded: &[] }
+    }
+
+    /// As people read them.
+    fn said(status: &Status, seen: &Seen<'_>) -> String {
+        faults(status, seen).iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn every_fault_says_what_to_do() {
+        let status = Status::healthy();
+        let first = Stats::zeroed();
+        let mut last = first;
+        assert!(faults(&status, &seen(&first, &last)).is_empty());
+        last.port_allocation_errors = 3;
+        last.drops[Reason::TableFull as usize] = 4;
+        let mut bad = Status { up: false, pid: None, ..status };
+        bad.interfaces[0].present = false;
+        let seen = Seen { unresolved: (5, 10), ..seen(&first, &last) };
+        let text = said(&bad, &seen);
+        for part in
+            ["natgw run", "not running", "eth0 is missing", "5 of 10", "add an EIP", "raise max_flows"]
+        {
+            assert!(text.contains(part), "{text}");
+        }
+        let codes: Vec<_> = faults(&bad, &seen).iter().map(|f| f.code.name()).collect();
+        assert_eq!(
+            codes,
+            [
+                "data_plane_down",
+                "daemon_down",
+                "interface_missing",
+                "hops_unresolved",
+                "ports_exhausted",
+                "table_full"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_lost_guard_is_a_fault() {
+        let stats = Stats::zeroed();
+        let lost = ["eth0".to_owned()];
+        let seen = Seen { unguarded: &lost, ..seen(&stats, &stats) };
+        assert!(said(&Status::healthy(), &seen).contains("eth0 has lost a guard"));
+    }
+
+    #[test]
+    fn a_shortage_that_is_over_is_no_fault() {
+        let mut stats = Stats::zeroed();
+        stats.port_allocation_errors = 3;
+        stats.drops[Reason::TableFull as usize] = 4;
+        assert_eq!(faults(&Status::healthy(), &seen(&stats, &stats)), []);
+    }
+
+    #[test]
+    fn a_table_is_nearly_full_from_95_per_cent_on() {
+        let stats = Stats::zeroed();
+        let at = |tcp| {
+            let flows = FlowCounts { tcp, udp: 0, icmp: 0, capacity: 1000 };
+            said(&Status { flows, ..Status::healthy() }, &seen(&stats, &stats))
+        };
+        assert_eq!(at(949), "");
+        assert!(at(950).contains("95.0 % full") && at(950).contains("max_flows"), "{}", at(950));
+        let none = FlowCounts { tcp: 0, udp: 0, icmp: 0, capacity: 0 };
+        assert_eq!(said(&Status { flows: none, ..Status::healthy() }, &seen(&stats, &stats)), "");
+    }
+}

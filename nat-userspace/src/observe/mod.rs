@@ -1,0 +1,11 @@
+//! What can be seen of a gateway: flows, counters, its status and faults, and Prometheus metrics.
+
+pub mod devices;
+pub mod faults;
+pub mod flows;
+pub mod matches;
+pub mod metrics;
+pub mod number;
+pub mod ports;
+pub mod stats;
+pub mod status;
