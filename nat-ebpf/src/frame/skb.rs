@@ -4,6 +4,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::{bindings::__sk_buff, helpers::generated::bpf_skb_pull_data};
 use nat_common::{abi::HANDOVER_MARK, settings::Settings};
+use network_types::eth::EthHdr;
 
 use super::view::{Kind, View};
 
@@ -91,7 +92,7 @@ impl View for Skb {
     type Context = __sk_buff;
 
     const KIND: Kind = Kind::Skb;
-    const LINK: usize = 14;
+    const LINK: usize = EthHdr::LEN;
 
     #[inline(always)]
     fn context(self) -> *mut c_void {

@@ -13,6 +13,7 @@ use aya_ebpf::{
     },
 };
 use nat_common::{abi::HANDOVER_MARK, checksum};
+use network_types::eth::EthHdr;
 
 use super::view::{Frame, Kind, View};
 use crate::maps;
@@ -40,7 +41,7 @@ impl View for Xdp {
     type Context = xdp_md;
 
     const KIND: Kind = Kind::Xdp;
-    const LINK: usize = 14;
+    const LINK: usize = EthHdr::LEN;
 
     #[inline(always)]
     fn context(self) -> *mut c_void {

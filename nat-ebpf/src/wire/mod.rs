@@ -12,18 +12,19 @@ pub mod rewrite;
 pub mod tags;
 
 use nat_common::Addr;
+use network_types::{eth::EtherType, ip::Ipv4Hdr, tcp::TcpHdr, udp::UdpHdr};
 
 /// Bytes of an IPv4 header without options.
-pub const IPV4_MIN: usize = 20;
+pub const IPV4_MIN: usize = Ipv4Hdr::LEN;
 /// Bytes of an IPv4 header with the most options.
 pub const IPV4_MAX: usize = 60;
 /// Bytes of a UDP header, of an ICMP header, and of what a quoted packet has of its transport header at least (RFC 792).
-pub const TRANSPORT_MIN: usize = 8;
+pub const TRANSPORT_MIN: usize = UdpHdr::LEN;
 /// Bytes of a TCP header without options.
-pub const TCP_MIN: usize = 20;
+pub const TCP_MIN: usize = TcpHdr::LEN;
 
 /// Ethertype of IPv4, network byte order.
-pub const ETHERTYPE_IPV4: u16 = 0x0800u16.to_be();
+pub const ETHERTYPE_IPV4: u16 = EtherType::Ipv4 as u16;
 /// The flag of an IPv4 packet that may not be fragmented, network byte order.
 pub const DONT_FRAGMENT: u16 = 0x4000u16.to_be();
 /// The offset of a fragment, network byte order.

@@ -5,6 +5,7 @@
 //! Linux takes off any number of tags. What has more of them than natgw looks through is dropped.
 
 use nat_common::{PassReason, Reason, Verdict};
+use network_types::eth::EtherType;
 
 use super::{ETHERTYPE_IPV4, load, store};
 use crate::{
@@ -21,8 +22,8 @@ pub const VLAN: usize = 4;
 /// VLAN identifier in a tag's control information, network byte order.
 pub const VID: u16 = 0x0fffu16.to_be();
 
-const ETHERTYPE_VLAN: u16 = 0x8100u16.to_be();
-const ETHERTYPE_QINQ: u16 = 0x88a8u16.to_be();
+const ETHERTYPE_VLAN: u16 = EtherType::Ieee8021q as u16;
+const ETHERTYPE_QINQ: u16 = EtherType::Ieee8021ad as u16;
 
 /// What stands behind the tags of a frame.
 #[derive(Clone, Copy, PartialEq, Eq)]
