@@ -102,7 +102,7 @@ pub fn rig_lookup(ctx: XdpContext) -> u32 {
             dport: load::<Port>(frame, 36),
             proto: Proto::Udp as u8,
             side: Side::INSIDE,
-            place: 0,
+            state: 0,
         }
     };
     match RIG_TABLE.get_ptr(tuple) {

@@ -340,7 +340,7 @@ fn load(setup: &Setup, in_index: u32, out_index: u32) -> Result<Ebpf> {
         .with_context(|| format!("read {}; `cargo xtask build` makes it", path.display()))?;
     let one_armed = u8::from(setup.one_armed);
     let mut ebpf = EbpfLoader::new()
-        .map_max_entries(map::FLOWS, nat_common::table::places(setup.entries / 2))
+        .map_max_entries(map::FLOWS, nat_common::table::slots(setup.entries / 2))
         .override_global(abi::RODATA_ONE_ARMED, &one_armed, true)
         .override_global(abi::RODATA_SEVERAL_INSIDE, &0_u8, true)
         // As the daemon loads it unless asked for diagnostics: the verifier prunes their calls.
@@ -368,7 +368,7 @@ fn fill(ebpf: &mut Ebpf, setup: &Setup, in_index: u32, out_index: u32) -> Result
     let mut settings: Array<_, Settings> = Array::try_from(ebpf.map_mut(map::SETTINGS).context("SETTINGS")?)?;
     let mut values: Settings = bytemuck::Zeroable::zeroed();
     (values.secret.k0, values.secret.k1) = (1, 2);
-    let places = nat_common::table::places(setup.entries / 2);
+    let places = nat_common::table::slots(setup.entries / 2);
     values.hash = HashKey { words: [11, 12, 13, 14], multiplier: 0x9e37_79b9_7f4a_7c15 };
     values.choice = HashKey { words: [21, 22, 23, 24], ..values.hash };
     values.placing = HashKey { words: [31, 32, 33, 34], ..values.hash };
