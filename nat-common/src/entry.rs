@@ -7,13 +7,13 @@ use crate::hop::{HopStamp, MAX_INTERFACES};
 use crate::stamp::Stamp;
 use crate::tuple::{Addr, Port, Proto, Side, Tuple};
 
-/// One direction of a flow, at its place in the table. Exactly one cache line.
+/// One direction of a flow, in its slot of the table. Exactly one cache line.
 ///
 /// Only packets of this direction, and slow paths by atomic operations, write it; the upper half of `seen` belongs to
-/// the place and not to the flow.
+/// the slot and not to the flow.
 ///
-/// The key comes first: a place is given to the next flow as soon as it is free, so a reader that found the entry just
-/// before may see another flow's fields. It compares the key again *last*, and whoever fills a place changes the key
+/// The key comes first: a slot is given to the next flow as soon as it is free, so a reader that found the entry just
+/// before may see another flow's fields. It compares the key again *last*, and whoever takes a slot changes the key
 /// first: then what was read in between was this flow's.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
@@ -34,8 +34,8 @@ pub struct FlowEntry {
     pub l4_delta: u16,
     /// The hop's slot, and the generation it was resolved at.
     pub hop: HopStamp,
-    /// Low half: [`crate::tcp`] flags this direction has shown, and [`FlowEntry::OUTBOUND`]. High half: the place's
-    /// [`crate::table::Crowd`]. Changed by atomic operations only, but for the low half of an entry that is not live yet.
+    /// Low half: [`crate::tcp`] flags this direction has shown, and [`FlowEntry::OUTBOUND`]. High half: the slot's
+    /// [`ProbeBound`](crate::table::ProbeBound). Changed by atomic operations only, but for the low half of an entry that is not live yet.
     pub seen: u32,
     /// Last packet of this direction, at a granularity of [`crate::stamp::TOUCH`].
     pub last: Stamp,
@@ -93,7 +93,7 @@ impl FlowEntry {
     /// The key as packets have it.
     #[inline(always)]
     pub const fn tuple(&self) -> Tuple {
-        Tuple { place: 0, ..self.key }
+        Tuple { state: 0, ..self.key }
     }
 
     /// Whether this entry's packets come from inside.
@@ -112,7 +112,7 @@ impl FlowEntry {
             dport: self.new_dport,
             proto: key.proto,
             side: key.side,
-            place: 0,
+            state: 0,
         }
     }
 
@@ -126,7 +126,7 @@ impl FlowEntry {
             dport: self.new_sport,
             proto: key.proto,
             side: Side::opposite(key.side),
-            place: 0,
+            state: 0,
         }
     }
 }
@@ -150,7 +150,7 @@ mod tests {
             dport: Port { be: (w[2] >> 16) as u16 },
             proto,
             side,
-            place: 0,
+            state: 0,
         }
     }
 
@@ -164,7 +164,7 @@ mod tests {
             let entry = FlowEntry::new(&key, &becomes, FlowEntry::OUTBOUND, now);
             prop_assert_eq!(entry.translated(&key), becomes);
             let back_key = entry.pair_key(&key);
-            let mirror = Tuple { src: key.dst, dst: key.src, sport: key.dport, dport: key.sport, proto: 6, side, place: 0 };
+            let mirror = Tuple { src: key.dst, dst: key.src, sport: key.dport, dport: key.sport, proto: 6, side, state: 0 };
             let back = FlowEntry::new(&back_key, &mirror, 0, now);
             prop_assert_eq!(back.pair_key(&back_key), key);
         }

@@ -33,7 +33,7 @@ macro_rules! for_each_map {
     ($callback:ident) => {
         $callback! {
             /// The flow table, see `nat_common::table`. Only BPF programs write it.
-            MAPPED Array FLOWS flows ($crate::FlowEntry) [$crate::table::places($crate::maps::MAX_FLOWS)];
+            MAPPED Array FLOWS flows ($crate::FlowEntry) [$crate::table::slots($crate::maps::MAX_FLOWS)];
             /// How full the flow table is.
             MAPPED Array TAKEN taken ($crate::table::Occupancy) [1];
             /// The EIPs.

@@ -88,7 +88,7 @@ pub const CLOCK_SKEW: Ticks = Ticks::from_ms(100);
 /// of one.
 pub const DELETE_AFTER: Ticks = Ticks::proof_of_ms(1_600);
 
-/// How long at least an entry stays where it is after its death, whatever it died of. No place of the table is given to
+/// How long at least an entry stays where it is after its death, whatever it died of. No slot of the table is given to
 /// another flow sooner than this after a packet could last have used it.
 pub const GONE_AFTER_MS: u64 = DELETE_AFTER.minus(REVIVE_WINDOW).minus(CLOCK_SKEW).minus(Ticks(1)).ms();
 const _: () = assert!(GONE_AFTER_MS >= 900);

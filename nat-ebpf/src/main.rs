@@ -8,7 +8,7 @@
 #![expect(missing_docs, reason = "the entry macros drop the documentation of the functions they wrap")]
 #![expect(
     internal_features,
-    reason = "atomics.rs: core::sync::atomic has no read-modify-write on this target"
+    reason = "kernel/memory.rs: core::sync::atomic has no read-modify-write on this target"
 )]
 
 mod budget;

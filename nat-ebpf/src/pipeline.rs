@@ -17,7 +17,7 @@ use crate::{
     kernel::clock,
     mapping, maps, policy,
     report::stats,
-    table::{self, flow::Flow},
+    table::{self, EntryRef},
     verdict,
     wire::{
         parse::{self, Headers, Parsed},
@@ -114,7 +114,7 @@ fn hit<F: Frame, const SIDE: u8>(
     frame: F,
     work: &mut Work,
     headers: &Headers,
-    flow: Flow,
+    flow: EntryRef,
     now: Stamp,
 ) -> Result<u32, Verdict> {
     let seen = flow.seen();

@@ -91,7 +91,7 @@ pub fn rig_lookup(ctx: XdpContext) -> u32 {
             dport: load::<Port>(frame, udp::DPORT),
             proto: header::UDP,
             side: Side::INSIDE,
-            place: 0,
+            state: 0,
         }
     };
     match RIG_TABLE.get_ptr(tuple) {

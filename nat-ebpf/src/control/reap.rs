@@ -13,7 +13,10 @@ use nat_common::{
     FlowEntry, Proto, Stamp,
     reap::{REAP_BATCH, ReapAction, ReapRecord, ReapResult, ended_idle},
     stamp::DELETE_AFTER,
-    table::Crowd,
+    table::{
+        ProbeBound,
+        life::{bury, condemn as condemn_pair, is_ripe},
+    },
 };
 
 use crate::{
@@ -22,7 +25,7 @@ use crate::{
     kernel::clock,
     maps,
     report::stats,
-    table::{self, flow::Flow},
+    table::{self, EntryRef},
 };
 
 /// Works through the records that the "packet" holds.
@@ -83,7 +86,7 @@ fn reap(record: &mut ReapRecord) -> ReapResult {
 /// Spelled out, because a loop whose body falls through into its head, as LLVM may lay it out, is a back-edge that
 /// Linux 6.1 refuses.
 #[inline(always)]
-fn condemn(record: &ReapRecord, flow: Flow, pair: Flow, forced: bool) -> ReapResult {
+fn condemn(record: &ReapRecord, flow: EntryRef, pair: EntryRef, forced: bool) -> ReapResult {
     let lost = |result: ReapResult| forced && matches!(result, ReapResult::None);
     let mut result = try_condemn(record, flow, pair, forced);
     if lost(result) {
@@ -100,7 +103,7 @@ fn condemn(record: &ReapRecord, flow: Flow, pair: Flow, forced: bool) -> ReapRes
 
 /// [`ReapResult::None`]: a packet was first.
 #[inline(never)]
-fn try_condemn(record: &ReapRecord, flow: Flow, pair: Flow, forced: bool) -> ReapResult {
+fn try_condemn(record: &ReapRecord, flow: EntryRef, pair: EntryRef, forced: bool) -> ReapResult {
     let now = clock::now();
     let pair_key = flow.pair_key(&record.key);
     let (outbound, inbound) = if flow.is_outbound() { (flow, pair) } else { (pair, flow) };
@@ -123,33 +126,28 @@ fn try_condemn(record: &ReapRecord, flow: Flow, pair: Flow, forced: bool) -> Rea
         return ReapResult::Alive;
     }
     let death = if forced { now.dead_for_good() } else { now.dead() };
-    let out_done = out_last.is_dead() || outbound.restamp(out_last, death);
-    if out_done && (in_last.is_dead() || inbound.restamp(in_last, death)) {
+    if condemn_pair(outbound, inbound, out_last, in_last, death) {
         return ReapResult::Condemned;
     }
     ReapResult::None
 }
 
 #[inline(always)]
-fn delete(record: &mut ReapRecord, flow: Flow, pair: Option<Flow>, now: Stamp) -> ReapResult {
-    let is_ripe = |stamp: Stamp| stamp.is_dead() && stamp.age(now) >= DELETE_AFTER;
-    if !is_ripe(flow.last()) || !pair.is_none_or(|p| is_ripe(p.last())) {
+fn delete(record: &mut ReapRecord, flow: EntryRef, pair: Option<EntryRef>, now: Stamp) -> ReapResult {
+    if !is_ripe(flow.last(), now) || !pair.is_none_or(|p| is_ripe(p.last(), now)) {
         return ReapResult::Alive;
     }
-    // Of two reapers that are here for the same flow, one may go on: the other would remove by key what may be a
-    // new flow's by then. A fresh condemnation makes the flow unripe to whoever comes later.
-    let settling = match pair {
+    let deciding = match pair {
         Some(pair) if !flow.is_outbound() => pair,
         _ => flow,
     };
-    let death = settling.last();
-    if !is_ripe(death) || !settling.restamp(death, now.dead_for_good()) {
+    if !bury(deciding, now) {
         return ReapResult::Alive;
     }
     let entry = flow.entry();
     record.packets = entry.packets;
     record.bytes = entry.bytes;
-    record.seen = entry.seen & !Crowd::MASK;
+    record.seen = entry.seen & !ProbeBound::MASK;
     let Some(pair) = pair else {
         table::remove(&record.key);
         return ReapResult::Deleted;
@@ -157,7 +155,7 @@ fn delete(record: &mut ReapRecord, flow: Flow, pair: Option<Flow>, now: Stamp) -
     let other = pair.entry();
     record.pair_packets = other.packets;
     record.pair_bytes = other.bytes;
-    record.pair_seen = other.seen & !Crowd::MASK;
+    record.pair_seen = other.seen & !ProbeBound::MASK;
     table::remove(&entry.pair_key(&record.key));
     table::remove(&record.key);
     let (out, back) = if entry.seen & FlowEntry::OUTBOUND != 0 {

@@ -1,17 +1,21 @@
 //! Birth, freshness and revival of flows. Death is the reaper's (`reap.rs`).
 
 use nat_common::{
-    Eip, EipState, FlowEntry, HopStamp, Proto, Reason, Stamp, Tuple, Verdict,
+    Eip, EipState, FlowEntry, Proto, Reason, Stamp, Tuple, Verdict,
     reap::ended_idle,
-    stamp::REVIVE_WINDOW,
+    table::{
+        insert::Inserted,
+        life::{TakenBack, take_back as take_back_pair},
+    },
     tcp::{self, Phase},
 };
 
 use crate::{
     frame::Frame,
+    kernel::clock,
     maps,
     report::stats,
-    table::{self, InsertError, flow::Flow},
+    table::{self, EntryRef},
     work::{Work, packet::Packet},
 };
 
@@ -34,7 +38,7 @@ extern "C" fn life_is_alive(tuple: *const Tuple, now: u32) -> bool {
 }
 
 #[inline(always)]
-fn are_both_alive(key: &Tuple, flow: Flow, now: Stamp) -> bool {
+fn are_both_alive(key: &Tuple, flow: EntryRef, now: Stamp) -> bool {
     let last = flow.last();
     if last.is_dead() {
         return false;
@@ -47,14 +51,14 @@ fn are_both_alive(key: &Tuple, flow: Flow, now: Stamp) -> bool {
         return false;
     }
     if last.age(now) >= settings.timeouts.fresh {
-        flow.set_hop(flow.hop(), HopStamp::UNRESOLVED);
+        flow.forget_hop();
     }
     !settings.timeouts.is_expired(key.proto, phase(key.proto, flow, pair), last, other, now)
 }
 
 /// Phase of the flow of which these are the halves, in either order.
 #[inline(always)]
-pub fn phase(proto: u8, flow: Flow, pair: Flow) -> Phase {
+pub fn phase(proto: u8, flow: EntryRef, pair: EntryRef) -> Phase {
     let (a, b) = (flow.seen(), pair.seen());
     if a & FlowEntry::OUTBOUND != 0 { Phase::of(proto, a, b) } else { Phase::of(proto, b, a) }
 }
@@ -62,7 +66,7 @@ pub fn phase(proto: u8, flow: Flow, pair: Flow) -> Phase {
 /// Moves the stamp of a live entry to now, if the packet refreshes it. Compare-and-swap: a plain store could undo a
 /// condemnation.
 #[inline(never)]
-pub fn touch(packet: &Packet, flow: Flow, last: Stamp, now: Stamp) {
+pub fn touch(packet: &Packet, flow: EntryRef, last: Stamp, now: Stamp) {
     if !last.is_dead() && tcp::refreshes(packet.tuple.proto, packet.flags, flow.seen()) {
         flow.restamp(last, now);
     }
@@ -80,27 +84,18 @@ pub fn take_back(work: &Work) -> Result<bool, Verdict> {
 
 /// Takes back, in place, a pair that is past its deadline. The packet may start a flow.
 #[inline(never)]
-fn revive(packet: &Packet, flow: Flow, now: Stamp) -> Result<(), Verdict> {
+fn revive(packet: &Packet, flow: EntryRef, now: Stamp) -> Result<(), Verdict> {
     let expired = || Err(Verdict::drop(Reason::Expired));
-    let last = flow.last();
-    if last.is_dead() && last.age(now) >= REVIVE_WINDOW {
-        return expired();
-    }
     // An EIP that was drained or removed meanwhile serves no new flows, and this is a new one.
     if !maps::eip(flow.new_src()).is_some_and(|e| is_active(&e)) {
         return expired();
     }
     let Some(pair) = table::pair(flow, &packet.tuple) else { return expired() };
     let (seen, pair_seen) = (flow.seen(), pair.seen());
-    // The outbound half's stamp decides between this and the reaper.
-    if !flow.restamp(last, now) {
-        // Another CPU revived it, or the reaper was first.
-        return if flow.last().is_dead() { expired() } else { Ok(()) };
-    }
-    let other = pair.last();
-    if !pair.restamp(other, now) {
-        // The reaper condemned it in between, having lost the outbound half to us.
-        pair.restamp(pair.last(), now);
+    match take_back_pair(flow, pair, clock::now) {
+        TakenBack::Now => {}
+        TakenBack::Already => return Ok(()),
+        TakenBack::Not => return expired(),
     }
     flow.clear_seen(tcp::FLAGS);
     pair.clear_seen(tcp::FLAGS);
@@ -139,17 +134,17 @@ pub fn birth<F: Frame>(frame: F, work: &mut Work) -> Result<(), Verdict> {
         return Err(Verdict::drop(Reason::UnsupportedProto));
     };
     match table::insert_patiently(key, &work.entry, 0) {
-        Ok(()) => {
+        Inserted::Done => {
             stats::count(|s| s.births[proto.index()] += 1);
             Ok(())
         }
-        Err(InsertError::Exists) => {
+        Inserted::Exists => {
             table::undo(reverse, work.now);
             stats::count(|s| s.lost_races += 1);
-            table::settle(key);
+            table::wait_for_winner(key);
             Ok(())
         }
-        Err(InsertError::Full | InsertError::Crowded | InsertError::Disturbed) => {
+        Inserted::Full | Inserted::Crowded | Inserted::Disturbed => {
             // Not for want of room, which the first half brought along.
             table::undo(reverse, work.now);
             Err(Verdict::drop(Reason::Contended))

@@ -9,7 +9,7 @@ use nat_common::{
 use crate::{
     frame::{View, checked_alone},
     report::stats,
-    table::{self, flow::Flow},
+    table::{self, EntryRef},
     wire::parse,
     work::{Work, packet::Packet},
 };
@@ -36,7 +36,7 @@ fn look<V: View>(frame: V, work: &mut Work, now: u32) -> bool {
 }
 
 #[inline(always)]
-fn record<V: View>(frame: V, packet: &Packet, flow: Flow, now: Stamp) {
+fn record<V: View>(frame: V, packet: &Packet, flow: EntryRef, now: Stamp) {
     if packet.tuple.proto == Proto::Tcp as u8 {
         let seen = flow.seen();
         let segment = Segment {
@@ -58,7 +58,7 @@ fn record<V: View>(frame: V, packet: &Packet, flow: Flow, now: Stamp) {
 /// Does what the segment changes. The other half is written only by what is rare: a reset, what revokes it, and a fresh
 /// connection.
 #[inline(always)]
-fn apply(packet: &Packet, segment: Segment, flow: Flow, now: Stamp) {
+fn apply(packet: &Packet, segment: Segment, flow: EntryRef, now: Stamp) {
     let Some(pair) = table::pair(flow, &packet.tuple) else {
         // Half of a birth in progress, or of one that was undone. What it misses here the next event catches up on.
         flow.set_seen(segment.flags);
@@ -115,7 +115,7 @@ fn ends(was: Phase, is: Phase) -> bool {
 }
 
 #[inline(always)]
-fn restart_timer(flow: Flow, now: Stamp) {
+fn restart_timer(flow: EntryRef, now: Stamp) {
     let last = flow.last();
     if !last.is_dead() {
         flow.restamp(last, now);
@@ -124,7 +124,7 @@ fn restart_timer(flow: Flow, now: Stamp) {
 
 /// Tells the inbound half whether its packets refresh the flow.
 #[inline(always)]
-fn note_phase(inbound: Flow, phase: Phase) {
+fn note_phase(inbound: EntryRef, phase: Phase) {
     match (inbound.seen() & LASTS == 0, phase.is_transitory()) {
         (true, false) => drop(inbound.set_seen(LASTS)),
         (false, true) => drop(inbound.clear_seen(LASTS)),

@@ -2,84 +2,78 @@
 //!
 //! Global functions for the verifier's sake, as in `table.rs`.
 
-use core::ptr::NonNull;
-
 use aya_ebpf::helpers::generated::bpf_get_prandom_u32;
 use nat_common::{
     Addr, HopStamp,
     hop::{HOP_SLOTS, HOP_WAYS, HopSlot, NextHop, slot_of},
 };
 
-use crate::{budget, kernel::atomics, maps, work::route::Hop};
+use crate::{
+    budget,
+    kernel::memory::{Shared, barrier, part},
+    maps,
+    work::route::Hop,
+};
 
 /// How often a stamp is bumped anew because the daemon bumped it at the same moment.
 const ATTEMPTS: u32 = 4;
 
-/// Reads a field of a slot that other CPUs may be writing.
-macro_rules! read {
-    ($slot:expr, $name:ident) => {{
-        // SAFETY: a valid element. Volatile: read when it says so.
-        unsafe { core::ptr::read_volatile(&raw const (*$slot).$name) }
-    }};
-}
-
-macro_rules! write {
-    ($slot:expr, $name:ident, $value:expr) => {{
-        // SAFETY: a valid element, held by us.
-        unsafe { core::ptr::write_volatile(&raw mut (*$slot).$name, $value) }
-    }};
-}
-
 /// A hop that may change while it is looked at.
 #[derive(Clone, Copy)]
-pub struct Current(NonNull<Hop>);
+pub struct Current(Shared<Hop>);
 
 /// What a flow with this stamp uses; `None` when it must resolve its hop.
 #[inline(always)]
 pub fn current(stamp: HopStamp) -> Option<Current> {
     let slot = maps::hop(stamp.slot())?;
-    if read!(slot, stamp) == stamp { NonNull::new(slot.cast()).map(Current) } else { None }
+    if part!(slot, stamp).get() == stamp { Some(Current(hop_of(slot))) } else { None }
+}
+
+/// The beginning of a slot, which `work::route` asserts to be a [`Hop`].
+#[inline(always)]
+fn hop_of(slot: Shared<HopSlot>) -> Shared<Hop> {
+    // SAFETY: valid and aligned for as long as the slot, which is longer and no less aligned.
+    unsafe { Shared::field(slot.as_ptr().cast()) }
 }
 
 impl Current {
     /// The hop of the packet at hand, which only this CPU changes.
     #[inline(always)]
     pub fn own(hop: *const Hop) -> Self {
-        // SAFETY: the caller's hop, never null.
-        Self(unsafe { NonNull::new_unchecked(hop.cast_mut()) })
+        // SAFETY: the caller's hop, never null, and only read.
+        Self(unsafe { Shared::field(hop.cast_mut()) })
     }
 
     /// Largest packet.
     #[inline(always)]
     pub fn mtu(self) -> u16 {
-        read!(self.0.as_ptr(), mtu)
+        part!(self.0, mtu).get()
     }
 
     /// Devmap index, or `EGRESS_KERNEL`.
     #[inline(always)]
     pub fn egress(self) -> u16 {
-        read!(self.0.as_ptr(), egress)
+        part!(self.0, egress).get()
     }
 
     /// Next hop's and egress interface's address.
     #[inline(always)]
     pub fn macs(self) -> [u32; 3] {
-        read!(self.0.as_ptr(), macs)
+        part!(self.0, macs).get()
     }
 
     /// All of it.
     #[inline(always)]
     pub fn read(self) -> Hop {
-        // SAFETY: a valid hop.
-        unsafe { core::ptr::read_volatile(self.0.as_ptr()) }
+        self.0.get()
     }
 
     /// Whether it is still what a flow with this stamp uses. Ask after the last look at it: a new stamp comes before
     /// any change.
     #[inline(always)]
     pub fn is_still(self, stamp: HopStamp) -> bool {
-        atomics::barrier();
-        read!(self.0.as_ptr(), stamp) == stamp
+        barrier();
+        part!(self.0, stamp).get() == stamp
     }
 }
 
@@ -99,10 +93,10 @@ extern "C" fn slot_of_next(ifindex: u32, addr: u32, mtu: u32) -> u32 {
     for way in 0..HOP_WAYS {
         let candidate = (first + way) & (HOP_SLOTS - 1);
         let Some(slot) = maps::hop(candidate) else { break };
-        if is_of(slot, &next) && u32::from(read!(slot, mtu)) == mtu {
+        if is_of(slot, &next) && u32::from(part!(slot, mtu).get()) == mtu {
             return candidate;
         }
-        if free == HOP_SLOTS && read!(slot, next).ifindex == 0 {
+        if free == HOP_SLOTS && part!(slot, next).get().ifindex == 0 {
             free = candidate;
         }
     }
@@ -118,8 +112,8 @@ extern "C" fn slot_of_next(ifindex: u32, addr: u32, mtu: u32) -> u32 {
 const _: () = assert!(HOP_WAYS.is_power_of_two());
 
 #[inline(always)]
-fn is_of(slot: *mut HopSlot, next: &NextHop) -> bool {
-    let theirs = read!(slot, next);
+fn is_of(slot: Shared<HopSlot>, next: &NextHop) -> bool {
+    let theirs = part!(slot, next).get();
     theirs.ifindex == next.ifindex && theirs.addr == next.addr
 }
 
@@ -136,18 +130,18 @@ extern "C" fn slot_agrees(slot: u32, ifindex: u32, addr: u32, hop: *const Hop) -
     let (Some(slot), Some(hop)) = (maps::hop(slot), unsafe { hop.as_ref() }) else {
         return HopStamp::UNRESOLVED.word;
     };
-    let stamp = read!(slot, stamp);
-    atomics::barrier();
-    let theirs = read!(slot.cast::<Hop>(), macs);
-    let same = read!(slot, filled) == stamp
+    let stamp = part!(slot, stamp).get();
+    barrier();
+    let theirs = part!(hop_of(slot), macs).get();
+    let same = part!(slot, filled).get() == stamp
         && is_of(slot, &NextHop { ifindex, addr: Addr { be: addr } })
-        && read!(slot, mtu) == hop.mtu
-        && read!(slot, egress) == hop.egress
+        && part!(slot, mtu).get() == hop.mtu
+        && part!(slot, egress).get() == hop.egress
         && theirs[0] == hop.macs[0]
         && theirs[1] == hop.macs[1]
         && theirs[2] == hop.macs[2];
-    atomics::barrier();
-    if same && read!(slot, stamp) == stamp { stamp.word } else { HopStamp::UNRESOLVED.word }
+    barrier();
+    if same && part!(slot, stamp).get() == stamp { stamp.word } else { HopStamp::UNRESOLVED.word }
 }
 
 /// Holds a slot for `next`; the generation that a lookup from now on may stand for. `None` when another CPU holds it, or
@@ -169,30 +163,25 @@ extern "C" fn slot_hold(slot: u32, ifindex: u32, addr: u32) -> u32 {
 #[inline(always)]
 fn hold_for(slot: u32, next: NextHop) -> Option<HopStamp> {
     let slot = maps::hop(slot)?;
-    let filled = read!(slot, filled);
-    let in_use = filled == read!(slot, stamp) && read!(slot, next).ifindex != 0;
+    let filled = part!(slot, filled).get();
+    let in_use = filled == part!(slot, stamp).get() && part!(slot, next).get().ifindex != 0;
     if filled == HopStamp::UNRESOLVED || in_use && !budget::take_takeover() {
         return None;
     }
-    // SAFETY: a valid, 4-aligned field.
-    let swapped = unsafe {
-        atomics::compare_exchange((&raw mut (*slot).filled).cast(), filled.word, HopStamp::UNRESOLVED.word)
-    };
-    if !swapped {
+    if !part!(slot, filled).word().replace(filled.word, HopStamp::UNRESOLVED.word) {
         return None;
     }
     for _ in 0..ATTEMPTS {
-        let stamp = read!(slot, stamp);
+        let stamp = part!(slot, stamp).get();
         // Only the generation that it is filled for can be in use.
         let held = if stamp == filled { stamp.bump() } else { stamp };
-        // SAFETY: a valid, 4-aligned field.
-        if unsafe { atomics::compare_exchange((&raw mut (*slot).stamp).cast(), stamp.word, held.word) } {
-            write!(slot, next, next);
-            atomics::barrier();
+        if part!(slot, stamp).word().replace(stamp.word, held.word) {
+            part!(slot, next).set(next);
+            barrier();
             return Some(held);
         }
     }
-    write!(slot, filled, filled);
+    part!(slot, filled).set(filled);
     None
 }
 
@@ -200,19 +189,19 @@ fn hold_for(slot: u32, next: NextHop) -> Option<HopStamp> {
 #[inline(always)]
 pub fn fill(slot: u32, held: HopStamp, hop: &Hop) {
     let Some(slot) = maps::hop(slot) else { return };
-    write!(slot, egress, hop.egress);
-    write!(slot, mtu, hop.mtu);
-    write!(slot.cast::<Hop>(), macs, hop.macs);
-    atomics::barrier();
-    write!(slot, filled, held);
+    part!(slot, egress).set(hop.egress);
+    part!(slot, mtu).set(hop.mtu);
+    part!(hop_of(slot), macs).set(hop.macs);
+    barrier();
+    part!(slot, filled).set(held);
 }
 
 /// Lets go of a slot that is held, with nothing to put into it. It stays unfilled for its generation.
 #[inline(always)]
 pub fn abandon(slot: u32, held: HopStamp) {
     let Some(slot) = maps::hop(slot) else { return };
-    atomics::barrier();
-    write!(slot, filled, held.of_another_slot());
+    barrier();
+    part!(slot, filled).set(held.of_another_slot());
 }
 
 #[inline(always)]

@@ -1,6 +1,7 @@
-//! What the kernel is asked: atomics on map memory, the clock, routes, sockets. Decides nothing.
+//! What the kernel is asked: shared memory of maps, the clock, routes, sockets. Decides nothing.
 
-pub mod atomics;
 pub mod clock;
 pub mod fib;
+pub mod memory;
+pub mod register;
 pub mod sockets;

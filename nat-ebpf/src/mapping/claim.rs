@@ -12,6 +12,7 @@ use nat_common::{
     ports::Walk,
     scarce::Scarcity,
     settings::{DEEP_PROBES, QUICK_EIPS, QUICK_PROBES},
+    table::insert::Inserted,
 };
 
 use super::scarcity;
@@ -22,7 +23,7 @@ use crate::{
     maps,
     policy::own_pings,
     report::stats,
-    table::{self, InsertError},
+    table,
     work::{
         Work,
         port::{Outcome, Search},
@@ -193,11 +194,11 @@ impl<F: Frame> Step<F> for Probe {
         }
         prepare(work);
         work.search.outcome = match table::insert(&work.search.reverse, &work.entry, 2) {
-            Ok(()) => Outcome::Claimed,
-            Err(InsertError::Full) => Outcome::TableFull,
+            Inserted::Done => Outcome::Claimed,
+            Inserted::Full => Outcome::TableFull,
             // Another CPU took the port between the look and the insertion, or was in the way, or there is no slot where
             // this port's entry would stand; another port's home is elsewhere: walk on.
-            Err(InsertError::Exists | InsertError::Disturbed | InsertError::Crowded) => return Next::On,
+            Inserted::Exists | Inserted::Disturbed | Inserted::Crowded => return Next::On,
         };
         Next::Over
     }

@@ -23,7 +23,7 @@ pub fn prefetch(work: &mut Work) {
         dport: Port::default(),
         proto: key.proto,
         side: Side::opposite(key.side),
-        place: 0,
+        state: 0,
     };
     // Of a random start nobody can foretell the ports that follow (RFC 6056 section 3.3.1).
     let walk = Walk::keyed(work.random.bits(), eip.ports.prime.max(1));

@@ -5,7 +5,7 @@ use nat_common::{
     scarce::{Destination, Scarcity},
 };
 
-use crate::{maps, work::port::Random};
+use crate::{kernel::memory::part, maps, work::port::Random};
 
 /// How long a destination counts as short of ports after a walk found none.
 const SCARCE: Ticks = Ticks::from_ms(1000);
@@ -21,7 +21,7 @@ pub fn destination(tuple: &Tuple, pool: u32) -> Destination {
 #[inline(always)]
 pub fn is_short(destination: &Destination, now: Stamp) -> bool {
     // Mostly no destination at all was.
-    if maps::occupancy().is_none_or(|o| o.scarce.age(now) >= SCARCE) {
+    if maps::occupancy().is_none_or(|o| part!(o, scarce).get().age(now) >= SCARCE) {
         return false;
     }
     match maps::scarcity(destination) {
@@ -56,6 +56,6 @@ pub fn redraw(walk: &mut Scarcity, random: &mut Random) {
 pub fn fail(walk: &mut Scarcity, now: Stamp) {
     walk.failed = now;
     if let Some(occupancy) = maps::occupancy() {
-        occupancy.scarce = now;
+        part!(occupancy, scarce).set(now);
     }
 }

@@ -1,7 +1,5 @@
 //! The only maps, and what other modules may ask of them.
 
-use core::ptr::NonNull;
-
 use aya_ebpf::{
     Global,
     btf_maps::{Array, DevMap, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, lpm_trie::Key},
@@ -20,7 +18,10 @@ use nat_common::{
     table::Occupancy,
 };
 
-use crate::{kernel::atomics, work::Work};
+use crate::{
+    kernel::{memory::Shared, register},
+    work::Work,
+};
 
 /// Makes a map of each line of the list in nat-common.
 macro_rules! maps {
@@ -69,25 +70,18 @@ pub fn redirects_frags() -> bool {
     REDIRECT_FRAGS.load() != 0
 }
 
-/// What stands at a place of the flow table. `None` only for places that no home reaches.
+/// A slot of the flow table. `None` only for slots that no home reaches.
 #[inline(always)]
-pub fn place(index: u32) -> Option<NonNull<FlowEntry>> {
-    FLOWS.get_ptr_mut(index).and_then(NonNull::new)
+pub fn slot(index: u32) -> Option<Shared<FlowEntry>> {
+    // SAFETY: an array element, which lives as long as the map; the map outlives every program that uses it.
+    FLOWS.get_ptr_mut(index).and_then(|entry| unsafe { Shared::new(entry) })
 }
 
-/// How many places of the flow table are taken.
+/// How full the flow table is, and when ports ran short.
 #[inline(always)]
-pub fn taken() -> Option<*mut u32> {
-    // SAFETY: the address of a field of an array element.
-    TAKEN.get_ptr_mut(0).map(|o| unsafe { &raw mut (*o).entries })
-}
-
-/// What the flow table runs short of.
-#[inline(always)]
-pub fn occupancy() -> Option<&'static mut Occupancy> {
-    // SAFETY: array elements live as long as the map, which outlives every program that uses it. Only `scarce` is used,
-    // a hint; `entries` has atomics of its own.
-    TAKEN.get_ptr_mut(0).map(|o| unsafe { &mut *o })
+pub fn occupancy() -> Option<Shared<Occupancy>> {
+    // SAFETY: as in `slot`.
+    TAKEN.get_ptr_mut(0).and_then(|occupancy| unsafe { Shared::new(occupancy) })
 }
 
 /// The EIP at `addr`, if it is one.
@@ -134,8 +128,9 @@ pub fn is_reserved(tuple: &Tuple) -> bool {
 
 /// A slot of the hop table.
 #[inline(always)]
-pub fn hop(slot: u32) -> Option<*mut HopSlot> {
-    HOPS.get_ptr_mut(slot)
+pub fn hop(slot: u32) -> Option<Shared<HopSlot>> {
+    // SAFETY: as in `slot`.
+    HOPS.get_ptr_mut(slot).and_then(|hop| unsafe { Shared::new(hop) })
 }
 
 /// The managed interface with this ifindex.
@@ -162,10 +157,10 @@ pub fn redirect(devmap: u16) -> Result<u32, u32> {
 /// mark without taking a lock.
 #[inline(always)]
 pub fn note_next_hop(hop: &NextHop, now: Stamp) {
-    if let Some(noted) = NEXTHOPS.get_ptr_mut(hop) {
-        // SAFETY: an element of the map, which stays readable and writable while this program runs. It is one word:
-        // whichever CPU writes last, it is a moment at which the hop was noted.
-        unsafe { (&raw mut (*noted).word).write_volatile(now.word) };
+    // SAFETY: an element of the map, which stays readable and writable while this program runs.
+    if let Some(noted) = NEXTHOPS.get_ptr_mut(hop).and_then(|noted| unsafe { Shared::new(noted) }) {
+        // Whichever CPU writes last, it is a moment at which the hop was noted.
+        noted.set(now);
     } else {
         // A full LRU evicts; a failure costs a neighbour that the kernel still resolves on demand.
         let _ = NEXTHOPS.insert(hop, now, 0);
@@ -176,8 +171,8 @@ pub fn note_next_hop(hop: &NextHop, now: Stamp) {
 /// key out of the memory that a function was given (kernel/bpf/verifier.c, `map_key_value_types`).
 #[inline(always)]
 pub fn pinged(answer: Tuple) -> Option<Stamp> {
-    // SAFETY: an element of the map, which stays readable while this program runs; it is one word.
-    PINGS.get_ptr(&answer).map(|p| Stamp { word: unsafe { (&raw const (*p).word).read_volatile() } })
+    // SAFETY: an element of the map, which stays readable while this program runs; it is only read.
+    PINGS.get_ptr(&answer).and_then(|noted| unsafe { Shared::new(noted.cast_mut()) }).map(Shared::get)
 }
 
 /// Notes that the host sends the echo request that an echo reply with this tuple answers.
@@ -234,7 +229,7 @@ pub fn budget() -> Option<&'static mut Budget> {
 pub fn work() -> Option<&'static mut Work> {
     // SAFETY: a per-CPU element, and programs that use it do not nest on a CPU. Any bytes, zeros included, are what an
     // earlier run of these programs, or the kernel, left there.
-    WORK.get_ptr_mut(0).map(atomics::not_null).map(|work| unsafe { &mut *work })
+    WORK.get_ptr_mut(0).map(register::not_null).map(|work| unsafe { &mut *work })
 }
 
 /// Sends an event to userspace; a full ring drops it.

@@ -1,7 +1,7 @@
 //! A packet of a live flow that the fast path would not send: its hop is stale, its TTL or size is special, or its device is
 //! the kernel's. Routes may have changed, so whether the packet may go there is decided again.
 
-use nat_common::{HopStamp, Reason, Verdict};
+use nat_common::{Reason, Verdict};
 
 use super::source;
 use crate::{
@@ -12,13 +12,13 @@ use crate::{
         way::{self, Way},
     },
     maps,
-    table::flow::Flow,
+    table::EntryRef,
     work::{Work, route::Hop},
 };
 
 /// How the packet leaves; `work.route.hop` is then its hop.
 #[inline(never)]
-pub fn way<F: Frame>(frame: F, work: &mut Work, flow: Flow) -> Result<Way, Verdict> {
+pub fn way<F: Frame>(frame: F, work: &mut Work, flow: EntryRef) -> Result<Way, Verdict> {
     let outbound = flow.is_outbound();
     let stamp = flow.hop();
     work.route.hop = Hop::UNRESOLVED;
@@ -35,12 +35,7 @@ pub fn way<F: Frame>(frame: F, work: &mut Work, flow: Flow) -> Result<Way, Verdi
         if is_astray(frame, outbound, reach) {
             return Err(Verdict::drop(Reason::NoRoute));
         }
-        let resolved = work.route.hop.stamp;
-        flow.set_hop(stamp, resolved);
-        // That was a long time ago for the slot to be another flow's by now: it must not keep a hop that is not its own.
-        // Unresolved is right for anybody.
-        if !flow.is_still(&work.packet.tuple) {
-            flow.set_hop(resolved, HopStamp::UNRESOLVED);
+        if !flow.store_hop(&work.packet.tuple, stamp, work.route.hop.stamp) {
             return Err(Verdict::drop(Reason::Expired));
         }
     }

@@ -7,7 +7,7 @@ use crate::{
     frame::{View, skb::Skb},
     kernel::clock,
     maps,
-    table::{self, flow::Flow},
+    table::{self, EntryRef},
     wire::{IPV4_MAX, IPV4_MIN, Ipv4, OFFSET_BITS, TRANSPORT_MIN, load},
 };
 
@@ -38,7 +38,7 @@ pub fn note(frame: Skb, at: usize, src: Addr, dst: Addr) {
         dport: id,
         proto: Proto::Icmp as u8,
         side,
-        place: 0,
+        state: 0,
     };
     let now = clock::now();
     maps::note_ping(&answer, now);
@@ -82,13 +82,13 @@ fn identifier(frame: Skb, at: usize) -> Option<Port> {
 
 /// Condemns one half for good. Packets may move its stamp meanwhile. Spelled out for Linux 6.1, as in `reap.rs`.
 #[inline(always)]
-fn condemn(half: Flow, key: &Tuple, now: Stamp) {
+fn condemn(half: EntryRef, key: &Tuple, now: Stamp) {
     let _ = try_condemn(half, key, now) || try_condemn(half, key, now) || try_condemn(half, key, now);
 }
 
 /// `false`: somebody changed the stamp.
 #[inline(never)]
-fn try_condemn(half: Flow, key: &Tuple, now: Stamp) -> bool {
+fn try_condemn(half: EntryRef, key: &Tuple, now: Stamp) -> bool {
     let last = half.last();
     // Dead for so long that nobody revives it, or given to another flow meanwhile, whose stamp the swap would not hit.
     let is_past = last.is_dead() && last.age(now) >= REVIVE_WINDOW;

@@ -9,19 +9,23 @@ use super::source;
 use crate::{
     frame::Frame,
     maps,
-    table::flow::Flow,
+    table::EntryRef,
     work::{Work, packet::Arrival},
 };
 
 /// Whether the packet came as its flow's packets do, or as they may from now on.
 #[inline(always)]
-pub fn check<F: Frame>(frame: F, work: &mut Work, flow: Flow, seen: u32) -> Result<(), Verdict> {
+pub fn check<F: Frame>(frame: F, work: &mut Work, flow: EntryRef, seen: u32) -> Result<(), Verdict> {
     let via = of_arrival(frame, &mut work.arrival)?;
     if seen & FlowEntry::VIA == via {
         return Ok(());
     }
     if !source::is_genuine(frame, work) {
         return Err(Verdict::drop(Reason::SpoofedSource));
+    }
+    // The packet may have found a dead entry, in whose slot the next flow is by now.
+    if !flow.is_still(&work.packet.tuple) {
+        return Err(Verdict::drop(Reason::Expired));
     }
     flow.clear_seen(FlowEntry::VIA);
     flow.set_seen(via);

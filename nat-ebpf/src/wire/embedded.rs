@@ -42,7 +42,7 @@ impl Embedded {
             }
         };
         let Ipv4 { src, dst, proto, .. } = header;
-        let tuple = Tuple { src, dst, sport, dport, proto, side: packet.tuple.side, place: 0 };
+        let tuple = Tuple { src, dst, sport, dport, proto, side: packet.tuple.side, state: 0 };
         Some(Self { tuple })
     }
 

@@ -9,7 +9,7 @@ use nat_common::{
 use super::{DONT_FRAGMENT, ETHERTYPE_IPV4, load, store};
 use crate::{
     frame::Frame,
-    kernel::atomics,
+    kernel::register,
     work::{
         Work,
         packet::{QUOTE_ROOM, Quote},
@@ -91,7 +91,7 @@ fn sum<F: Frame>(frame: F, quoted: u32, quote: &mut Quote) -> Option<u32> {
     *quote = [0; QUOTE_ROOM as usize / 4];
     let to = quote.as_mut_ptr();
     // It is from 1 to QUOTE. The mask says so in a way that LLVM leaves alone, and that the verifier of Linux 6.1 follows.
-    let length = (atomics::in_register(u64::from(quoted).wrapping_sub(1)) & (QUOTE_ROOM - 1)) + 1;
+    let length = (register::in_register(u64::from(quoted).wrapping_sub(1)) & (QUOTE_ROOM - 1)) + 1;
     // SAFETY: `length` bytes fit into the quote. Its two parts are whole words; the checksum helper only reads.
     unsafe {
         if !frame.copy(F::LINK as u32, to.cast(), length as u32) {

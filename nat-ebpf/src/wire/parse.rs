@@ -101,7 +101,7 @@ fn is_ipv4<F: View>(start: usize, end: usize) -> bool {
 fn network<F: View>(header: &Ipv4, side: u8, packet: &mut Packet) {
     let Ipv4 { src, dst, proto, fragment, .. } = *header;
     *packet = Packet {
-        tuple: Tuple { src, dst, sport: Port { be: 0 }, dport: Port { be: 0 }, proto, side, place: 0 },
+        tuple: Tuple { src, dst, sport: Port { be: 0 }, dport: Port { be: 0 }, proto, side, state: 0 },
         flags: tcp::ANY,
         len: u32::from(header.total),
         l3: F::LINK as u16,

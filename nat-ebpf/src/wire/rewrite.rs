@@ -3,7 +3,7 @@
 use nat_common::{Proto, checksum, icmp};
 
 use super::{load, parse::Headers, store};
-use crate::{frame::Frame, table::flow::Flow, work::packet::Packet};
+use crate::{frame::Frame, table::EntryRef, work::packet::Packet};
 
 /// Whether the frame's TTL goes down here, or later in the kernel.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -19,7 +19,13 @@ pub enum TtlStep {
 /// `false`, and nothing written, when the transport header is not in the frame: cannot happen to a packet that the parser
 /// gave a tuple, but the verifier does not see that far.
 #[inline(always)]
-pub fn translate<F: Frame>(frame: F, headers: &Headers, packet: &Packet, flow: Flow, ttl: TtlStep) -> bool {
+pub fn translate<F: Frame>(
+    frame: F,
+    headers: &Headers,
+    packet: &Packet,
+    flow: EntryRef,
+    ttl: TtlStep,
+) -> bool {
     let Headers { ip, l4, end, .. } = *headers;
     if l4 as usize + 8 > end {
         return false;

@@ -84,7 +84,7 @@ pub fn tuple(flow: u32) -> Tuple {
         dport: Port::new(DESTINATION_PORT),
         proto: Proto::Udp as u8,
         side: Side::INSIDE,
-        place: 0,
+        state: 0,
     }
 }
 

@@ -1,25 +1,49 @@
-//! The flow table: one ARRAY of cache lines, each a place for a [`FlowEntry`](crate::FlowEntry).
+//! The flow table: an ARRAY of slots, each a cache line that holds one [`FlowEntry`](crate::FlowEntry).
 //!
-//! A key's hash names its *home*, and its entry stands there or at one of the [`REACH`] - 1 places after it. Twice as
-//! many places as entries keep nearly all of them at home, so a lookup reads one line: the kernel's hash map reads
-//! three, two of them through the TLB entries of other pages. Entries never move, so a lookup takes no lock.
+//! A key's hash names its *home* slot. Its entry stands there or in one of the [`REACH`] - 1 slots after it; how many slots
+//! lie in between is its *probe distance*. Twice as many slots as entries keep nearly all of them at home, so that a lookup
+//! reads one line: the kernel's hash map reads three, two of them through the TLB entries of other pages. Entries never
+//! move, so a lookup takes no lock.
 //!
-//! Each place also keeps, in the upper half of its entry's `seen`, a [`Crowd`]: how far from this home its entries
-//! stand, which is where a search may stop, and a version that orders whoever changes that. Writers:
+//! The algorithm is in this module and generic over the memory that it works on ([`memory`]): the packet path runs it over
+//! map memory, `tests/table` runs the same code under a model checker.
 //!
-//! - An insertion notes the home's crowd, searches for the key, takes a free place ([`place::PENDING`]), fills it, and
-//!   then swaps the crowd for its successor. If somebody else was there in between, it starts over: two insertions of
-//!   one key have one home, so only one of them wins. Then the entry is [`place::LIVE`].
-//! - A removal frees the place and, if the entry stood farthest out, shrinks the crowd; it leaves it if that changed.
+//! Each slot also keeps, in the upper half of its entry's `seen`, a [`ProbeBound`] for the keys whose home it is: how far a
+//! search has to look, and a version. Two kinds of writers change it:
 //!
-//! A place that was live is given to another entry no sooner than [`GONE_AFTER_MS`](crate::stamp::GONE_AFTER_MS), 0.9 s,
-//! after the entry's death (1.6 s where it was not condemned for good): only the reaper removes live entries, also those of
-//! births that are undone. So whoever found an entry alive may write to it for that long. And so a crowd changes at most
-//! 256 times in that time, by 128 removals and 128 insertions: its version, which counts to 512, tells a swapper that was
-//! stopped in the middle whether anything changed, unless it was stopped for longer.
+//! - An insertion reads the home's bound, searches for the key, reserves a free slot ([`SlotState::PENDING`]), writes it, and
+//!   then replaces the bound by its next version. If that fails, because another CPU changed the bound, it gives the slot
+//!   back and starts over. Two insertions of one key have one home, so only one of them succeeds. Then the entry becomes
+//!   [`SlotState::LIVE`].
+//! - A removal frees the slot. If the entry was the farthest one, it looks for the farthest that is left and lowers the bound,
+//!   unless the bound changed meanwhile.
+//!
+//! # What is assumed about time
+//!
+//! No packet's processing lasts longer than [`GONE_AFTER_MS`](crate::stamp::GONE_AFTER_MS), 0.9 s. Only the reaper removes
+//! live entries, also those of births that are undone, and not before that time has passed since the entry's death. Two
+//! things follow:
+//!
+//! - Whoever found an entry alive, and its key still there *after* that, may write to it until its packet is done. One look at
+//!   the key before the stamp does not do: the entry may have been dead, and the stamp may be the next flow's.
+//! - A bound changes at most 256 times during a packet: in that time each of its 128 slots can be freed once and taken once.
+//!   Its version counts to 512, so a compare-and-swap on it never takes a changed bound for an unchanged one.
+//!
+//! `tests/table` has the model of this assumption, and shows what goes wrong without it.
 //!
 //! The hash is keyed: NH (Black et al., UMAC, 1999; RFC 4418) over the key's four words, then a multiplication, so
-//! that nobody who cannot read the key can crowd one home.
+//! that nobody who cannot read the key can choose whose home slot is busy.
+
+mod bound;
+pub mod find;
+pub mod insert;
+pub mod life;
+pub mod memory;
+pub mod remove;
+mod state;
+
+pub use bound::ProbeBound;
+pub use state::SlotState;
 
 use bytemuck::{Pod, Zeroable};
 
@@ -27,38 +51,38 @@ use crate::hop::HOP_SLOTS;
 use crate::stamp::Stamp;
 use crate::tuple::{Addr, Tuple};
 
-/// Places at which an entry may stand, counted from its home. Half full, the longest run of taken places among
-/// millions is about 80.
+/// Slots in which an entry may stand, counted from its home. In a table that is half full, the longest run of taken slots
+/// among millions is about 80.
 pub const REACH: u32 = 128;
 
-/// Places per flow: two entries, twice the room.
-pub const PLACES_PER_FLOW: u32 = 4;
+/// Slots per flow: two entries, twice the room.
+pub const SLOTS_PER_FLOW: u32 = 4;
 
-/// Flows for which the number of places still fits: below 2^31, because the kernel's inlined lookup compares an index with
+/// Flows for which the number of slots still fits: below 2^31, because the kernel's inlined lookup compares an index with
 /// the number of elements as a signed constant (kernel/bpf/arraymap.c, `array_map_gen_lookup`).
-pub const MOST_FLOWS: u32 = (i32::MAX as u32 - REACH) / PLACES_PER_FLOW;
+pub const MOST_FLOWS: u32 = (i32::MAX as u32 - REACH) / SLOTS_PER_FLOW;
 
-/// Elements of a table for this many flows: the last homes need places after them.
-pub const fn places(max_flows: u32) -> u32 {
-    max_flows.saturating_mul(PLACES_PER_FLOW).saturating_add(REACH - 1)
+/// Elements of a table for this many flows: the last homes need slots after them.
+pub const fn slots(max_flows: u32) -> u32 {
+    max_flows.saturating_mul(SLOTS_PER_FLOW).saturating_add(REACH - 1)
 }
 
 /// Flows that a table of this many elements was made for; `None` when natgw makes none of that size.
-pub const fn max_flows(places: u32) -> Option<u32> {
-    match places.checked_sub(REACH - 1) {
-        Some(homes) if homes > 0 && homes.is_multiple_of(PLACES_PER_FLOW) => Some(homes / PLACES_PER_FLOW),
+pub const fn max_flows(slots: u32) -> Option<u32> {
+    match slots.checked_sub(REACH - 1) {
+        Some(homes) if homes > 0 && homes.is_multiple_of(SLOTS_PER_FLOW) => Some(homes / SLOTS_PER_FLOW),
         _ => None,
     }
 }
 
-/// Places at which an entry may have its home.
-pub const fn homes(places: u32) -> u32 {
-    places.saturating_sub(REACH - 1)
+/// Slots that are the home of some key.
+pub const fn homes(slots: u32) -> u32 {
+    slots.saturating_sub(REACH - 1)
 }
 
 /// Entries that a table of this many elements takes: two a flow.
-pub const fn capacity(places: u32) -> u32 {
-    homes(places) / PLACES_PER_FLOW * 2
+pub const fn capacity(slots: u32) -> u32 {
+    homes(slots) / SLOTS_PER_FLOW * 2
 }
 
 /// The one element of `TAKEN`. Eight bytes, so that it can be mapped.
@@ -69,16 +93,6 @@ pub struct Occupancy {
     pub entries: u32,
     /// When a search for a port was last in vain: for a second after it, claims look up whether it was for theirs.
     pub scarce: Stamp,
-}
-
-/// What stands at a place: [`Tuple::place`] of the entry's key.
-pub mod place {
-    /// Nothing.
-    pub const FREE: u16 = 0;
-    /// An entry that is being written, or was just taken by somebody who will.
-    pub const PENDING: u16 = 1;
-    /// A flow's entry.
-    pub const LIVE: u16 = 2;
 }
 
 /// Key of the hash, drawn when the table is created.
@@ -123,7 +137,7 @@ impl HashKey {
 }
 
 impl HashKey {
-    /// The first of the slots that a next hop may stand in.
+    /// The first of the hop slots that a next hop may stand in.
     #[inline(always)]
     pub const fn slot(&self, ifindex: u32, next_hop: Addr) -> u32 {
         let [a, b, c, d] = self.words;
@@ -141,46 +155,7 @@ const fn product(a: u32, b: u32) -> u64 {
     a as u64 * b as u64
 }
 
-const DISTANCE_BITS: u32 = 7;
-const DISTANCE_MASK: u32 = (1 << DISTANCE_BITS) - 1;
-
-/// How far from a home its entries stand (7 bits), and a version (9 bits); the upper half of `seen`, whose lower half
-/// is the flow's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Crowd {
-    /// The whole word.
-    pub seen: u32,
-}
-
-impl Crowd {
-    /// Bits of `seen` that belong to the place.
-    pub const MASK: u32 = 0xffff_0000;
-
-    /// Distance from the home to its farthest entry, below [`REACH`].
-    #[inline(always)]
-    pub const fn farthest(self) -> u32 {
-        self.seen >> 16 & DISTANCE_MASK
-    }
-
-    /// After an insertion at this distance.
-    #[must_use]
-    #[inline(always)]
-    pub const fn joined(self, distance: u32) -> Self {
-        if distance > self.farthest() { self.at(distance) } else { self.at(self.farthest()) }
-    }
-
-    /// After a removal, the next version: the farthest that is left stands at this distance.
-    #[must_use]
-    #[inline(always)]
-    pub const fn at(self, distance: u32) -> Self {
-        let version = (self.seen >> (16 + DISTANCE_BITS)).wrapping_add(1);
-        let upper = version << DISTANCE_BITS | distance & DISTANCE_MASK;
-        Self { seen: upper << 16 | self.seen & !Self::MASK }
-    }
-}
-
 crate::map_value!(HashKey, Occupancy);
-const _: () = assert!(REACH - 1 <= DISTANCE_MASK);
 
 #[cfg(test)]
 mod tests {
@@ -203,17 +178,17 @@ mod tests {
         }
     }
 
-    /// Neighbouring hosts and ports in sequence, as real clients use them, do not crowd: at capacity everything fits,
+    /// Neighbouring hosts and ports in sequence, as real clients use them, do not collide: at capacity everything fits,
     /// and most entries are at home.
     #[test]
     fn a_full_table_has_room_for_everybody() {
         const FLOWS: u32 = 200_000;
-        let homes = FLOWS * PLACES_PER_FLOW;
-        let mut taken = vec![false; places(FLOWS) as usize];
+        let homes = FLOWS * SLOTS_PER_FLOW;
+        let mut taken = vec![false; slots(FLOWS) as usize];
         let mut at_home = 0;
         for n in 0..2 * FLOWS {
             let home = KEY.home(&tuple(n >> 10, 32_768 + (n & 1023) as u16, n & 3), homes);
-            let distance = (0..REACH).find(|d| !taken[(home + d) as usize]).expect("no place within reach");
+            let distance = (0..REACH).find(|d| !taken[(home + d) as usize]).expect("no slot within reach");
             taken[(home + distance) as usize] = true;
             at_home += u32::from(distance == 0);
         }
@@ -234,7 +209,7 @@ mod tests {
         ] {
             assert_ne!(home(&t), home(&other), "{other:?}");
         }
-        assert_eq!(home(&t), home(&Tuple { place: place::LIVE, ..t }), "the place is no part of the key");
+        assert_eq!(home(&t), home(&Tuple { state: SlotState::LIVE, ..t }), "the state is no part of the key");
         let other = HashKey { words: [1, 2, 3, 4], ..KEY };
         assert_ne!(home(&t), other.home(&t, 1 << 31));
     }
@@ -271,28 +246,9 @@ mod tests {
 
     #[test]
     fn sizes_go_both_ways() {
-        assert_eq!(max_flows(places(1_000_000)), Some(1_000_000));
-        assert_eq!(max_flows(places(1)), Some(1));
+        assert_eq!(max_flows(slots(1_000_000)), Some(1_000_000));
+        assert_eq!(max_flows(slots(1)), Some(1));
         assert_eq!((max_flows(2000), max_flows(0), max_flows(REACH - 1)), (None, None, None));
-        assert_eq!(max_flows(places(MOST_FLOWS)), Some(MOST_FLOWS));
-    }
-
-    #[test]
-    fn a_crowd_grows_shrinks_and_never_looks_unchanged() {
-        let flags = 0x8112;
-        let empty = Crowd { seen: flags };
-        let one = empty.joined(5);
-        assert_eq!((one.farthest(), one.seen & !Crowd::MASK), (5, flags));
-        let two = one.joined(3);
-        assert_eq!(two.farthest(), 5, "the farthest is still there");
-        assert_ne!(two, one, "a newcomer closer by is noticed too");
-        let left = two.at(REACH - 1);
-        assert_eq!(left.farthest(), REACH - 1);
-        let mut crowd = left;
-        for _ in 0..511 {
-            crowd = crowd.at(0);
-            assert_ne!(crowd, left.at(0).at(REACH - 1));
-        }
-        assert_eq!(crowd.seen & !Crowd::MASK, flags);
+        assert_eq!(max_flows(slots(MOST_FLOWS)), Some(MOST_FLOWS));
     }
 }
