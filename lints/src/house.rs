@@ -19,7 +19,7 @@ pub struct Rules {
 /// The rules of package `name`.
 pub fn rules(name: &str) -> Rules {
     match name {
-        "nat-common" => Rules { order: NAT_COMMON, pending: true },
+        "nat-common" => Rules { order: NAT_COMMON, pending: false },
         "nat-ebpf" => Rules { order: NAT_EBPF, pending: false },
         "nat-userspace" => Rules { order: NAT_USERSPACE, pending: true },
         "nat-tests" => Rules { order: &[], pending: true },
@@ -30,6 +30,7 @@ pub fn rules(name: &str) -> Rules {
 const NAT_COMMON: &[&str] = &[
     "pod list",
     "num hash bucket icmp checksum stamp tuple",
+    "nh",
     "ports answer budget scarce",
     "verdict",
     "hop",

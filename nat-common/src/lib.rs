@@ -19,6 +19,7 @@ pub mod hop;
 pub mod icmp;
 mod list;
 pub mod maps;
+pub mod nh;
 pub mod num;
 mod pod;
 pub mod ports;

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::hash::Secret;
-use crate::table::HashKey;
+use crate::nh::HashKey;
 use crate::timeouts::IdleLimits;
 
 /// Ports tried on a host's own EIP, and then on each further EIP, before the deep walk.

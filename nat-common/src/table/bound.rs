@@ -1,6 +1,6 @@
 //! How far from a home slot a search has to look.
 
-use super::REACH;
+use super::size::REACH;
 
 const DISTANCE_BITS: u32 = 7;
 const DISTANCE_MASK: u32 = (1 << DISTANCE_BITS) - 1;

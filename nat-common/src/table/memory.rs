@@ -18,7 +18,8 @@
 //! | [`Slot::acquire`] | acquire fence | a reader could look at the key again before it has read the fields |
 
 use super::bound::ProbeBound;
-use super::{REACH, SlotState, find, insert, remove};
+use super::size::REACH;
+use super::state::SlotState;
 use crate::hop::HopStamp;
 use crate::stamp::Stamp;
 use crate::tuple::{Tuple, with_state};
@@ -129,8 +130,8 @@ pub trait Slots: Copy {
 
 /// A table: slots, the hash that names homes, and the count of entries.
 ///
-/// The last four methods are parts of the algorithm that loop. In the packet path each is a call to a function that the
-/// verifier checks by itself, and that then calls the same code as the default here.
+/// The last four methods are parts of the algorithm that loop. An implementation calls the function that is named there,
+/// directly or, in the packet path, by a function that the verifier checks by itself.
 pub trait Table: Slots {
     /// The home slot of a key.
     fn home(self, key: Key) -> u32;
@@ -147,27 +148,15 @@ pub trait Table: Slots {
     /// Subtracts from that number.
     fn subtract_taken(self, entries: u32);
 
-    /// [`find::beyond`].
-    #[inline(always)]
-    fn beyond(self, key: Key, home: u32) -> u32 {
-        find::beyond(self, key, home)
-    }
+    /// [`super::find::beyond`].
+    fn beyond(self, key: Key, home: u32) -> u32;
 
-    /// [`insert::is_occupied`].
-    #[inline(always)]
-    fn is_occupied(self, key: Key, home: u32, farthest: u32) -> bool {
-        insert::is_occupied(self, key, home, farthest)
-    }
+    /// [`super::insert::is_occupied`].
+    fn is_occupied(self, key: Key, home: u32, farthest: u32) -> bool;
 
-    /// [`insert::vacancy`].
-    #[inline(always)]
-    fn vacancy(self, home: u32) -> u32 {
-        insert::vacancy(self, home)
-    }
+    /// [`super::insert::vacancy`].
+    fn vacancy(self, home: u32) -> u32;
 
-    /// [`remove::farthest`].
-    #[inline(always)]
-    fn farthest(self, home: u32, limit: u32) -> u32 {
-        remove::farthest(self, home, limit)
-    }
+    /// [`super::remove::farthest`].
+    fn farthest(self, home: u32, limit: u32) -> u32;
 }

@@ -3,7 +3,7 @@
 
 use loom::sync::atomic::{Ordering, fence};
 use nat_common::table::memory::{Key, Slot, Slots, Table};
-use nat_common::table::{ProbeBound, SlotState};
+use nat_common::table::{ProbeBound, SlotState, find, insert, remove};
 use nat_common::{HopStamp, Stamp};
 
 use crate::word::{Word32, Word64};
@@ -152,7 +152,7 @@ impl Cursor<'_> {
 
     /// [`nat_common::table::find::is_still`], or not.
     pub fn is_still(self, key: Key) -> bool {
-        self.rules.is(Mutant::NoSecondLook) || nat_common::table::find::is_still(self, key)
+        self.rules.is(Mutant::NoSecondLook) || find::is_still(self, key)
     }
 }
 
@@ -347,5 +347,21 @@ impl Table for Cpu<'_> {
 
     fn subtract_taken(self, entries: u32) {
         self.model.taken.subtract(self.number, entries);
+    }
+
+    fn beyond(self, key: Key, home: u32) -> u32 {
+        find::beyond(self, key, home)
+    }
+
+    fn is_occupied(self, key: Key, home: u32, farthest: u32) -> bool {
+        insert::is_occupied(self, key, home, farthest)
+    }
+
+    fn vacancy(self, home: u32) -> u32 {
+        insert::vacancy(self, home)
+    }
+
+    fn farthest(self, home: u32, limit: u32) -> u32 {
+        remove::farthest(self, home, limit)
     }
 }
