@@ -51,6 +51,13 @@ impl FlowEntry {
     /// Set in `seen` of the entry whose packets come from inside. Never changes.
     pub const OUTBOUND: u32 = 1 << 15;
 
+    /// Set in `seen` of the entry whose packets the flow's initiator sends. This half names the flow, and its stamp decides
+    /// whether a packet or the reaper was first. Never changes.
+    pub const INITIATOR: u32 = 1 << 6;
+
+    /// Set in `seen` of both entries of a flow whose ends are on one side (inside to inside, by an EIP). Never changes.
+    pub const SAME_SIDE: u32 = 1 << 7;
+
     /// Bits of `seen` that hold the devmap index of the interface by which packets of this entry come, if they come from
     /// inside: that on which their source was last found genuine.
     pub const VIA: u32 = 0x3f << Self::VIA_SHIFT;
@@ -102,6 +109,18 @@ impl FlowEntry {
         self.seen & Self::OUTBOUND != 0
     }
 
+    /// Whether this entry's packets are the initiator's.
+    #[inline(always)]
+    pub const fn is_initiators(&self) -> bool {
+        self.seen & Self::INITIATOR != 0
+    }
+
+    /// Side of the other half's key, where this half's is `side`.
+    #[inline(always)]
+    pub const fn pair_side(&self, side: u8) -> u8 {
+        if self.seen & Self::SAME_SIDE != 0 { side } else { Side::opposite(side) }
+    }
+
     /// The tuple that a packet matching `key` has when it leaves.
     #[inline(always)]
     pub const fn translated(&self, key: &Tuple) -> Tuple {
@@ -125,7 +144,7 @@ impl FlowEntry {
             sport: self.new_dport,
             dport: self.new_sport,
             proto: key.proto,
-            side: Side::opposite(key.side),
+            side: self.pair_side(key.side),
             state: 0,
         }
     }
@@ -167,6 +186,20 @@ mod tests {
             let mirror = Tuple { src: key.dst, dst: key.src, sport: key.dport, dport: key.sport, proto: 6, side, state: 0 };
             let back = FlowEntry::new(&back_key, &mirror, 0, now);
             prop_assert_eq!(back.pair_key(&back_key), key);
+        }
+
+        /// The same where both ends are on one side.
+        #[test]
+        fn pairs_on_one_side_are_mutual(k: [u32; 3], b: [u32; 3], side in 0u8..=2) {
+            let (key, becomes) = (tuple(6, side, k), tuple(6, side, b));
+            let now = Stamp::from_ns(1);
+            let entry = FlowEntry::new(&key, &becomes, FlowEntry::SAME_SIDE | FlowEntry::INITIATOR, now);
+            let back_key = entry.pair_key(&key);
+            prop_assert_eq!(back_key.side, side);
+            let mirror = Tuple { src: key.dst, dst: key.src, sport: key.dport, dport: key.sport, ..key };
+            let back = FlowEntry::new(&back_key, &mirror, FlowEntry::SAME_SIDE, now);
+            prop_assert_eq!(back.pair_key(&back_key), key);
+            prop_assert!(entry.is_initiators() && !back.is_initiators());
         }
 
         /// The stored L4 delta turns the old pseudo-header and ports into the new ones.

@@ -8,7 +8,7 @@ use nat_common::{
 };
 
 use crate::{
-    flow::{life, tcp},
+    flow::{birth, freshness, revival, state},
     frame::{Frame, checked_alone},
     hop::{
         slots::{self, Current},
@@ -49,7 +49,7 @@ fn meet<F: Frame, const SIDE: u8>(frame: F, work: &mut Work) -> Result<u32, Verd
     let known = if work.packet.has_flow() { table::find_at_home(settings, &work.packet.tuple) } else { None };
     let flow = match known {
         Some(flow) if flow.last().is_fresh(now, settings.timeouts.fresh) => flow,
-        Some(flow) if life::is_alive(&work.packet.tuple, now) => flow,
+        Some(flow) if freshness::is_alive(&work.packet.tuple, now) => flow,
         _ => {
             (work.now, work.is_known) = (now, known.is_some());
             miss::<F, SIDE>(frame, work)?;
@@ -95,11 +95,11 @@ fn outbound<F: Frame>(frame: F, work: &mut Work) -> Result<(), Verdict> {
     let eip = mapping::choose(work, &pool)?;
     policy::outbound::route(frame, work, eip)?;
     policy::outbound::may_start(&work.packet)?;
-    if life::take_back(work)? {
+    if revival::take_back(work)? {
         return Ok(());
     }
     mapping::endpoint(frame, work)?;
-    life::birth(frame, work)
+    birth::pair(frame, work)
 }
 
 /// A packet from outside that no live flow claims. `Ok`: its flow exists now.
@@ -144,12 +144,12 @@ fn hit<F: Frame, const SIDE: u8>(
         Way::Handover => TtlStep::Keep,
     };
     if flags::is_event(work.packet.flags, seen) {
-        tcp::observe(frame, work, now);
+        state::observe(frame, work, now);
     }
     let packet = &work.packet;
     let last = flow.last();
     if !last.is_fresh(now, TOUCH) {
-        life::touch(packet, flow, last, now);
+        freshness::touch(packet, flow, last, now);
     }
     if !rewrite::translate(frame, headers, packet, flow, ttl) {
         return Err(Verdict::drop(Reason::BadHeader));

@@ -2,7 +2,7 @@
 //!
 //! Death has two steps. The reaper *condemns* a pair by setting the dead bit of both stamps; for
 //! [`REVIVE_WINDOW`](crate::stamp::REVIVE_WINDOW) after that a packet from inside may still *take it back*; and
-//! [`DELETE_AFTER`] after that the reaper *buries* it. The outbound half's stamp decides who was first.
+//! [`DELETE_AFTER`] after that the reaper *buries* it. The initiator's half's stamp decides who was first.
 
 use super::find::is_still;
 use super::memory::{Key, Slot};
@@ -24,36 +24,36 @@ pub enum TakenBack {
     Not,
 }
 
-/// Condemns both halves, whose stamps were read as `out_last` and `in_last`. `false`: a packet was first.
+/// Condemns both halves, whose stamps were read as `first` and `other`. `false`: a packet was first.
 #[inline(always)]
-pub fn condemn<S: Slot>(outbound: S, inbound: S, out_last: Stamp, in_last: Stamp, death: Stamp) -> bool {
-    let out_done = out_last.is_dead() || outbound.replace_last(out_last, death);
-    out_done && (in_last.is_dead() || inbound.replace_last(in_last, death))
+pub fn condemn<S: Slot>(initiator: S, responder: S, first: Stamp, other: Stamp, death: Stamp) -> bool {
+    let first_done = first.is_dead() || initiator.replace_last(first, death);
+    first_done && (other.is_dead() || responder.replace_last(other, death))
 }
 
 /// Takes back a pair that is past its deadline.
 ///
 /// The clock is read after the stamp: a packet that was stopped before would take a condemnation for a younger one than it is.
 #[inline(always)]
-pub fn take_back<S: Slot>(outbound: S, inbound: S, clock: impl FnOnce() -> Stamp) -> TakenBack {
-    let last = outbound.last();
+pub fn take_back<S: Slot>(initiator: S, responder: S, clock: impl FnOnce() -> Stamp) -> TakenBack {
+    let last = initiator.last();
     let now = clock();
     if last.is_dead() && last.age(now) >= REVIVE_WINDOW {
         return TakenBack::Not;
     }
-    if !outbound.replace_last(last, now) {
-        return if outbound.last().is_dead() { TakenBack::Not } else { TakenBack::Already };
+    if !initiator.replace_last(last, now) {
+        return if initiator.last().is_dead() { TakenBack::Not } else { TakenBack::Already };
     }
-    let other = inbound.last();
-    if !inbound.replace_last(other, now) {
-        // The reaper condemned it in between, having lost the outbound half to us.
-        inbound.replace_last(inbound.last(), now);
+    let other = responder.last();
+    if !responder.replace_last(other, now) {
+        // The reaper condemned it in between, having lost the initiator's half to us.
+        responder.replace_last(responder.last(), now);
     }
-    // Whoever deletes the flow by force condemns the outbound half again, and may have done so to the other one before it was
+    // Whoever deletes the flow by force condemns the initiator's half again, and may have done so to the other one before it was
     // taken back here.
-    let again = outbound.last();
+    let again = initiator.last();
     if again.is_dead() {
-        inbound.replace_last(now, again);
+        responder.replace_last(now, again);
         return TakenBack::Not;
     }
     TakenBack::Now

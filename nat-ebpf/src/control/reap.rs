@@ -1,6 +1,6 @@
 //! The reaper: condemns flows that are past their deadline, and deletes them once nobody can be looking.
 //!
-//! The outbound half's stamp is where it and a reviving packet settle who was first: both change it by
+//! The initiator's stamp is where it and a reviving packet settle who was first: both change it by
 //! compare-and-swap only.
 
 use core::ffi::c_void;
@@ -10,7 +10,7 @@ use aya_ebpf::{
     helpers::generated::bpf_loop,
 };
 use nat_common::{
-    FlowEntry, Proto, Stamp,
+    Proto, Stamp,
     reap::{REAP_BATCH, ReapAction, ReapRecord, ReapResult, ended_idle},
     stamp::DELETE_AFTER,
     table::{
@@ -20,7 +20,7 @@ use nat_common::{
 };
 
 use crate::{
-    flow::life,
+    flow::freshness,
     frame::{View, xdp::Xdp},
     kernel::clock,
     maps,
@@ -65,7 +65,7 @@ fn reap(record: &mut ReapRecord) -> ReapResult {
     }
     let forced = record.action == ReapAction::CondemnForced as u32;
     let Some(pair) = pair else {
-        // Half a pair: nothing can revive it, and no packet touches what `life::is_alive` refuses. Another reaper may
+        // Half a pair: nothing can revive it, and no packet touches what `freshness::is_alive` refuses. Another reaper may
         // be just about to delete it, and the element may be a new flow's already.
         let last = flow.last();
         if !flow.is_still(&record.key) {
@@ -106,27 +106,27 @@ fn condemn(record: &ReapRecord, flow: EntryRef, pair: EntryRef, forced: bool) ->
 fn try_condemn(record: &ReapRecord, flow: EntryRef, pair: EntryRef, forced: bool) -> ReapResult {
     let now = clock::now();
     let pair_key = flow.pair_key(&record.key);
-    let (outbound, inbound) = if flow.is_outbound() { (flow, pair) } else { (pair, flow) };
+    let (initiator, responder) = if flow.is_initiators() { (flow, pair) } else { (pair, flow) };
     let Some(settings) = maps::settings() else { return ReapResult::Alive };
-    let (out_last, in_last) = (outbound.last(), inbound.last());
+    let (first_last, other_last) = (initiator.last(), responder.last());
     // Another reaper may have deleted the flow meanwhile. If these stamps were its, the swaps below cannot hit
     // the flow that got the elements: its stamps are others.
     if !flow.is_still(&record.key) || !pair.is_still(&pair_key) {
         return ReapResult::Gone;
     }
-    if out_last.is_dead() && in_last.is_dead() {
+    if first_last.is_dead() && other_last.is_dead() {
         return ReapResult::Condemned;
     }
-    let phase = life::phase(record.key.proto, outbound, inbound);
+    let phase = freshness::phase(record.key.proto, initiator, responder);
     if !forced
-        && !out_last.is_dead()
-        && !in_last.is_dead()
-        && !settings.timeouts.is_expired(record.key.proto, phase, out_last, in_last, now)
+        && !first_last.is_dead()
+        && !other_last.is_dead()
+        && !settings.timeouts.is_expired(record.key.proto, phase, first_last, other_last, now)
     {
         return ReapResult::Alive;
     }
     let death = if forced { now.dead_for_good() } else { now.dead() };
-    if condemn_pair(outbound, inbound, out_last, in_last, death) {
+    if condemn_pair(initiator, responder, first_last, other_last, death) {
         return ReapResult::Condemned;
     }
     ReapResult::None
@@ -138,7 +138,7 @@ fn delete(record: &mut ReapRecord, flow: EntryRef, pair: Option<EntryRef>, now: 
         return ReapResult::Alive;
     }
     let deciding = match pair {
-        Some(pair) if !flow.is_outbound() => pair,
+        Some(pair) if !flow.is_initiators() => pair,
         _ => flow,
     };
     if !bury(deciding, now) {
@@ -158,11 +158,7 @@ fn delete(record: &mut ReapRecord, flow: EntryRef, pair: Option<EntryRef>, now: 
     record.pair_seen = other.seen & !ProbeBound::MASK;
     table::remove(&entry.pair_key(&record.key));
     table::remove(&record.key);
-    let (out, back) = if entry.seen & FlowEntry::OUTBOUND != 0 {
-        (entry.seen, other.seen)
-    } else {
-        (other.seen, entry.seen)
-    };
+    let (out, back) = if entry.is_initiators() { (entry.seen, other.seen) } else { (other.seen, entry.seen) };
     if let Some(proto) = Proto::from_number(record.key.proto) {
         stats::count(|s| {
             s.deaths[proto.index()] += 1;

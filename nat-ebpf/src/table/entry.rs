@@ -100,6 +100,12 @@ impl EntryRef {
         self.seen() & FlowEntry::OUTBOUND != 0
     }
 
+    /// Whether packets of this entry are the initiator's.
+    #[inline(always)]
+    pub fn is_initiators(self) -> bool {
+        self.seen() & FlowEntry::INITIATOR != 0
+    }
+
     /// Key of the other half.
     #[inline(always)]
     pub fn pair_key(self, key: &Tuple) -> Tuple {

@@ -1,7 +1,7 @@
 //! The search for a port, as the packet path knows it.
 
 use nat_common::{
-    Eip, EipState, PoolRef, Tuple,
+    Eip, PoolRef, Tuple,
     ports::{PortSet, Walk},
 };
 
@@ -54,7 +54,7 @@ impl Search {
         self.slot = eip.slot;
         self.shared = eip.shared != 0;
         self.reserves = eip.reserves != 0;
-        self.is_open = eip.state == EipState::Active as u8 && eip.ports.count > 0;
+        self.is_open = eip.is_active() && eip.ports.count > 0;
     }
 }
 

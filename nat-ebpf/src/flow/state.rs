@@ -49,7 +49,7 @@ fn record<V: View>(frame: V, packet: &Packet, flow: EntryRef, now: Stamp) {
         }
     } else {
         let before = flow.set_seen(ANY);
-        if before & (ANY | FlowEntry::OUTBOUND) == 0 {
+        if before & (ANY | FlowEntry::INITIATOR) == 0 {
             count_established(packet);
         }
     }
@@ -64,9 +64,10 @@ fn apply(packet: &Packet, segment: Segment, flow: EntryRef, now: Stamp) {
         flow.set_seen(segment.flags);
         return;
     };
+    let is_initiators = flow.is_initiators();
     let phases = |own: u32, other: u32| {
-        let (out, back) = if segment.is_outbound { (own, other) } else { (other, own) };
-        Phase::of(Proto::Tcp as u8, out, back)
+        let (initiator, responder) = if is_initiators { (own, other) } else { (other, own) };
+        Phase::of(Proto::Tcp as u8, initiator, responder)
     };
     let (own, other) = (flow.seen(), pair.seen());
     let change = segment.change(own, other);
