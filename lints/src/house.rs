@@ -21,7 +21,7 @@ pub fn rules(name: &str) -> Rules {
     match name {
         "nat-common" => Rules { order: NAT_COMMON, pending: false },
         "nat-ebpf" => Rules { order: NAT_EBPF, pending: false },
-        "nat-userspace" => Rules { order: NAT_USERSPACE, pending: true },
+        "nat-userspace" => Rules { order: NAT_USERSPACE, pending: false },
         "nat-tests" => Rules { order: &[], pending: true },
         _ => Rules { order: &[], pending: false },
     }
