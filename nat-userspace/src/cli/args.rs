@@ -28,7 +28,7 @@ pub struct Cli {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Run a gateway in the foreground until SIGTERM or Ctrl-C
+    /// Run a gateway in the foreground until SIGTERM or Ctrl-C; SIGHUP makes it read its configuration again
     Run(RunArgs),
     /// Validate a configuration and print what it means on this host
     Check(GatewayFlags),
@@ -87,13 +87,13 @@ pub enum LogLevel {
     Off,
     /// What went wrong.
     Error,
-    /// And what may.
+    /// That, and what may go wrong.
     Warn,
-    /// And what happens.
+    /// That, and what happens.
     Info,
-    /// And why.
+    /// That, and why it happens.
     Debug,
-    /// And every step.
+    /// That, and every step.
     Trace,
 }
 
@@ -113,7 +113,7 @@ pub struct FlowsArgs {
     /// Instead of listing.
     #[command(subcommand)]
     pub action: Option<FlowsAction>,
-    /// Which.
+    /// Which flows.
     #[command(flatten)]
     pub filter: FilterFlags,
     /// Order: by age or idle time (longest first), packets or bytes (most first)
@@ -135,7 +135,7 @@ pub struct FlowsArgs {
 pub enum FlowsAction {
     /// Delete the flows that match: at least one filter, or --all
     Delete {
-        /// Which.
+        /// Which flows.
         #[command(flatten)]
         filter: FilterFlags,
         /// Delete every flow

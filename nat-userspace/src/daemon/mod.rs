@@ -5,6 +5,7 @@ mod bumps;
 pub mod detach;
 mod error;
 mod gateway;
+mod host;
 mod options;
 mod reload;
 mod services;

@@ -26,7 +26,7 @@ pub struct Gateway {
     pub timeouts: Timeouts,
     /// Flows that the table holds (two entries each).
     pub max_flows: u32,
-    /// Who says so.
+    /// Where that number comes from.
     pub max_flows_by: SizedBy,
     /// How to attach.
     pub xdp: XdpChoice,
