@@ -118,7 +118,9 @@ impl FlowEntry {
     /// Side of the other half's key, where this half's is `side`.
     #[inline(always)]
     pub const fn pair_side(&self, side: u8) -> u8 {
-        if self.seen & Self::SAME_SIDE != 0 { side } else { Side::opposite(side) }
+        // Without a branch: the verifier would walk whatever follows once for each side.
+        let same = (self.seen & Self::SAME_SIDE != 0) as u8;
+        Side::opposite_unless(side, same)
     }
 
     /// The tuple that a packet matching `key` has when it leaves.

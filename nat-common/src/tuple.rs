@@ -142,11 +142,14 @@ impl Side {
     /// The side on which the answers to a tuple arriving on `side` are expected.
     #[inline(always)]
     pub const fn opposite(side: u8) -> u8 {
-        match side {
-            Self::INSIDE => Self::OUTSIDE,
-            Self::OUTSIDE => Self::INSIDE,
-            both => both,
-        }
+        Self::opposite_unless(side, 0)
+    }
+
+    /// [`Self::opposite`], but the same side where `same` is 1.
+    #[inline(always)]
+    pub const fn opposite_unless(side: u8, same: u8) -> u8 {
+        // INSIDE and OUTSIDE differ by their lowest bit, ONEARM has the next one.
+        side ^ (!same & !(side >> 1) & 1)
     }
 }
 

@@ -64,10 +64,12 @@ fn apply(packet: &Packet, segment: Segment, flow: EntryRef, now: Stamp) {
         flow.set_seen(segment.flags);
         return;
     };
-    let is_initiators = flow.is_initiators();
+    // All bits set when this half is the responder's. Halves are swapped without a branch: the verifier would walk all that
+    // follows once for each.
+    let swap = u32::from(flow.is_initiators()).wrapping_sub(1);
     let phases = |own: u32, other: u32| {
-        let (initiator, responder) = if is_initiators { (own, other) } else { (other, own) };
-        Phase::of(Proto::Tcp as u8, initiator, responder)
+        let swapped = (own ^ other) & swap;
+        Phase::of(Proto::Tcp as u8, own ^ swapped, other ^ swapped)
     };
     let (own, other) = (flow.seen(), pair.seen());
     let change = segment.change(own, other);
