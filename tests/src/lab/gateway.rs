@@ -12,7 +12,8 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use super::addr::eip;
-use super::{Lab, Netns};
+use super::netns::Netns;
+use super::whole::Lab;
 
 /// How to start natgw.
 #[derive(Clone, Debug, Default)]

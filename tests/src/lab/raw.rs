@@ -9,8 +9,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
+use super::netns::Netns;
 use super::tap::{Direction, Frame, Injector, Tap, mac_of};
-use super::{Arms, Lab, Netns, wait_until};
+use super::topology::Arms;
+use super::wait::wait_until;
+use super::whole::Lab;
 use crate::packet::Packet;
 
 /// An 802.1Q or 802.1ad tag: ethertype, then priority and VLAN.

@@ -40,7 +40,7 @@ pub struct Session {
 impl Session {
     /// Sweeps the leftovers of dead owners, then opens a session with an id that no other has.
     pub fn open() -> Result<Self> {
-        signals::clean_up_on_termination();
+        signals::clean_up_on_termination(teardown_all);
         raise_file_limit();
         fs::create_dir_all(ROOT).with_context(|| format!("create {ROOT} (this needs root)"))?;
         let gate = lock(&Path::new(ROOT).join(".gate"), FlockArg::LockExclusive)?;

@@ -6,12 +6,10 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
-use super::session;
-
 static PIPE: AtomicI32 = AtomicI32::new(-1);
 
-/// From now on SIGINT, SIGTERM and SIGHUP remove this process's labs, then exit with 128 + signal.
-pub(super) fn clean_up_on_termination() {
+/// From now on SIGINT, SIGTERM and SIGHUP make `clean_up` run, and this process then exits with 128 + signal.
+pub(super) fn clean_up_on_termination(clean_up: fn()) {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let Ok((mut read, write)) = std::io::pipe() else { return };
@@ -19,7 +17,7 @@ pub(super) fn clean_up_on_termination() {
         std::thread::spawn(move || {
             let mut number = [0u8];
             if std::io::Read::read_exact(&mut read, &mut number).is_ok() {
-                session::teardown_all();
+                clean_up();
                 std::process::exit(128 + i32::from(number[0]));
             }
         });

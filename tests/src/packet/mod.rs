@@ -2,14 +2,16 @@
 //!
 //! Checksums come from etherparse, not from nat-common: what is under test must not check itself.
 
+mod bytes;
 mod diff;
 mod parsed;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use etherparse::checksum::Sum16BitWords;
-use etherparse::{Ethernet2Header, Ipv4Header, SingleVlanHeader};
 
+pub(crate) use bytes::checksum;
+pub use bytes::{ETH, IPV4, TAG};
 pub use diff::diff;
 pub use parsed::Parsed;
 
@@ -26,15 +28,6 @@ pub mod flags {
     /// ACK.
     pub const ACK: u8 = 0x10;
 }
-
-/// Ethernet header length.
-pub const ETH: usize = Ethernet2Header::LEN;
-
-/// Length of a VLAN tag.
-pub const TAG: usize = SingleVlanHeader::LEN;
-
-/// Length of an IPv4 header without options.
-pub const IPV4: usize = Ipv4Header::MIN_LEN;
 
 /// What follows the IPv4 header.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -331,18 +324,6 @@ impl Packet {
         }
         out
     }
-}
-
-/// The transport checksum of `segment`, whose checksum field is zero. UDP's computed 0 is 0xffff.
-pub(crate) fn checksum(proto: u8, src: Ipv4Addr, dst: Ipv4Addr, segment: &[u8]) -> u16 {
-    let mut sum = Sum16BitWords::new();
-    if proto != 1 {
-        let length = u16::try_from(segment.len()).unwrap_or(u16::MAX);
-        sum = sum.add_4bytes(src.octets()).add_4bytes(dst.octets());
-        sum = sum.add_2bytes([0, proto]).add_2bytes(length.to_be_bytes());
-    }
-    sum = sum.add_slice(segment);
-    if proto == 17 { sum.to_ones_complement_with_no_zero().to_be() } else { sum.ones_complement().to_be() }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use etherparse::{Icmpv4Slice, Ipv4HeaderSlice, TcpSlice, UdpSlice};
 
-use super::{ETH, checksum};
+use super::bytes::{ETH, checksum};
 
 /// The headers that tests ask about.
 #[derive(Clone, Debug, PartialEq, Eq)]
