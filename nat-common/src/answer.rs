@@ -2,22 +2,20 @@
 //! and how it must not (RFC 1122 section 3.2.2).
 
 use crate::icmp;
+use crate::list::list;
 use crate::tuple::Addr;
 
-/// A kind of answer. The number is an index into a pinned counter array: append-only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u32)]
-pub enum Answer {
-    /// ICMP time exceeded in transit, 11/0.
-    TimeExceeded = 0,
-    /// ICMP fragmentation needed, 3/4, with the MTU of the next hop (RFC 1191 section 4).
-    TooBig = 1,
-    /// TCP RST.
-    Reset = 2,
-    /// ICMP communication administratively prohibited, 3/13.
-    Prohibited = 3,
-    /// ICMP host unreachable, 3/1.
-    Unreachable = 4,
+list! {
+    /// A kind of answer. Append-only: the number is an index into a pinned array of counters.
+    Answer {
+        0 TimeExceeded "time_exceeded" "ICMP time exceeded in transit, 11/0"
+        /// It tells the MTU of the next hop (RFC 1191 section 4).
+        1 TooBig "too_big" "ICMP fragmentation needed, 3/4"
+        2 Reset "reset" "TCP RST"
+        3 Prohibited "prohibited" "ICMP communication administratively prohibited, 3/13"
+        4 Unreachable "unreachable" "ICMP host unreachable, 3/1"
+    }
+    tests in kinds
 }
 
 /// Room for kinds to come without a new schema.
@@ -36,34 +34,6 @@ pub const QUOTE: u32 = MOST_BYTES - HEADERS;
 pub const TTL: u8 = 64;
 
 impl Answer {
-    /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 5] =
-        [Self::TimeExceeded, Self::TooBig, Self::Reset, Self::Prohibited, Self::Unreachable];
-
-    /// From its number.
-    #[inline(always)]
-    pub const fn from_number(n: u32) -> Option<Self> {
-        match n {
-            0 => Some(Self::TimeExceeded),
-            1 => Some(Self::TooBig),
-            2 => Some(Self::Reset),
-            3 => Some(Self::Prohibited),
-            4 => Some(Self::Unreachable),
-            _ => None,
-        }
-    }
-
-    /// Name in JSON and metric labels.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::TimeExceeded => "time_exceeded",
-            Self::TooBig => "too_big",
-            Self::Reset => "reset",
-            Self::Prohibited => "prohibited",
-            Self::Unreachable => "unreachable",
-        }
-    }
-
     /// ICMP type and code; of a kind that is ICMP.
     #[inline(always)]
     pub const fn icmp(self) -> (u8, u8) {
@@ -94,18 +64,6 @@ pub const fn tos(offender: u8) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_indices_and_names_are_unique() {
-        let mut names = std::collections::HashSet::new();
-        for (i, a) in Answer::ALL.iter().enumerate() {
-            assert_eq!(*a as usize, i);
-            assert_eq!(Answer::from_number(i as u32), Some(*a));
-            assert!(names.insert(a.name()));
-        }
-        assert!(Answer::ALL.len() <= ANSWER_SLOTS);
-        assert_eq!(Answer::from_number(Answer::ALL.len() as u32), None);
-    }
 
     #[test]
     fn only_single_hosts_are_told() {

@@ -43,6 +43,14 @@ pub struct Eip {
     pub spare: u8,
 }
 
+impl Eip {
+    /// Whether it takes new flows.
+    #[inline(always)]
+    pub const fn is_active(&self) -> bool {
+        self.state == EipState::Active as u8
+    }
+}
+
 /// Value of `POOLS` (longest prefix of the inside source): the pool's EIPs, as a range of `MEMBERS`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]

@@ -7,13 +7,13 @@ use crate::hop::{HopStamp, MAX_INTERFACES};
 use crate::stamp::Stamp;
 use crate::tuple::{Addr, Port, Proto, Side, Tuple};
 
-/// One direction of a flow, at its place in the table. Exactly one cache line.
+/// One direction of a flow, in its slot of the table. Exactly one cache line.
 ///
 /// Only packets of this direction, and slow paths by atomic operations, write it; the upper half of `seen` belongs to
-/// the place and not to the flow.
+/// the slot and not to the flow.
 ///
-/// The key comes first: a place is given to the next flow as soon as it is free, so a reader that found the entry just
-/// before may see another flow's fields. It compares the key again *last*, and whoever fills a place changes the key
+/// The key comes first: a slot is given to the next flow as soon as it is free, so a reader that found the entry just
+/// before may see another flow's fields. It compares the key again *last*, and whoever takes a slot changes the key
 /// first: then what was read in between was this flow's.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
@@ -34,8 +34,8 @@ pub struct FlowEntry {
     pub l4_delta: u16,
     /// The hop's slot, and the generation it was resolved at.
     pub hop: HopStamp,
-    /// Low half: [`crate::tcp`] flags this direction has shown, and [`FlowEntry::OUTBOUND`]. High half: the place's
-    /// [`crate::table::Crowd`]. Changed by atomic operations only, but for the low half of an entry that is not live yet.
+    /// Low half: [`crate::tcp`] flags this direction has shown, and [`FlowEntry::OUTBOUND`]. High half: the slot's
+    /// [`ProbeBound`](crate::table::ProbeBound). Changed by atomic operations only, but for the low half of an entry that is not live yet.
     pub seen: u32,
     /// Last packet of this direction, at a granularity of [`crate::stamp::TOUCH`].
     pub last: Stamp,
@@ -50,6 +50,13 @@ pub struct FlowEntry {
 impl FlowEntry {
     /// Set in `seen` of the entry whose packets come from inside. Never changes.
     pub const OUTBOUND: u32 = 1 << 15;
+
+    /// Set in `seen` of the entry whose packets the flow's initiator sends. This half names the flow, and its stamp decides
+    /// whether a packet or the reaper was first. Never changes.
+    pub const INITIATOR: u32 = 1 << 6;
+
+    /// Set in `seen` of both entries of a flow whose ends are on one side (inside to inside, by an EIP). Never changes.
+    pub const SAME_SIDE: u32 = 1 << 7;
 
     /// Bits of `seen` that hold the devmap index of the interface by which packets of this entry come, if they come from
     /// inside: that on which their source was last found genuine.
@@ -93,13 +100,27 @@ impl FlowEntry {
     /// The key as packets have it.
     #[inline(always)]
     pub const fn tuple(&self) -> Tuple {
-        Tuple { place: 0, ..self.key }
+        Tuple { state: 0, ..self.key }
     }
 
     /// Whether this entry's packets come from inside.
     #[inline(always)]
     pub const fn is_outbound(&self) -> bool {
         self.seen & Self::OUTBOUND != 0
+    }
+
+    /// Whether this entry's packets are the initiator's.
+    #[inline(always)]
+    pub const fn is_initiators(&self) -> bool {
+        self.seen & Self::INITIATOR != 0
+    }
+
+    /// Side of the other half's key, where this half's is `side`.
+    #[inline(always)]
+    pub const fn pair_side(&self, side: u8) -> u8 {
+        // Without a branch: the verifier would walk whatever follows once for each side.
+        let same = (self.seen & Self::SAME_SIDE != 0) as u8;
+        Side::opposite_unless(side, same)
     }
 
     /// The tuple that a packet matching `key` has when it leaves.
@@ -112,7 +133,7 @@ impl FlowEntry {
             dport: self.new_dport,
             proto: key.proto,
             side: key.side,
-            place: 0,
+            state: 0,
         }
     }
 
@@ -125,8 +146,8 @@ impl FlowEntry {
             sport: self.new_dport,
             dport: self.new_sport,
             proto: key.proto,
-            side: Side::opposite(key.side),
-            place: 0,
+            side: self.pair_side(key.side),
+            state: 0,
         }
     }
 }
@@ -150,7 +171,7 @@ mod tests {
             dport: Port { be: (w[2] >> 16) as u16 },
             proto,
             side,
-            place: 0,
+            state: 0,
         }
     }
 
@@ -164,9 +185,23 @@ mod tests {
             let entry = FlowEntry::new(&key, &becomes, FlowEntry::OUTBOUND, now);
             prop_assert_eq!(entry.translated(&key), becomes);
             let back_key = entry.pair_key(&key);
-            let mirror = Tuple { src: key.dst, dst: key.src, sport: key.dport, dport: key.sport, proto: 6, side, place: 0 };
+            let mirror = Tuple { src: key.dst, dst: key.src, sport: key.dport, dport: key.sport, proto: 6, side, state: 0 };
             let back = FlowEntry::new(&back_key, &mirror, 0, now);
             prop_assert_eq!(back.pair_key(&back_key), key);
+        }
+
+        /// The same where both ends are on one side.
+        #[test]
+        fn pairs_on_one_side_are_mutual(k: [u32; 3], b: [u32; 3], side in 0u8..=2) {
+            let (key, becomes) = (tuple(6, side, k), tuple(6, side, b));
+            let now = Stamp::from_ns(1);
+            let entry = FlowEntry::new(&key, &becomes, FlowEntry::SAME_SIDE | FlowEntry::INITIATOR, now);
+            let back_key = entry.pair_key(&key);
+            prop_assert_eq!(back_key.side, side);
+            let mirror = Tuple { src: key.dst, dst: key.src, sport: key.dport, dport: key.sport, ..key };
+            let back = FlowEntry::new(&back_key, &mirror, FlowEntry::SAME_SIDE, now);
+            prop_assert_eq!(back.pair_key(&back_key), key);
+            prop_assert!(entry.is_initiators() && !back.is_initiators());
         }
 
         /// The stored L4 delta turns the old pseudo-header and ports into the new ones.

@@ -6,7 +6,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::table::HashKey;
+use crate::nh::HashKey;
 use crate::tuple::Addr;
 
 /// Slots of `HOPS`. A next hop stands in one of [`HOP_WAYS`] slots from the one that its hash names.
@@ -42,7 +42,7 @@ pub const MAX_INTERFACES: u32 = 64;
 ///
 /// Keeping both in one word makes the fast path's staleness check one comparison. [`TAKEOVERS_PER_SECOND`] says why a
 /// generation never comes round while a flow remembers it.
-#[repr(C)]
+#[repr(transparent)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
 pub struct HopStamp {
     /// `slot << 18 | generation`.
@@ -88,7 +88,7 @@ impl HopStamp {
 /// fall on.
 #[inline(always)]
 pub const fn slot_of(key: &HashKey, next: &NextHop, way: u32) -> u32 {
-    (key.slot(next.ifindex, next.addr) + way) & (HOP_SLOTS - 1)
+    (key.slot(next.ifindex, next.addr, HOP_SLOTS) + way) & (HOP_SLOTS - 1)
 }
 
 /// An element of `HOPS`.

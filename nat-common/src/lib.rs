@@ -9,6 +9,7 @@
 pub mod abi;
 pub mod answer;
 pub mod bucket;
+pub mod budget;
 pub mod checksum;
 pub mod eip;
 pub mod entry;
@@ -16,8 +17,14 @@ pub mod event;
 pub mod hash;
 pub mod hop;
 pub mod icmp;
+mod list;
+pub mod maps;
+pub mod nh;
+pub mod num;
+mod pod;
 pub mod ports;
 pub mod reap;
+pub mod scarce;
 pub mod settings;
 pub mod stamp;
 pub mod stats;
@@ -31,23 +38,7 @@ pub use answer::Answer;
 pub use eip::{Eip, EipState, LpmAddr, PoolRef};
 pub use entry::FlowEntry;
 pub use hop::{EGRESS_KERNEL, HopStamp};
+pub(crate) use pod::map_value;
 pub use stamp::{Stamp, Ticks};
 pub use tuple::{Addr, Port, Proto, Side, Tuple};
-pub use verdict::{Reason, Verdict};
-
-/// Lets a layout be stored in a BPF map from userspace.
-///
-/// Only types that are already [`bytemuck::Pod`] (no padding, any bit pattern valid) qualify, which
-/// `derive(Pod)` proves at compile time.
-macro_rules! map_value {
-    ($($t:ty),+ $(,)?) => {$(
-        // SAFETY: bytemuck::Pod, required by the assertion below, is the stronger promise.
-        #[cfg(feature = "user")]
-        unsafe impl aya::Pod for $t {}
-        const _: fn() = || {
-            const fn pod<T: bytemuck::Pod>() {}
-            pod::<$t>();
-        };
-    )+};
-}
-pub(crate) use map_value;
+pub use verdict::{PassReason, Reason, Verdict};

@@ -7,6 +7,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::num::scale;
 use crate::tuple::Port;
 
 /// The usable ports of an EIP: `first..=last` with one hole (the host's ephemeral range).
@@ -65,8 +66,8 @@ impl Walk {
     #[inline(always)]
     pub const fn keyed(bits: u32, prime: u32) -> Self {
         // The lower bits, which the position does not tell.
-        let stride = if prime > 2 { 1 + scaled(bits.wrapping_mul(0x9e37_79b1), prime - 1) } else { 1 };
-        Self { position: scaled(bits, prime), stride }
+        let stride = if prime > 2 { 1 + scale(bits.wrapping_mul(0x9e37_79b1), prime - 1) } else { 1 };
+        Self { position: scale(bits, prime), stride }
     }
 
     /// The position to try now; moves on to the next.
@@ -77,12 +78,6 @@ impl Walk {
         self.position = if next >= prime { next - prime } else { next };
         now
     }
-}
-
-/// 32 random bits as a number below `limit`, without a division (Lemire, 2019).
-#[inline(always)]
-const fn scaled(bits: u32, limit: u32) -> u32 {
-    ((bits as u64 * limit as u64) >> 32) as u32
 }
 
 fn next_prime(n: u32) -> u32 {

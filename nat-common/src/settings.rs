@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::hash::Secret;
-use crate::table::HashKey;
+use crate::nh::HashKey;
 use crate::timeouts::IdleLimits;
 
 /// Ports tried on a host's own EIP, and then on each further EIP, before the deep walk.
@@ -51,6 +51,15 @@ pub struct Settings {
     pub shared_echo: u32,
     /// ICMP errors and RSTs that natgw itself sends, per CPU and second.
     pub answers_per_second: u32,
+}
+
+impl Settings {
+    /// The Ethernet address of what is handed over without metadata.
+    #[inline(always)]
+    pub const fn handover_sender(&self) -> [u8; 6] {
+        let [head @ .., _, _] = self.handover_mac;
+        head
+    }
 }
 
 crate::map_value!(Settings);

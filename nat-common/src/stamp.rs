@@ -88,13 +88,13 @@ pub const CLOCK_SKEW: Ticks = Ticks::from_ms(100);
 /// of one.
 pub const DELETE_AFTER: Ticks = Ticks::proof_of_ms(1_600);
 
-/// How long at least an entry stays where it is after its death, whatever it died of. No place of the table is given to
+/// How long at least an entry stays where it is after its death, whatever it died of. No slot of the table is given to
 /// another flow sooner than this after a packet could last have used it.
 pub const GONE_AFTER_MS: u64 = DELETE_AFTER.minus(REVIVE_WINDOW).minus(CLOCK_SKEW).minus(Ticks(1)).ms();
 const _: () = assert!(GONE_AFTER_MS >= 900);
 
 /// A moment, or the moment of death.
-#[repr(C)]
+#[repr(transparent)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Stamp {
     /// Ticks of the coarse monotonic clock modulo 2^31; the top bit marks a condemned entry.

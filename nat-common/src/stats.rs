@@ -3,10 +3,13 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::answer::{ANSWER_SLOTS, Answer};
-use crate::verdict::Reason;
+use crate::verdict::{PassReason, Reason};
 
 /// Room for drop reasons to come without a new schema.
 pub const REASON_SLOTS: usize = 32;
+
+/// Room for reasons to pass a frame, likewise.
+pub const PASS_SLOTS: usize = 32;
 
 /// Where a packet is counted, as AWS/NATGateway counts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,8 +76,8 @@ pub struct Stats {
     pub probes: u64,
     /// Births undone because another CPU was first.
     pub lost_races: u64,
-    /// Packets left to the host untranslated (host traffic, exempt destinations, local delivery).
-    pub passed: u64,
+    /// Frames left to the kernel as they came, by [`PassReason`].
+    pub passes: [u64; PASS_SLOTS],
 }
 
 impl Stats {
@@ -88,6 +91,11 @@ impl Stats {
             counts[Meter::DestinationIn as usize] += counts[Meter::SourceOut as usize];
         }
         sum
+    }
+
+    /// Frames left to the kernel as they came, for whatever reason.
+    pub fn passed(&self) -> u64 {
+        self.passes.iter().sum()
     }
 
     /// Adds another CPU's counters.
@@ -111,7 +119,11 @@ pub struct EipStats {
 }
 
 crate::map_value!(Stats, EipStats);
-const _: () = assert!(Reason::ALL.len() <= REASON_SLOTS && Answer::ALL.len() <= ANSWER_SLOTS);
+const _: () = assert!(
+    Reason::ALL.len() <= REASON_SLOTS
+        && Answer::ALL.len() <= ANSWER_SLOTS
+        && PassReason::ALL.len() <= PASS_SLOTS
+);
 
 #[cfg(test)]
 mod tests {

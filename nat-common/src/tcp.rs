@@ -70,10 +70,10 @@ impl State {
         }
     }
 
-    /// Derives the state from what the two directions have shown (`seen` of the two entries).
+    /// Derives the state from what initiator and responder have shown (`seen` of their entries).
     #[inline(always)]
-    pub const fn of(proto: u8, outbound_seen: u32, inbound_seen: u32) -> Self {
-        Phase::of(proto, outbound_seen, inbound_seen).state()
+    pub const fn of(proto: u8, initiator_seen: u32, responder_seen: u32) -> Self {
+        Phase::of(proto, initiator_seen, responder_seen).state()
     }
 }
 
@@ -97,21 +97,21 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// Derives the phase from what the two directions have shown.
+    /// Derives the phase from what initiator and responder have shown.
     ///
     /// FINs before the handshake is complete do not count: a half-open flow must not live as long as an established one.
     #[inline(always)]
-    pub const fn of(proto: u8, outbound_seen: u32, inbound_seen: u32) -> Self {
+    pub const fn of(proto: u8, initiator_seen: u32, responder_seen: u32) -> Self {
         if proto != Proto::Tcp as u8 {
-            return if inbound_seen & ANY != 0 { Self::Replied } else { Self::Unreplied };
+            return if responder_seen & ANY != 0 { Self::Replied } else { Self::Unreplied };
         }
-        if (outbound_seen | inbound_seen) & RST != 0 {
+        if (initiator_seen | responder_seen) & RST != 0 {
             Self::Reset
-        } else if !is_established(outbound_seen, inbound_seen) {
+        } else if !is_established(initiator_seen, responder_seen) {
             Self::New
-        } else if outbound_seen & inbound_seen & FIN != 0 {
+        } else if initiator_seen & responder_seen & FIN != 0 {
             Self::Finished
-        } else if (outbound_seen | inbound_seen) & FIN != 0 {
+        } else if (initiator_seen | responder_seen) & FIN != 0 {
             Self::HalfClosed
         } else {
             Self::Established
@@ -140,8 +140,8 @@ impl Phase {
 
 /// Both sides have sent SYN and the initiator has acknowledged. Holds for simultaneous open too.
 #[inline(always)]
-pub const fn is_established(outbound_seen: u32, inbound_seen: u32) -> bool {
-    outbound_seen & SYN != 0 && outbound_seen & ACK != 0 && inbound_seen & SYN != 0
+pub const fn is_established(initiator_seen: u32, responder_seen: u32) -> bool {
+    initiator_seen & SYN != 0 && initiator_seen & ACK != 0 && responder_seen & SYN != 0
 }
 
 /// A SYN without ACK, FIN or RST: the only segment that may create a flow.
@@ -230,7 +230,9 @@ impl Segment {
 
 /// Every flag that packets set: what a fresh connection on the same tuple starts without.
 pub const FLAGS: u32 = TRACKED | ANY | DOUBT | LASTS;
-const _: () = assert!(FLAGS & FlowEntry::OUTBOUND == 0 && FLAGS < 1 << 9);
+const _: () = assert!(
+    FLAGS & (FlowEntry::OUTBOUND | FlowEntry::INITIATOR | FlowEntry::SAME_SIDE) == 0 && FLAGS < 1 << 9
+);
 
 #[cfg(test)]
 mod tests;

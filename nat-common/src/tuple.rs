@@ -142,11 +142,14 @@ impl Side {
     /// The side on which the answers to a tuple arriving on `side` are expected.
     #[inline(always)]
     pub const fn opposite(side: u8) -> u8 {
-        match side {
-            Self::INSIDE => Self::OUTSIDE,
-            Self::OUTSIDE => Self::INSIDE,
-            both => both,
-        }
+        Self::opposite_unless(side, 0)
+    }
+
+    /// [`Self::opposite`], but the same side where `same` is 1.
+    #[inline(always)]
+    pub const fn opposite_unless(side: u8, same: u8) -> u8 {
+        // INSIDE and OUTSIDE differ by their lowest bit, ONEARM has the next one.
+        side ^ (!same & !(side >> 1) & 1)
     }
 }
 
@@ -171,8 +174,9 @@ pub struct Tuple {
     pub proto: u8,
     /// A constant of [`Side`].
     pub side: u8,
-    /// Zero, but in the table's own copy: there it says what stands at its place, see [`crate::table::place`].
-    pub place: u16,
+    /// Zero, but in the table's own copy: there it is the state of the slot, a constant of
+    /// [`SlotState`](crate::table::SlotState).
+    pub state: u16,
 }
 
 impl Tuple {
@@ -190,27 +194,27 @@ impl Tuple {
         rest
     }
 
-    /// The second word with `place` set to this.
+    /// The second word with this `state`.
     #[inline(always)]
-    pub fn rest_at(&self, place: u16) -> u64 {
-        placed(self.rest(), place)
+    pub fn rest_at(&self, state: u16) -> u64 {
+        with_state(self.rest(), state)
     }
 }
 
-/// The second word of a key with its place set to this.
+/// The second word of a key with its state set to this.
 #[inline(always)]
-pub const fn placed(rest: u64, place: u16) -> u64 {
-    rest & !PLACE_MASK | (place as u64) << PLACE_SHIFT
+pub const fn with_state(rest: u64, state: u16) -> u64 {
+    rest & !STATE_MASK | (state as u64) << STATE_SHIFT
 }
 
-/// Where [`Tuple::place`] is in the second word, whose bytes are in memory order.
-const PLACE_SHIFT: u32 = if cfg!(target_endian = "little") { 48 } else { 0 };
-const PLACE_MASK: u64 = 0xffff << PLACE_SHIFT;
+/// Where [`Tuple::state`] is in the second word, whose bytes are in memory order.
+const STATE_SHIFT: u32 = if cfg!(target_endian = "little") { 48 } else { 0 };
+const STATE_MASK: u64 = 0xffff << STATE_SHIFT;
 
-/// What stands at a place, given the second word of its key.
+/// The state of a slot, given the second word of its key.
 #[inline(always)]
-pub const fn place_of(rest: u64) -> u16 {
-    (rest >> PLACE_SHIFT) as u16
+pub const fn state_of(rest: u64) -> u16 {
+    (rest >> STATE_SHIFT) as u16
 }
 
 crate::map_value!(Addr, Port, Tuple);
@@ -263,14 +267,14 @@ mod tests {
     }
 
     #[test]
-    fn the_second_word_tells_the_place() {
+    fn the_second_word_tells_the_state() {
         let tuple =
             Tuple { sport: Port::new(40_000), dport: Port::new(443), proto: 6, side: 1, ..Tuple::default() };
-        for place in [0, 1, 2, u16::MAX] {
-            let placed = Tuple { place, ..tuple };
-            assert_eq!(tuple.rest_at(place), placed.rest());
-            assert_eq!(placed.rest_at(0), tuple.rest());
-            assert_eq!(place_of(placed.rest()), place);
+        for state in [0, 1, 2, u16::MAX] {
+            let stated = Tuple { state, ..tuple };
+            assert_eq!(tuple.rest_at(state), stated.rest());
+            assert_eq!(stated.rest_at(0), tuple.rest());
+            assert_eq!(state_of(stated.rest()), state);
         }
     }
 

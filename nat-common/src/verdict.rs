@@ -3,139 +3,63 @@
 use core::num::NonZeroU32;
 
 use crate::answer::Answer;
+use crate::list::list;
 
-/// Reasons for a drop. Append-only: the number is an index into a pinned counter array.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u32)]
-pub enum Reason {
-    /// From outside to an EIP, and no flow, forward or socket wants it.
-    UnsolicitedInbound = 0,
-    /// No free port towards this destination on any EIP of the pool.
-    PortExhausted = 1,
-    /// The flow table is full.
-    TableFull = 2,
-    /// A protocol or ICMP type that cannot be translated.
-    UnsupportedProto = 3,
-    /// Malformed or truncated IPv4 or transport header.
-    BadHeader = 4,
-    /// A checksum that must be right is not.
-    BadChecksum = 5,
-    /// An IPv4 fragment.
-    Fragment = 6,
-    /// From inside, belongs to no flow and may not start one (TCP without SYN, an echo reply).
-    NoFlow = 7,
-    /// Its TTL ends here (RFC 1812 section 5.3.1).
-    Ttl = 8,
-    /// Larger than the link or route that it would take, and may not be fragmented.
-    Mtu = 9,
-    /// The driver or devmap refused the frame.
-    RedirectError = 10,
-    /// Translated, but the kernel has no route for it.
-    NoRoute = 11,
-    /// Its way leads to an interface that natgw was not told of, and the host did not forward there before natgw.
-    Policy = 12,
-    /// The client is over its quota.
-    Quota = 13,
-    /// A source that cannot be genuine on this side, or that no pool serves.
-    SpoofedSource = 14,
-    /// Belongs to a flow that is past its deadline.
-    Expired = 15,
-    /// Stopped by a tc guard on its way around the XDP program.
-    Guard = 16,
-    /// More VLAN tags than natgw looks through.
-    Vlan = 17,
-    /// A unicast packet in a link-layer broadcast or multicast frame (RFC 1812 section 5.3.4).
-    GroupMac = 18,
-    /// From outside, neither for this host nor for an EIP.
-    Transit = 19,
-    /// Another CPU was in the way of this birth; the next packet tries again.
-    Contended = 20,
-    /// Carries an IPv4 source route option (RFC 7126 sections 4.3 and 4.4).
-    SourceRoute = 21,
+list! {
+    /// Reasons for a drop. Append-only: the number is an index into a pinned array of counters.
+    Reason {
+        0 UnsolicitedInbound "unsolicited_inbound" "from outside, to an EIP, and nobody inside asked for it"
+        /// Ports are short per destination: the same port of an EIP serves flows to other destinations.
+        1 PortExhausted "port_exhausted" "no free port towards this destination; add an EIP to the pool"
+        2 TableFull "table_full" "the flow table is full; raise max_flows"
+        3 UnsupportedProto "unsupported_proto" "a protocol or ICMP type that natgw does not translate"
+        4 BadHeader "bad_header" "malformed or truncated IPv4, TCP, UDP or ICMP header"
+        5 BadChecksum "bad_checksum" "wrong checksum where it matters"
+        6 Fragment "fragment" "IPv4 fragment"
+        /// TCP without SYN, or an echo reply.
+        7 NoFlow "no_flow" "from inside, belongs to no flow and may not start one"
+        /// RFC 1812 section 5.3.1.
+        8 Ttl "ttl" "TTL used up"
+        9 Mtu "mtu" "too big for the way out or in, DF set"
+        10 RedirectError "redirect_error" "the driver refused the frame"
+        11 NoRoute "no_route" "no route after translation"
+        /// Its way leads to an interface that natgw was not told of, and the host did not forward there before natgw.
+        12 Policy "policy" "its way is not configured: exempt the destination, or name its interface"
+        13 Quota "quota" "client over its quota"
+        14 SpoofedSource "spoofed_source" "source cannot be genuine on this side, or no pool serves it"
+        15 Expired "expired" "its flow is past its deadline"
+        16 Guard "guard" "stopped by a tc guard: it tried to pass around the XDP program"
+        17 Vlan "vlan" "too many VLAN tags to look through"
+        /// RFC 1812 section 5.3.4.
+        18 GroupMac "group_mac" "unicast packet in a link-layer broadcast or multicast frame"
+        19 Transit "transit" "from outside, neither for this host nor for an EIP"
+        20 Contended "contended" "another CPU was in the way; the next packet tries again"
+        /// RFC 7126 sections 4.3 and 4.4.
+        21 SourceRoute "source_route" "carries an IPv4 source route option"
+    }
+    tests in reasons
 }
 
-impl Reason {
-    /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 22] = [
-        Self::UnsolicitedInbound,
-        Self::PortExhausted,
-        Self::TableFull,
-        Self::UnsupportedProto,
-        Self::BadHeader,
-        Self::BadChecksum,
-        Self::Fragment,
-        Self::NoFlow,
-        Self::Ttl,
-        Self::Mtu,
-        Self::RedirectError,
-        Self::NoRoute,
-        Self::Policy,
-        Self::Quota,
-        Self::SpoofedSource,
-        Self::Expired,
-        Self::Guard,
-        Self::Vlan,
-        Self::GroupMac,
-        Self::Transit,
-        Self::Contended,
-        Self::SourceRoute,
-    ];
-
-    /// Name in JSON and metric labels.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::UnsolicitedInbound => "unsolicited_inbound",
-            Self::PortExhausted => "port_exhausted",
-            Self::TableFull => "table_full",
-            Self::UnsupportedProto => "unsupported_proto",
-            Self::BadHeader => "bad_header",
-            Self::BadChecksum => "bad_checksum",
-            Self::Fragment => "fragment",
-            Self::NoFlow => "no_flow",
-            Self::Ttl => "ttl",
-            Self::Mtu => "mtu",
-            Self::RedirectError => "redirect_error",
-            Self::NoRoute => "no_route",
-            Self::Policy => "policy",
-            Self::Quota => "quota",
-            Self::SpoofedSource => "spoofed_source",
-            Self::Expired => "expired",
-            Self::Guard => "guard",
-            Self::Vlan => "vlan",
-            Self::GroupMac => "group_mac",
-            Self::Transit => "transit",
-            Self::Contended => "contended",
-            Self::SourceRoute => "source_route",
-        }
+list! {
+    /// Why a frame was left to the kernel as it came. Append-only, as [`Reason`] is. `host_*`: to the host's own address that
+    /// is an EIP too, so that flows and the host's sockets share it.
+    PassReason {
+        0 ToHost "to_host" "for this host itself"
+        1 NotIpv4 "not_ipv4" "not IPv4: ARP, IPv6, LLDP"
+        2 OtherVlan "other_vlan" "tagged for a VLAN: the interface of that VLAN decides"
+        3 OtherStation "other_station" "frame for another station's MAC address (macvlan, VRRP)"
+        4 Group "group" "to a multicast or broadcast address"
+        5 Dhcp "dhcp" "a host that asks for an address, or a server that offers one to this host"
+        6 Exempt "exempt" "to or from an exempt network: routed, not translated"
+        7 Inside "inside" "from one inside network to another: routed, not translated"
+        8 HostAddress "host_address" "from inside, to an EIP that is the host's own address"
+        9 HostSocket "host_socket" "from outside, wanted by a socket of the host or a reserved port"
+        10 HostFragment "host_fragment" "a later fragment, harmless without its first"
+        11 HostError "host_error" "an ICMP error that is not about a flow"
+        12 HostEcho "host_echo" "a ping of the host, or the answer to one of its own"
+        13 HostProtocol "host_protocol" "a protocol without ports"
     }
-
-    /// One line for a person who wonders about the counter.
-    pub const fn text(self) -> &'static str {
-        match self {
-            Self::UnsolicitedInbound => "from outside, to an EIP, and nobody inside asked for it",
-            Self::PortExhausted => "no free port towards this destination; add an EIP to the pool",
-            Self::TableFull => "the flow table is full; raise max_flows",
-            Self::UnsupportedProto => "a protocol or ICMP type that natgw does not translate",
-            Self::BadHeader => "malformed or truncated IPv4, TCP, UDP or ICMP header",
-            Self::BadChecksum => "wrong checksum where it matters",
-            Self::Fragment => "IPv4 fragment",
-            Self::NoFlow => "from inside, belongs to no flow and may not start one",
-            Self::Ttl => "TTL used up",
-            Self::Mtu => "too big for the way out or in, DF set",
-            Self::RedirectError => "the driver refused the frame",
-            Self::NoRoute => "no route after translation",
-            Self::Policy => "its way is not configured: exempt the destination, or name its interface",
-            Self::Quota => "client over its quota",
-            Self::SpoofedSource => "source cannot be genuine on this side, or no pool serves it",
-            Self::Expired => "its flow is past its deadline",
-            Self::Guard => "stopped by a tc guard: it tried to pass around the XDP program",
-            Self::Vlan => "too many VLAN tags to look through",
-            Self::GroupMac => "unicast packet in a link-layer broadcast or multicast frame",
-            Self::Transit => "from outside, neither for this host nor for an EIP",
-            Self::Contended => "another CPU was in the way; the next packet tries again",
-            Self::SourceRoute => "carries an IPv4 source route option",
-        }
-    }
+    tests in pass_reasons
 }
 
 /// How a packet ends that is not translated. Steps of the slow path return `Result<(), Verdict>`, joined by `?`; that is one
@@ -151,11 +75,15 @@ const _: () = assert!(size_of::<Result<(), Verdict>>() == 4);
 
 impl Verdict {
     const KIND: u32 = 0xff;
+    const PASSED: u32 = 1;
     const DROP: u32 = 2;
     const ANSWER: u32 = 3;
 
-    /// To the kernel, untranslated.
-    pub const PASS: Self = Self { word: NonZeroU32::MIN };
+    /// To the kernel, untranslated, and counted.
+    #[inline(always)]
+    pub const fn pass(reason: PassReason) -> Self {
+        Self::of(Self::PASSED | (reason as u32) << 8)
+    }
 
     /// Dropped and counted.
     #[inline(always)]
@@ -174,7 +102,8 @@ impl Verdict {
     const fn of(word: u32) -> Self {
         match NonZeroU32::new(word) {
             Some(word) => Self { word },
-            None => Self::PASS,
+            // No kind is 0.
+            None => Self { word: NonZeroU32::MIN },
         }
     }
 
@@ -196,7 +125,7 @@ impl Verdict {
         }
     }
 
-    /// Index of the reason into counters; of a verdict that drops.
+    /// Index of the reason into the counters of drops, or, of a verdict that passes, into those of passes.
     #[inline(always)]
     pub const fn reason(self) -> usize {
         (self.word.get() >> 8 & 0xff) as usize
@@ -235,19 +164,14 @@ mod tests {
                 assert_eq!((told.reason(), told.told()), (reason as usize, Some(answer)));
             }
         }
-        assert!(!Verdict::PASS.is_drop() && Verdict::PASS.told().is_none());
-        for result in [Ok(()), Err(Verdict::PASS), Err(Verdict::drop(Reason::Ttl))] {
-            assert_eq!(Verdict::from_number(Verdict::number(result)), result);
+        for reason in PassReason::ALL {
+            let passed = Verdict::pass(reason);
+            assert!(!passed.is_drop() && passed.told().is_none());
+            assert_eq!(passed.reason(), reason as usize);
         }
-    }
-
-    #[test]
-    fn numbers_are_indices_and_names_are_unique() {
-        let mut names = std::collections::HashSet::new();
-        for (i, r) in Reason::ALL.iter().enumerate() {
-            assert_eq!(*r as usize, i);
-            assert!(names.insert(r.name()));
-            assert!(!r.text().is_empty());
+        let passed = Verdict::pass(PassReason::Inside);
+        for result in [Ok(()), Err(passed), Err(Verdict::drop(Reason::Ttl))] {
+            assert_eq!(Verdict::from_number(Verdict::number(result)), result);
         }
     }
 

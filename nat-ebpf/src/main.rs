@@ -1,6 +1,6 @@
 //! The natgw packet path: three XDP programs that differ by one constant, the reaper, and two tc guards.
 //!
-//! Read `fast.rs` first: it is what a packet of a known flow meets, top to bottom. Everything else is the
+//! Read `pipeline.rs` first: it is what a packet of a known flow meets, top to bottom. Everything else is the
 //! slow path, reached on a miss or by a packet that the fast path may not decide about.
 #![no_std]
 #![no_main]
@@ -8,41 +8,25 @@
 #![expect(missing_docs, reason = "the entry macros drop the documentation of the functions they wrap")]
 #![expect(
     internal_features,
-    reason = "atomics.rs: core::sync::atomic has no read-modify-write on this target"
+    reason = "kernel/memory.rs: core::sync::atomic has no read-modify-write on this target"
 )]
 
-mod answer;
-mod atomics;
 mod budget;
-mod claim;
-mod clock;
-mod egress;
-mod fast;
-mod fib;
+mod control;
 mod flow;
-mod group;
+mod frame;
 mod guard;
-mod handover;
 mod hop;
-mod hops;
-mod host;
-mod ingress;
-mod life;
-mod log;
+mod kernel;
+mod mapping;
 mod maps;
-mod options;
-mod packet;
-mod ping;
+mod pipeline;
 mod policy;
-mod reap;
-mod scratch;
-mod secret;
-mod stats;
+mod report;
 mod table;
-mod tags;
-mod tcp;
 mod verdict;
-mod via;
+mod wire;
+mod work;
 
 use aya_ebpf::{
     macros::{classifier, xdp},
@@ -50,40 +34,42 @@ use aya_ebpf::{
 };
 use nat_common::Side;
 
+use frame::{skb::Skb, xdp::Xdp};
+
 /// On an inside interface.
 #[xdp(frags)]
 pub fn xdp_inside(ctx: XdpContext) -> u32 {
-    fast::translate::<{ Side::INSIDE }>(&ctx)
+    pipeline::translate::<_, { Side::INSIDE }>(Xdp::new(ctx.ctx))
 }
 
 /// On an outside interface.
 #[xdp(frags)]
 pub fn xdp_outside(ctx: XdpContext) -> u32 {
-    fast::translate::<{ Side::OUTSIDE }>(&ctx)
+    pipeline::translate::<_, { Side::OUTSIDE }>(Xdp::new(ctx.ctx))
 }
 
 /// On the one interface of a one-armed gateway.
 #[xdp(frags)]
 pub fn xdp_onearm(ctx: XdpContext) -> u32 {
-    fast::translate::<{ Side::ONEARM }>(&ctx)
+    pipeline::translate::<_, { Side::ONEARM }>(Xdp::new(ctx.ctx))
 }
 
 /// Never attached: the daemon runs it with a list of candidates for a "packet".
 #[xdp]
 pub fn reaper(ctx: XdpContext) -> u32 {
-    reap::run(&ctx)
+    control::reap::run(ctx.ctx)
 }
 
 /// tc egress of outside interfaces.
 #[classifier]
 pub fn guard_egress(ctx: TcContext) -> i32 {
-    guard::egress(&ctx)
+    guard::egress(Skb::new(ctx.skb.skb))
 }
 
 /// tc ingress of every managed interface.
 #[classifier]
 pub fn guard_ingress(ctx: TcContext) -> i32 {
-    guard::ingress(&ctx)
+    guard::ingress(Skb::new(ctx.skb.skb))
 }
 
 // bpf_fib_lookup is GPL-only (net/core/filter.c, bpf_xdp_fib_lookup_proto).

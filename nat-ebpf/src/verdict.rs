@@ -1,68 +1,98 @@
-//! The one exit of whatever is not translated: it alone counts, logs, answers, and knows the numbers of XDP actions.
+//! The one exit of whatever is not translated: it alone counts, logs, answers, and knows which action a verdict is.
 //!
-//! Every frame that enters a managed interface ends in exactly one of: a meter of what was sent (`fast::forwarded`), a drop
+//! Every frame that enters a managed interface ends in exactly one of: a meter of what was sent (`pipeline::forwarded`), a drop
 //! reason, or `passed`. What is dropped with its headers read counts as received too.
 
-use aya_ebpf::{
-    bindings::{
-        xdp_action::{XDP_DROP, XDP_PASS},
-        xdp_md,
-    },
-    programs::XdpContext,
-};
-use nat_common::{Reason, Verdict, stats::Meter};
+use nat_common::{Addr, Answer, Side, Verdict, answer, hop::Iface, stats::Meter};
 
 use crate::{
-    answer::{self, Sent},
-    log, maps, scratch, stats,
+    budget,
+    frame::{Frame, checked_alone},
+    maps,
+    report::{log, stats},
+    wire::error,
+    work::{
+        Work,
+        packet::{Content, Fragment, Packet},
+    },
 };
 
-/// Ends the packet at hand; the XDP action.
+/// RFC 7600 section 4.8: the source of ICMP errors of a router that has no address.
+const NO_ADDRESS: Addr = Addr::from_octets([192, 0, 0, 8]);
+
+/// Ends the packet at hand: the action number.
 #[inline(always)]
-pub fn finish(ctx: &XdpContext, outbound: bool, verdict: Verdict) -> u32 {
-    verdict_finish(ctx.ctx, Verdict::number(Err(verdict)), u32::from(outbound))
+pub fn finish<F: Frame>(frame: F, work: &mut Work, verdict: Verdict) -> u32 {
+    end(frame, work, Verdict::number(Err(verdict)))
 }
 
-#[inline(never)]
-#[unsafe(no_mangle)]
-extern "C" fn verdict_finish(ctx: *mut xdp_md, number: u32, outbound: u32) -> u32 {
-    let outbound = outbound != 0;
-    let Err(verdict) = Verdict::from_number(number) else { return XDP_DROP };
+checked_alone! {
+    fn end<F: Frame>(frame, work, number: u32) -> u32 = ended; Xdp as verdict_xdp
+}
+
+#[inline(always)]
+fn ended<F: Frame>(frame: F, work: &mut Work, number: u32) -> u32 {
+    let Err(verdict) = Verdict::from_number(number) else { return F::DROP };
     if !verdict.is_drop() {
-        return pass();
+        stats::passed(verdict.reason());
+        return F::PASS;
     }
-    let Some(packet) = scratch::packet() else { return XDP_DROP };
-    let ctx = XdpContext::new(ctx);
-    let meter = if outbound { Meter::SourceIn } else { Meter::DestinationIn };
-    stats::received(meter, u64::from(packet.len));
     stats::dropped(verdict.reason());
-    log::refused(&ctx, packet, verdict.reason() as u32);
-    let (Some(answer), Some(iface)) = (verdict.told(), maps::iface(ctx.ingress_ifindex() as u32)) else {
-        return XDP_DROP;
-    };
-    match answer::send(&ctx, packet, iface, answer, outbound) {
-        Sent::Yes(action) => {
-            stats::count(|s| s.answers[answer as usize] += 1);
-            action
-        }
-        Sent::Limited => {
-            stats::count(|s| s.answers_limited += 1);
-            XDP_DROP
-        }
-        Sent::No => XDP_DROP,
+    if work.packet.len == 0 {
+        return F::DROP;
+    }
+    let outbound = is_outbound(&work.packet);
+    let meter = if outbound { Meter::SourceIn } else { Meter::DestinationIn };
+    stats::received(meter, u64::from(work.packet.len));
+    log::refused(frame, &work.packet.tuple, verdict.reason() as u32);
+    match verdict.told() {
+        Some(answer) => tell(frame, work, answer, outbound),
+        None => F::DROP,
     }
 }
 
-/// Ends a frame whose packet was not read; the XDP action.
+/// Whether the packet at hand comes from inside: by the side, or by the source where one wire is both.
 #[inline(always)]
-pub fn unparsed(reason: Reason) -> u32 {
-    stats::dropped(reason as usize);
-    XDP_DROP
+pub fn is_outbound(packet: &Packet) -> bool {
+    match packet.tuple.side {
+        Side::INSIDE => true,
+        Side::OUTSIDE => false,
+        _ => maps::pool(packet.tuple.src).is_some(),
+    }
 }
 
-/// Leaves a frame to the kernel as it is; the XDP action.
+/// Tells the sender of the packet at hand, in place of it: the action number.
 #[inline(always)]
-pub fn pass() -> u32 {
-    stats::count(|s| s.passed += 1);
-    XDP_PASS
+fn tell<F: Frame>(frame: F, work: &mut Work, answer: Answer, outbound: bool) -> u32 {
+    let Some(iface) = maps::iface(frame.ingress()) else { return F::DROP };
+    if !is_answerable(&work.packet, iface) {
+        return F::DROP;
+    }
+    if !budget::take_answer() {
+        stats::count(|s| s.answers_limited += 1);
+        return F::DROP;
+    }
+    let from = match (outbound, iface.inside_addr, iface.outside_addr) {
+        (true, addr, _) | (false, _, addr) if addr != Addr::default() => addr,
+        (true, ..) => NO_ADDRESS,
+        (false, ..) => work.packet.tuple.dst,
+    };
+    if error::build(frame, work, answer, from, iface.mac).is_none() {
+        return F::DROP;
+    }
+    // Not sent back by the driver itself (XDP_TX): a veth whose peer runs no XDP program counts that as sent and loses it
+    // (drivers/net/veth.c, veth_xdp_flush).
+    stats::count(|s| s.answers[answer as usize] += 1);
+    frame.send(iface.devmap).unwrap_or(F::DROP)
+}
+
+/// An error is never about an ICMP error, a fragment other than the first, or a sender that is not a single host (RFC 1122
+/// section 3.2.2).
+#[inline(always)]
+fn is_answerable(packet: &Packet, iface: &Iface) -> bool {
+    let source = packet.tuple.src;
+    !matches!(packet.content, Content::IcmpError)
+        && !matches!(packet.fragment, Fragment::Later)
+        && answer::may_be_told(source)
+        && !iface.broadcasts.contains(&source)
 }

@@ -269,7 +269,7 @@ route add default via {WAN}",
         let mut all = BTreeMap::new();
         all.extend(Meter::ALL.map(|m| (m.name(), sum.packets[m as usize])));
         all.extend(Reason::ALL.map(|r| (r.name(), sum.drops[r as usize])));
-        all.insert("passed", sum.passed);
+        all.insert("passed", sum.passed());
         all.extend(Answer::ALL.map(|a| (a.name(), sum.answers[a as usize])));
         all.insert("answers_limited", sum.answers_limited);
         all.insert("handovers", sum.handovers);
@@ -337,7 +337,7 @@ fn load(setup: &Setup, in_index: u32, out_index: u32) -> Result<Ebpf> {
         .with_context(|| format!("read {}; `cargo xtask build` makes it", path.display()))?;
     let one_armed = u8::from(setup.one_armed);
     let mut ebpf = EbpfLoader::new()
-        .map_max_entries(map::FLOWS, nat_common::table::places(setup.entries / 2))
+        .map_max_entries(map::FLOWS, nat_common::table::slots(setup.entries / 2))
         .override_global(abi::RODATA_ONE_ARMED, &one_armed, true)
         .override_global(abi::RODATA_SEVERAL_INSIDE, &0_u8, true)
         // As the daemon loads it unless asked for diagnostics: the verifier prunes their calls.

@@ -1,6 +1,5 @@
 //! The lab (namespaces, veths, real servers and clients), the packet builders, and the fixtures' harness.
 
-pub mod bench;
 pub mod demo;
 pub mod fixture;
 pub mod lab;

@@ -72,7 +72,9 @@ fn parse(text: &str) -> Result<BTreeMap<u32, Function>> {
     let mut awaiting = None;
     for line in text.lines() {
         if let Some(signature) = line.strip_suffix("):") {
+            // Of a generic function, the name without its parameters.
             let name = signature.split('(').next().and_then(|s| s.split_whitespace().last());
+            let name = name.and_then(|name| name.split("_3C_").next());
             awaiting = name.map(str::to_owned);
         } else if let Some((index, _)) = instruction(line)
             && let Some(name) = awaiting.take()

@@ -31,7 +31,7 @@ pub(crate) struct Args {
     /// Rewrite the tables of docs/benchmarks.md and the pictures in docs/plots
     #[arg(long)]
     md: bool,
-    /// Compare with the committed figures (tests/bench-baseline.json); alone, it measures only what is quick and
+    /// Compare with the committed figures (bench/baseline.json); alone, it measures only what is quick and
     /// stable
     #[arg(long, conflicts_with_all = ["md", "save_baseline"])]
     check: bool,

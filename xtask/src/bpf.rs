@@ -10,6 +10,15 @@ use crate::process::{cargo, run};
 use crate::toolchain::{self, Kind, Toolchain};
 use crate::workspace::{self, BPF_TARGET};
 
+/// The package of the object that the gateway embeds.
+const GATEWAY: &str = "nat-ebpf";
+
+/// The package of the benchmark's object.
+const BENCH: &str = "nat-bench-ebpf";
+
+/// The packages that compile for BPF only.
+pub(crate) const PACKAGES: [&str; 2] = [GATEWAY, BENCH];
+
 /// Builds the object and returns its path. The file changes only when its content does, so that what embeds it is
 /// not built again for nothing.
 pub(crate) fn build() -> Result<PathBuf> {
@@ -18,24 +27,24 @@ pub(crate) fn build() -> Result<PathBuf> {
 
 /// [`build`], with a toolchain that is already prepared.
 pub(crate) fn build_with(toolchain: &Toolchain) -> Result<PathBuf> {
-    build_object(toolchain, "natgw-bpf", workspace::object())
+    build_object(toolchain, GATEWAY, "natgw-bpf", workspace::object())
 }
 
 /// Builds the object with the benchmark's programs and returns its path.
 pub(crate) fn build_bench(toolchain: &Toolchain) -> Result<PathBuf> {
-    build_object(toolchain, "natgw-bench-bpf", workspace::bench_object())
+    build_object(toolchain, BENCH, "natgw-bench-bpf", workspace::bench_object())
 }
 
-fn build_object(toolchain: &Toolchain, name: &str, object: PathBuf) -> Result<PathBuf> {
-    run(command(toolchain, "build", "")?.args(["--bin", name]))
+fn build_object(toolchain: &Toolchain, package: &str, name: &str, object: PathBuf) -> Result<PathBuf> {
+    run(command(toolchain, "build", package, "")?.args(["--bin", name]))
         .with_context(|| format!("the BPF object {name} does not build"))?;
     let built = build_dir(toolchain.kind).join(BPF_TARGET).join("release").join(name);
     copy_if_changed(&built, &object)?;
     Ok(object)
 }
 
-/// `cargo <verb>` on nat-ebpf for the BPF target; `extra` is a further compiler flag, or empty.
-pub(crate) fn command(toolchain: &Toolchain, verb: &str, extra: &str) -> Result<Command> {
+/// `cargo <verb>` on one of [`PACKAGES`] for the BPF target; `extra` is a further compiler flag, or empty.
+pub(crate) fn command(toolchain: &Toolchain, verb: &str, package: &str, extra: &str) -> Result<Command> {
     let linker = toolchain.linker.to_str().context("the path of bpf-linker is not UTF-8")?;
     let linker = format!("-Clinker={linker}");
     let mut flags = vec![
@@ -59,7 +68,7 @@ pub(crate) fn command(toolchain: &Toolchain, verb: &str, extra: &str) -> Result<
             "--target",
             BPF_TARGET,
             "--package",
-            "nat-ebpf",
+            package,
             "--target-dir",
         ])
         .arg(build_dir(toolchain.kind))

@@ -22,8 +22,21 @@ pub(crate) struct Args {
 pub(crate) enum Profile {
     /// `target/debug`.
     Dev,
+    /// `target/lab`: as a release, but quick to compile.
+    Lab,
     /// `target/release`.
     Release,
+}
+
+impl Profile {
+    /// Its name in Cargo.toml, and the directory that its results are in.
+    const fn name_and_dir(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Dev => ("dev", "debug"),
+            Self::Lab => ("lab", "lab"),
+            Self::Release => ("release", "release"),
+        }
+    }
 }
 
 /// A program of this workspace.
@@ -42,7 +55,7 @@ impl Program {
         match self {
             Self::Natgw => ("nat-userspace", "natgw"),
             Self::Lab => ("nat-tests", "natgw-lab"),
-            Self::Bench => ("nat-tests", "natgw-bench"),
+            Self::Bench => ("nat-bench", "natgw-bench"),
         }
     }
 }
@@ -62,17 +75,12 @@ pub(crate) fn main(args: &Args) -> Result<ExitCode> {
 /// Builds `programs` around `object` and returns their paths in the same order.
 pub(crate) fn programs(programs: &[Program], profile: Profile, object: &Path) -> Result<Vec<PathBuf>> {
     let mut command = cargo();
-    command.arg("build").env("NATGW_BPF_OBJECT", object);
-    if profile == Profile::Release {
-        command.arg("--release");
-    }
+    let (name, dir) = profile.name_and_dir();
+    command.args(["build", "--profile", name]).env("NATGW_BPF_OBJECT", object);
     for (package, name) in programs.iter().map(|program| program.package_and_name()) {
         command.args(["--package", package, "--bin", name]);
     }
     run(&mut command)?;
-    let dir = workspace::target().join(match profile {
-        Profile::Dev => "debug",
-        Profile::Release => "release",
-    });
+    let dir = workspace::target().join(dir);
     Ok(programs.iter().map(|program| dir.join(program.package_and_name().1)).collect())
 }

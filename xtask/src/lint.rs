@@ -1,4 +1,4 @@
-//! `cargo xtask lint`: formatting, clippy on both sides, documentation, scripts, and the size of files.
+//! `cargo xtask lint`: formatting, clippy on both sides, documentation, imports, scripts, and the size of files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,11 +22,12 @@ pub(crate) fn main(_: &Args) -> Result<ExitCode> {
     let toolchain = toolchain::prepare()?;
     // The code that embeds the object is linted as it is shipped: with one.
     let object = bpf::build_with(&toolchain)?;
-    let checks: [(&str, &dyn Fn() -> Result<()>); 6] = [
+    let checks: [(&str, &dyn Fn() -> Result<()>); 7] = [
         ("formatting", &|| run(cargo().args(["fmt", "--all", "--check"]))),
         ("clippy, userspace", &|| clippy_userspace(&object)),
         ("clippy, BPF", &|| clippy_bpf(&toolchain)),
         ("documentation", &|| documentation(&object)),
+        ("imports", &imports),
         ("scripts", &scripts),
         ("source files", &source_files),
     ];
@@ -48,34 +49,38 @@ pub(crate) fn main(_: &Args) -> Result<ExitCode> {
 
 fn clippy_userspace(object: &Path) -> Result<()> {
     let mut clippy = cargo();
-    clippy.args(["clippy", "--workspace", "--exclude", "nat-ebpf", "--all-targets", "--", "-D", "warnings"]);
+    clippy.args(["clippy", "--workspace", "--all-targets"]).args(without_bpf());
+    clippy.args(["--", "-D", "warnings"]);
     run(clippy.env("NATGW_BPF_OBJECT", object))
 }
 
+/// Leaves out of `--workspace` what compiles for BPF only.
+fn without_bpf() -> impl Iterator<Item = &'static str> {
+    bpf::PACKAGES.into_iter().flat_map(|package| ["--exclude", package])
+}
+
 fn clippy_bpf(toolchain: &Toolchain) -> Result<()> {
-    match toolchain.kind {
-        Kind::Rustup => run(bpf::command(toolchain, "clippy", "")?.args(["--", "-D", "warnings"])),
-        Kind::Debian => {
-            say("Debian's rustc-web has no clippy: checking compiler warnings only");
-            run(&mut bpf::command(toolchain, "check", "-Dwarnings")?)
-        }
+    if toolchain.kind == Kind::Debian {
+        say("Debian's rustc-web has no clippy: checking compiler warnings only");
     }
+    bpf::PACKAGES.into_iter().try_for_each(|package| match toolchain.kind {
+        Kind::Rustup => run(bpf::command(toolchain, "clippy", package, "")?.args(["--", "-D", "warnings"])),
+        Kind::Debian => run(&mut bpf::command(toolchain, "check", package, "-Dwarnings")?),
+    })
 }
 
 fn documentation(object: &Path) -> Result<()> {
     let mut doc = cargo();
-    doc.args([
-        "doc",
-        "--quiet",
-        "--no-deps",
-        "--document-private-items",
-        "--workspace",
-        "--exclude",
-        "nat-ebpf",
-    ]);
+    doc.args(["doc", "--quiet", "--no-deps", "--document-private-items", "--workspace"]);
+    doc.args(without_bpf());
     run(doc
         .env("NATGW_BPF_OBJECT", object)
         .env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private-intra-doc-links"))
+}
+
+/// No circle of imports, and none against the order of the house, which stands in `lints/src/house.rs`.
+fn imports() -> Result<()> {
+    run(cargo().args(["run", "--quiet", "--package", "nat-lints"]))
 }
 
 /// Shell scripts parse, stop at the first error, and may be executed; shellcheck has its say where there is one.

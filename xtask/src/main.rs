@@ -4,6 +4,7 @@ mod bench;
 mod bpf;
 mod build;
 mod lint;
+mod owner;
 mod packages;
 mod privilege;
 mod process;
@@ -32,7 +33,7 @@ enum Verb {
     Test(test::Args),
     /// Measure natgw next to plain forwarding and nftables
     Bench(bench::Args),
-    /// Check formatting, lints, documentation and scripts
+    /// Check formatting, lints, documentation, imports and scripts
     Lint(lint::Args),
     /// Run the lab on this machine; or, after `--`, `natgw run` on real interfaces
     Run(run::Args),

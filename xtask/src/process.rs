@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{privilege, workspace};
+use crate::{owner, workspace};
 
 /// Tells the person at the terminal what is about to happen, or went wrong.
 pub(crate) fn say(line: &str) {
@@ -38,7 +38,7 @@ pub(crate) fn cargo() -> Command {
 
 /// Gives `command` the identity of the user who started xtask, when that was not root.
 pub(crate) fn as_owner(command: &mut Command) {
-    if let Some(owner) = privilege::owner() {
+    if let Some(owner) = owner::owner() {
         command.uid(owner.uid).gid(owner.gid);
     }
 }

@@ -26,7 +26,10 @@ pub(crate) fn main(args: &Args) -> Result<ExitCode> {
     // Everything that compiles comes first: with sudo, it then belongs to the user.
     let object = bpf::build()?;
     let wanted: &[Program] = if lab { &[Program::Natgw, Program::Lab] } else { &[Program::Natgw] };
-    let built = programs(wanted, Profile::Release, &object)?;
+    // On real interfaces it is the program that `cargo xtask build` makes.
+    let profile = if lab { Profile::Lab } else { Profile::Release };
+    say("compiling natgw and its libraries (the first time takes a minute or two, later ones seconds)");
+    let built = programs(wanted, profile, &object)?;
     let (Some(natgw), Some(program)) = (built.first(), built.last()) else {
         unreachable!("two or one were asked for")
     };

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every test that CI runs, layer by layer, from pure computations to real traffic.
 
+mod deep;
 mod layers;
 mod outcome;
 
@@ -22,6 +23,10 @@ pub(crate) struct Args {
     /// Run only layers whose name contains this (may be given several times)
     #[arg(long, value_name = "NAME")]
     layer: Vec<String>,
+    /// Run what takes too long for CI instead: tests called deep_* that are marked `#[ignore = "deep: …"]`, those of
+    /// nat-common with optimisation, and the stress suite with storms of two minutes
+    #[arg(long, conflicts_with = "layer")]
+    deep: bool,
     /// Options of the test harness: -- --nocapture --test-threads 1
     #[arg(last = true, value_name = "HARNESS OPTIONS")]
     harness: Vec<String>,
@@ -39,9 +44,11 @@ pub(crate) fn main(args: &Args) -> Result<ExitCode> {
     let object = bpf::build()?;
     let built = programs(&[Program::Natgw], Profile::Release, &object)?;
     let environment = Environment { natgw: built.into_iter().next().unwrap_or_default(), object };
+    if args.deep {
+        return deep(args, &environment);
+    }
     let layers = layers::build(&environment)?;
-    privilege::require("testing (namespaces, XDP)")?;
-    packages::ensure(&[packages::LAB, packages::TESTS])?;
+    prepare()?;
 
     let mut summary: Vec<(String, Outcome)> = Vec::new();
     for layer in layers.iter().filter(|layer| args.wants(layer)) {
@@ -58,12 +65,27 @@ pub(crate) fn main(args: &Args) -> Result<ExitCode> {
     Ok(report(&summary))
 }
 
+/// What the tests need beyond compiling.
+fn prepare() -> Result<()> {
+    privilege::require("testing (namespaces, XDP)")?;
+    packages::ensure(&[packages::LAB, packages::TESTS])
+}
+
+/// `cargo xtask test --deep`.
+fn deep(args: &Args, environment: &Environment) -> Result<ExitCode> {
+    let found = deep::find(environment, args.filter.as_deref())?;
+    prepare()?;
+    let summary = found.into_iter().map(|deep| deep.run(&args.harness)).collect::<Result<Vec<_>>>()?;
+    Ok(report(&summary))
+}
+
 /// Prints a line per layer and the total, which is the last line and looks the same for ever.
 fn report(summary: &[(String, Outcome)]) -> ExitCode {
     let total = summary.iter().fold(Outcome::default(), |sum, (_, outcome)| sum + *outcome);
     println!();
+    let width = summary.iter().map(|(name, _)| name.chars().count()).fold(28, usize::max);
     for (name, outcome) in summary {
-        println!("{name:<28} {outcome}");
+        println!("{name:<width$} {outcome}");
     }
     if total.passed + total.failed == 0 {
         say("no test ran: the filter matches none");

@@ -4,17 +4,20 @@
 //! `rust-web-src`. What is installed already wins, in that order; then what can be installed, in that order.
 //! `NATGW_BPF_TOOLCHAIN=rustup|debian` picks one.
 
+mod compiler;
 mod debian;
 mod linker;
 mod rustup;
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::process::{output, say};
+use compiler::Compiler;
+pub(crate) use compiler::Kind;
 
 /// Everything that compiling for BPF needs.
 pub(crate) struct Toolchain {
@@ -28,15 +31,6 @@ pub(crate) struct Toolchain {
     pub(crate) llvm: PathBuf,
 }
 
-/// Whose compiler it is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// The rustup toolchain of this checkout.
-    Rustup,
-    /// Debian's rustc-web.
-    Debian,
-}
-
 impl Toolchain {
     /// What the code that it makes depends on, in one line without paths: `rustc 1.95.0, LLVM 22.1.2, bpf-linker
     /// 0.10.3`.
@@ -47,14 +41,6 @@ impl Toolchain {
         let (rustc, llvm) = (value("release: "), value("LLVM version: "));
         format!("rustc {rustc}, LLVM {llvm}, bpf-linker {}", linker::VERSION)
     }
-}
-
-/// A compiler that has the sources of `core`, and the libLLVM that goes with it.
-struct Compiler {
-    kind: Kind,
-    rustc: PathBuf,
-    llvm: PathBuf,
-    version: String,
 }
 
 /// Finds the toolchain or installs what is missing of it, saying what and why.
@@ -98,14 +84,4 @@ fn check_llvm(compiler: &Compiler) -> Result<()> {
         ),
         None => bail!("{} does not say which LLVM it uses", compiler.rustc.display()),
     }
-}
-
-/// The sources of `core` beneath a compiler's sysroot.
-fn core_sources(sysroot: &Path) -> PathBuf {
-    sysroot.join("lib/rustlib/src/rust/library/core/src/lib.rs")
-}
-
-/// One line that names a compiler: its version and where it came from.
-fn describe(rustc: &Path, origin: &str) -> Option<String> {
-    Some(format!("{} ({origin})", output(Command::new(rustc).arg("--version"))?))
 }

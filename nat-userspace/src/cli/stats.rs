@@ -174,7 +174,7 @@ mod tests {
         let quiet = render(&before, None, Paint::Plain);
         assert!(quiet.contains("no packet has been dropped") && !quiet.contains("RATE"), "{quiet}");
         assert!(!quiet.contains("answers"), "{quiet}");
-        (stats.passed, stats.handovers, stats.revivals) = (31, 32, 33);
+        (stats.passes[0], stats.handovers, stats.revivals) = (31, 32, 33);
         (stats.lost_races, stats.probes, stats.hops_resolved) = (34, 35, 36);
         stats.drops[Reason::Ttl as usize] = 7;
         stats.answers[Answer::TimeExceeded as usize] = 6;

@@ -22,7 +22,7 @@ use crate::model::gateway::{DesiredEip, Gateway, Pool, SizedBy};
 use crate::model::ports::ReservedPorts;
 
 /// Bytes of kernel memory that a flow's two entries take, locked at start.
-const BYTES_PER_FLOW: u64 = (size_of::<FlowEntry>() as u64) * table::PLACES_PER_FLOW as u64;
+const BYTES_PER_FLOW: u64 = (size_of::<FlowEntry>() as u64) * table::SLOTS_PER_FLOW as u64;
 
 /// The least that a table is sized to when nobody asks for less.
 const MIN_DEFAULT_FLOWS: u64 = 1024;

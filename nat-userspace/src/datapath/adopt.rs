@@ -139,10 +139,10 @@ mod tests {
             kind: 2,
             key_size: 4,
             value_size: 64,
-            max_entries: table::places(1000),
+            max_entries: table::slots(1000),
             mappable: true,
         };
-        let text = difference(&MapShape { max_entries: table::places(500), ..want }, &want);
+        let text = difference(&MapShape { max_entries: table::slots(500), ..want }, &want);
         assert!(text.contains("max_flows was 500 and is 1000 now") && !text.contains("entries"), "{text}");
         let text = difference(&MapShape { value_size: 32, ..want }, &want);
         assert!(text.contains("another version") && text.contains("value 32 B"), "{text}");

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use nat_common::abi::map;
 use nat_common::hop::{HOP_SLOTS, HOP_WAYS, HopSlot, NextHop, slot_of};
-use nat_common::table::HashKey;
+use nat_common::nh::HashKey;
 use nat_common::{Addr, HopStamp};
 
 use super::error::Error;

@@ -44,7 +44,7 @@ pub fn load(pins: &Pins, options: LoadOptions) -> Result<Ebpf, Error> {
         LogLevel::Debug => aya_log::Level::Debug as u8,
     };
     let redirects_frags: u8 = KernelVersion::current().is_ok_and(|v| v >= KernelVersion::new(6, 3, 0)).into();
-    let places = nat_common::table::places(options.max_flows);
+    let places = nat_common::table::slots(options.max_flows);
     let mut loader = EbpfLoader::new();
     for name in abi::map::ALL {
         loader.map_pin_path(name, pins.map(name));

@@ -1,4 +1,4 @@
-//! Typed handles of the pinned maps: the only list of which map holds what.
+//! Typed handles of the pinned maps, made of the one list of them ([`nat_common::maps`]).
 
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
@@ -7,11 +7,7 @@ use aya::maps::lpm_trie::LpmTrie;
 use aya::maps::xdp::DevMap;
 use aya::maps::{Array, HashMap, Map, MapData, MapType, PerCpuArray, RingBuf};
 use nat_common::abi::map;
-use nat_common::eip::ReservedPort;
-use nat_common::hop::{HopSlot, Iface, NextHop};
-use nat_common::settings::Settings;
-use nat_common::stats::{EipStats, Stats};
-use nat_common::{Addr, Eip, FlowEntry, LpmAddr, PoolRef, Stamp};
+use nat_common::hop::NextHop;
 
 use super::error::Error;
 use super::pins::{self, Pins};
@@ -38,67 +34,54 @@ impl Source for Pins {
     }
 }
 
-macro_rules! openers {
-    ($($(#[$doc:meta])* $name:ident: $ty:ty = $variant:ident($map:expr);)+) => {$(
-        $(#[$doc])*
-        pub fn $name(source: &impl Source) -> Result<$ty, Error> {
+/// The type of a handle: a map of this kind, with these types.
+macro_rules! handle {
+    (DevMap) => { DevMap<MapData> };
+    (RingBuf $element:ty) => { RingBuf<MapData> };
+    (LruHashMap $key:ty, $value:ty) => { HashMap<MapData, $key, $value> };
+    ($kind:ident $($type:ty),+) => { $kind<MapData, $($type),+> };
+}
+
+/// A function that opens a map, by the access that its line in the list tells.
+macro_rules! opener {
+    (INTERNAL $($rest:tt)*) => {};
+    (MAPPED $(#[$about:meta])* Array $name:ident $handle:ident $value:ty) => {
+        $(#[$about])*
+        pub fn $handle(source: &impl Source) -> Result<MapData, Error> {
+            raw::<$value>(source, map::$name, MapType::Array)
+        }
+    };
+    (BATCHED $(#[$about:meta])* LruHashMap $name:ident $handle:ident $key:ty, $value:ty) => {
+        $(#[$about])*
+        pub fn $handle(source: &impl Source) -> Result<MapData, Error> {
+            raw::<$value>(source, map::$name, MapType::LruHash)
+        }
+    };
+    ($access:ident $(#[$about:meta])* $kind:ident $name:ident $handle:ident $($type:ty),*) => {
+        $(#[$about])*
+        pub fn $handle(source: &impl Source) -> Result<handle!($kind $($type),*), Error> {
             // By the type that the kernel tells: reading one as if it were another would write past our buffers.
-            match Map::from_map_data(source.data($map)?).map_err(Error::map("use", $map))? {
-                Map::$variant(data) => Map::$variant(data).try_into().map_err(Error::map("use", $map)),
+            match Map::from_map_data(source.data(map::$name)?).map_err(Error::map("use", map::$name))? {
+                Map::$kind(data) => Map::$kind(data).try_into().map_err(Error::map("use", map::$name)),
                 _ => Err(Error::WrongPin {
-                    path: source.at($map),
+                    path: source.at(map::$name),
                     found: "a map of another type",
-                    wanted: concat!("one of type ", stringify!($variant)),
+                    wanted: concat!("one of type ", stringify!($kind)),
                 }),
             }
         }
-    )+};
+    };
 }
 
-openers! {
-    /// The EIPs.
-    eips: HashMap<MapData, Addr, Eip> = HashMap(map::EIPS);
-    /// Inside prefixes.
-    pools: LpmTrie<MapData, LpmAddr, PoolRef> = LpmTrie(map::POOLS);
-    /// Pool members.
-    members: Array<MapData, Eip> = Array(map::MEMBERS);
-    /// Destinations that are routed.
-    exempt: LpmTrie<MapData, LpmAddr, u32> = LpmTrie(map::EXEMPT);
-    /// Ports that are never claimed.
-    reserved: LpmTrie<MapData, ReservedPort, u32> = LpmTrie(map::RESERVED);
-    /// MTUs of routes.
-    route_mtu: LpmTrie<MapData, LpmAddr, u32> = LpmTrie(map::ROUTE_MTU);
-    /// Managed interfaces.
-    ifaces: HashMap<MapData, u32, Iface> = HashMap(map::IFACES);
-    /// Redirect targets.
-    devices: DevMap<MapData> = DevMap(map::DEVICES);
-    /// Devmap index to ifindex.
-    ifindex: Array<MapData, u32> = Array(map::IFINDEX);
-    /// Settings.
-    settings: Array<MapData, Settings> = Array(map::SETTINGS);
-    /// Counters.
-    stats: PerCpuArray<MapData, Stats> = PerCpuArray(map::STATS);
-    /// Counters of EIPs.
-    eip_stats: PerCpuArray<MapData, EipStats> = PerCpuArray(map::EIP_STATS);
-    /// Events.
-    events: RingBuf<MapData> = RingBuf(map::EVENTS);
+macro_rules! openers {
+    ($(
+        $(#[$about:meta])*
+        $access:ident $kind:ident $name:ident $handle:ident ($($type:ty),*) [$elements:expr];
+    )+) => {
+        $(opener!($access $(#[$about])* $kind $name $handle $($type),*);)+
+    };
 }
-
-/// The flow table, for [`super::table`]. Only BPF programs write it.
-pub fn flows(pins: &impl Source) -> Result<MapData, Error> {
-    raw::<FlowEntry>(pins, map::FLOWS, MapType::Array)
-}
-
-/// The next hops, for [`super::hops`].
-pub fn hops(pins: &impl Source) -> Result<MapData, Error> {
-    raw::<HopSlot>(pins, map::HOPS, MapType::Array)
-}
-
-/// Neighbours that flows use, [`NextHop`] to [`Stamp`], for [`super::batch`]: walked one by one, a map that loses elements
-/// meanwhile may start over again and again.
-pub fn nexthops(pins: &Pins) -> Result<MapData, Error> {
-    raw::<Stamp>(pins, map::NEXTHOPS, MapType::LruHash)
-}
+nat_common::for_each_map!(openers);
 
 /// Removes one of [`nexthops`]; `false` when it was not there.
 pub fn forget(nexthops: &MapData, hop: &NextHop) -> Result<bool, Error> {
@@ -106,15 +89,15 @@ pub fn forget(nexthops: &MapData, hop: &NextHop) -> Result<bool, Error> {
 }
 
 /// One that is mapped into memory, or read many elements at a time.
-fn raw<V>(pins: &impl Source, name: &'static str, wanted: MapType) -> Result<MapData, Error> {
-    let data = pins.data(name)?;
+fn raw<V>(source: &impl Source, name: &'static str, wanted: MapType) -> Result<MapData, Error> {
+    let data = source.data(name)?;
     let info = data.info().map_err(Error::map("inspect", name))?;
     let kind = info.map_type().map_err(Error::map("inspect", name))?;
     if kind == wanted && info.value_size() as usize == size_of::<V>() {
         return Ok(data);
     }
     let (found, wanted) = ("a map of another type or size", "its table");
-    Err(Error::WrongPin { path: pins.at(name), found, wanted })
+    Err(Error::WrongPin { path: source.at(name), found, wanted })
 }
 
 fn open(pins: &Pins, name: &'static str) -> Result<MapData, Error> {

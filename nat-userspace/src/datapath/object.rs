@@ -55,7 +55,7 @@ pub fn shapes(max_flows: u32) -> Result<Vec<MapShape>, Error> {
                 mappable: map.map_flags() & BPF_F_MMAPABLE != 0,
             };
             if name == abi::map::FLOWS {
-                shape.max_entries = nat_common::table::places(max_flows);
+                shape.max_entries = nat_common::table::slots(max_flows);
             }
             // The kernel fixes these two whatever the object says (include/uapi/linux/bpf.h: struct
             // bpf_devmap_val; ringbuf_map_alloc refuses sizes).

@@ -65,7 +65,7 @@ impl Datapath {
         match Self::load(pins, options).and_then(|(ebpf, tables)| {
             let hops = Hops::open(pins, Access::Write)?;
             let keys = keys(&tables, &hops, &adoption)?;
-            let places = table::places(max_flows);
+            let places = table::slots(max_flows);
             let mut this = Self {
                 pins: pins.clone(),
                 ebpf,
@@ -115,7 +115,7 @@ impl Datapath {
 
     /// Flows that the table has room for.
     pub fn max_flows(&self) -> u32 {
-        table::max_flows(self.places).unwrap_or(self.places / table::PLACES_PER_FLOW)
+        table::max_flows(self.places).unwrap_or(self.places / table::SLOTS_PER_FLOW)
     }
 
     /// Memory that the flow table has locked.

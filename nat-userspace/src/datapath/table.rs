@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use aya::maps::MapData;
 use nat_common::abi::map;
 use nat_common::settings::Settings;
-use nat_common::table::{self, REACH, place};
-use nat_common::tuple::place_of;
+use nat_common::table::{self, REACH, SlotState};
+use nat_common::tuple::state_of;
 use nat_common::{FlowEntry, Tuple};
 
 use super::error::Error;
@@ -23,7 +23,7 @@ const ENTRY_WORDS: usize = size_of::<FlowEntry>() / size_of::<u64>();
 pub struct Table {
     map: MapData,
     settings: Settings,
-    places: u32,
+    slots: u32,
 }
 
 /// A part of the table, or all of it, in memory.
@@ -42,23 +42,23 @@ impl Table {
             ));
         }
         let settings = maps::settings(pins)?.get(&0, 0).map_err(Error::map("read", map::SETTINGS))?;
-        Ok(Self { places: info.max_entries(), map, settings })
+        Ok(Self { slots: info.max_entries(), map, settings })
     }
 
     /// Flows that the table holds.
     pub fn capacity(&self) -> u32 {
-        table::max_flows(self.places).unwrap_or(self.places / table::PLACES_PER_FLOW)
+        table::max_flows(self.slots).unwrap_or(self.slots / table::SLOTS_PER_FLOW)
     }
 
     /// The whole table. It counts as this process's resident memory while it is mapped.
     pub fn view(&self) -> Result<View, Error> {
-        self.part(0, self.places)
+        self.part(0, self.slots)
     }
 
     /// The table in parts, each mapped when its turn comes.
     pub fn windows(&self) -> impl Iterator<Item = Result<View, Error>> {
-        let starts = (0..self.places).step_by(WINDOW as usize);
-        starts.map(|start| self.part(start, self.places.min(start.saturating_add(WINDOW))))
+        let starts = (0..self.slots).step_by(WINDOW as usize);
+        starts.map(|start| self.part(start, self.slots.min(start.saturating_add(WINDOW))))
     }
 
     fn part(&self, start: u32, end: u32) -> Result<View, Error> {
@@ -69,7 +69,7 @@ impl Table {
     /// The entry of one tuple as it arrives on the wire.
     pub fn entry(&self, key: &Tuple) -> Result<Option<FlowEntry>, Error> {
         let home = self.home(key);
-        let view = self.part(home, self.places.min(home.saturating_add(REACH)))?;
+        let view = self.part(home, self.slots.min(home.saturating_add(REACH)))?;
         Ok(view.search(0, key))
     }
 
@@ -90,7 +90,7 @@ impl View {
     }
 
     fn search(&self, home: u32, key: &Tuple) -> Option<FlowEntry> {
-        let rest = key.rest_at(place::LIVE);
+        let rest = key.rest_at(SlotState::LIVE);
         (home..home.saturating_add(REACH)).map_while(|index| self.mapping.words(index)).find_map(|words| {
             let here = words.get(1)?.load(Ordering::Acquire) == rest
                 && words.first()?.load(Ordering::Acquire) == key.addresses();
@@ -99,9 +99,9 @@ impl View {
     }
 }
 
-/// The entry at a place, in one piece: the packet path changes the key before and after the rest.
+/// The entry in a slot, in one piece: the packet path changes the key before and after the rest.
 fn live(words: &[AtomicU64]) -> Option<FlowEntry> {
-    let is_live = |rest: u64| place_of(rest) == place::LIVE;
+    let is_live = |rest: u64| state_of(rest) == SlotState::LIVE;
     if !is_live(words.get(1)?.load(Ordering::Acquire)) {
         return None;
     }

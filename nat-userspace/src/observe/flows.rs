@@ -222,7 +222,7 @@ mod tests {
             dport: Port::new(dport),
             proto: proto as u8,
             side,
-            place: 0,
+            state: 0,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The counters as people and programs see them. The fields and their names are the JSON interface.
 
 use nat_common::stats::{Meter, Stats};
-use nat_common::{Answer, Proto, Reason};
+use nat_common::{Answer, PassReason, Proto, Reason};
 use serde::ser::{Serialize, Serializer};
 
 use crate::datapath::inspect::alive;
@@ -16,6 +16,8 @@ pub struct StatsView {
     pub bytes: Meters,
     /// Packets dropped, by reason.
     pub drops: Drops,
+    /// Frames left to the kernel as they came, by reason.
+    pub passes: Passes,
     /// Flows asked for, answered, and ended in silence.
     pub connections: Connections,
     /// Flows for which no port was found.
@@ -73,6 +75,16 @@ impl Serialize for Drops {
     }
 }
 
+/// By [`PassReason`], every reason, in the order of their numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passes(pub Vec<(PassReason, u64)>);
+
+impl Serialize for Passes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(reason, n)| (reason.name(), n)))
+    }
+}
+
 /// By [`Answer`], every kind, in the order of their numbers; and what the limit held back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answers {
@@ -117,7 +129,7 @@ pub struct Connections {
 }
 
 macro_rules! internals {
-    ($($(#[$doc:meta])* $field:ident = $metric:literal, $help:literal;)+) => {
+    ($stats:ident: $($(#[$doc:meta])* $field:ident = $value:expr, $metric:literal, $help:literal;)+) => {
         /// What the packet path did beside translating and dropping.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
         pub struct Internals {$(
@@ -126,9 +138,9 @@ macro_rules! internals {
         )+}
 
         impl Internals {
-            /// From the counters of the same names.
-            pub const fn new(stats: &Stats) -> Self {
-                Self { $($field: stats.$field),+ }
+            /// From the counters.
+            pub fn new($stats: &Stats) -> Self {
+                Self { $($field: $value),+ }
             }
 
             /// Name, help and value of each one's metric.
@@ -140,19 +152,19 @@ macro_rules! internals {
 }
 
 // The only list of these counters: `stats --json`, and the metrics without labels, come from it.
-internals! {
+internals! { stats:
     /// Packets left to the host, untranslated.
-    passed = "natgw_passed_packets", "Packets left to the host, untranslated";
+    passed = stats.passed(), "natgw_passed_packets", "Packets left to the host, untranslated";
     /// Packets translated and left to the kernel to forward.
-    handovers = "natgw_handover_packets", "Packets translated and left to the kernel to forward";
+    handovers = stats.handovers, "natgw_handover_packets", "Packets translated and left to the kernel to forward";
     /// Flows taken back after their deadline by a packet that may start one.
-    revivals = "natgw_flow_revivals", "Flows taken back after their deadline by a new start";
+    revivals = stats.revivals, "natgw_flow_revivals", "Flows taken back after their deadline by a new start";
     /// Flows given up while being made because another CPU was first.
-    lost_races = "natgw_flow_lost_races", "Flows given up at birth because another CPU was first";
+    lost_races = stats.lost_races, "natgw_flow_lost_races", "Flows given up at birth because another CPU was first";
     /// Ports looked at while claiming one.
-    probes = "natgw_port_probes", "Ports looked at while claiming one for a flow";
+    probes = stats.probes, "natgw_port_probes", "Ports looked at while claiming one for a flow";
     /// Next hops resolved.
-    hops_resolved = "natgw_hops_resolved", "Next hops that flows looked up in the kernel's tables";
+    hops_resolved = stats.hops_resolved, "natgw_hops_resolved", "Next hops that flows looked up in the kernel's tables";
 }
 
 impl StatsView {
@@ -162,6 +174,7 @@ impl StatsView {
             packets: Meters::new(&stats.packets),
             bytes: Meters::new(&stats.bytes),
             drops: Drops(Reason::ALL.map(|r| (r, stats.drops[r as usize])).to_vec()),
+            passes: Passes(PassReason::ALL.map(|r| (r, stats.passes[r as usize])).to_vec()),
             connections: Connections {
                 attempts: stats.attempts.iter().sum(),
                 established: stats.established.iter().sum(),
@@ -199,7 +212,9 @@ mod tests {
         stats.port_allocation_errors = 11;
         stats.answers[..5].copy_from_slice(&[21, 22, 23, 24, 25]);
         stats.answers_limited = 26;
-        (stats.passed, stats.handovers, stats.revivals) = (12, 13, 14);
+        (stats.handovers, stats.revivals) = (13, 14);
+        stats.passes[PassReason::ToHost as usize] = 4;
+        stats.passes[PassReason::HostProtocol as usize] = 8;
         (stats.lost_races, stats.probes, stats.hops_resolved) = (15, 16, 17);
         let json = serde_json::to_string(&StatsView::new(&stats, 1000)).expect("serializes");
         assert_eq!(
@@ -211,6 +226,8 @@ mod tests {
                 r#""bad_header":0,"bad_checksum":0,"fragment":0,"no_flow":0,"ttl":0,"mtu":0,"redirect_error":0,"#,
                 r#""no_route":0,"policy":0,"quota":0,"spoofed_source":0,"expired":0,"guard":0,"vlan":8,"group_mac":0,"#,
                 r#""transit":0,"contended":0,"source_route":9},"#,
+                r#""passes":{"to_host":4,"not_ipv4":0,"other_vlan":0,"other_station":0,"group":0,"dhcp":0,"exempt":0,"#,
+                r#""inside":0,"host_address":0,"host_socket":0,"host_fragment":0,"host_error":0,"host_echo":0,"host_protocol":8},"#,
                 r#""connections":{"attempts":18,"established":6,"idle_timeouts":3},"port_allocation_errors":11,"#,
                 r#""flows":{"tcp":5,"udp":0,"icmp":0,"capacity":1000},"#,
                 r#""answers":{"time_exceeded":21,"too_big":22,"reset":23,"prohibited":24,"unreachable":25,"limited":26},"#,

@@ -230,7 +230,7 @@ fn open(device: &str, filter: Option<&[sock_filter]>) -> Result<OwnedFd> {
 }
 
 /// setsockopt(2) with a plain value.
-pub(crate) fn set_option<T>(socket: &impl AsRawFd, level: c_int, name: c_int, value: &T) -> Result<()> {
+pub fn set_option<T>(socket: &impl AsRawFd, level: c_int, name: c_int, value: &T) -> Result<()> {
     let length = libc::socklen_t::try_from(size_of::<T>())?;
     let value = std::ptr::from_ref(value).cast::<c_void>();
     // SAFETY: setsockopt(2) reads `length` bytes of a value of that size.

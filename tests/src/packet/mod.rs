@@ -8,6 +8,7 @@ mod parsed;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use etherparse::checksum::Sum16BitWords;
+use etherparse::{Ethernet2Header, Ipv4Header, SingleVlanHeader};
 
 pub use diff::diff;
 pub use parsed::Parsed;
@@ -27,7 +28,13 @@ pub mod flags {
 }
 
 /// Ethernet header length.
-pub const ETH: usize = 14;
+pub const ETH: usize = Ethernet2Header::LEN;
+
+/// Length of a VLAN tag.
+pub const TAG: usize = SingleVlanHeader::LEN;
+
+/// Length of an IPv4 header without options.
+pub const IPV4: usize = Ipv4Header::MIN_LEN;
 
 /// What follows the IPv4 header.
 #[derive(Clone, Debug, PartialEq, Eq)]

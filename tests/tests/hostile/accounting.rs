@@ -9,7 +9,7 @@ use nat_tests::lab::tap::{Direction, Tap};
 use nat_tests::lab::{
     Arms, EVIL, GW_INSIDE, GW_OUTSIDE, Gateway, Lab, Options, Topology, client_addr, eip, wait_until,
 };
-use nat_tests::packet::{Packet, flags};
+use nat_tests::packet::{ETH, Packet, flags};
 
 use super::wire::{GHOST, Wire};
 use super::{at, drops};
@@ -80,7 +80,7 @@ fn malformed(src: Ipv4Addr, dst: Ipv4Addr) -> Vec<Kind> {
         bytes("ARP", |f| [&f[..12], &[8, 6, 0, 1, 8, 0, 6, 4, 0, 9], &[0; 40]].concat()),
         bytes("IPv6", |f| [&f[..12], &[0x86, 0xdd, 0x60, 0, 0, 0], &[0; 60]].concat()),
         bytes("LLDP", |f| [&[1, 0x80, 0xc2, 0, 0, 14], &f[6..12], &[0x88, 0xcc], &[0; 46]].concat()),
-        bytes("IPv4 of no length", |f| f[..14].to_vec()),
+        bytes("IPv4 of no length", |f| f[..ETH].to_vec()),
     ]
 }
 

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use nat_tests::lab::raw::label;
 use nat_tests::lab::tap::{Direction, Tap};
 use nat_tests::lab::{GW_INSIDE, GW_OUTSIDE, Gateway, Lab, Options, SRV_A, Topology, WAN, client_addr, eip};
-use nat_tests::packet::{Packet, Parsed, flags};
+use nat_tests::packet::{ETH, IPV4, Packet, Parsed, flags};
 
 use super::wire::{GHOST, Wire};
 use super::{PATIENCE, assert_none, at, config};
@@ -29,7 +29,7 @@ fn assert_owed(tap: &Tap, owed: &Owed<'_>) {
     let got = tap.wait_for(PATIENCE, is_error).unwrap_or_else(|| panic!("no {name}: {:#?}", tap.frames()));
     assert_eq!((got.src, got.ttl), (owed.from, 64), "{name}: source and TTL: {got}");
     assert!(got.checksums_ok(), "{name}: checksums: {got}");
-    let sent = &owed.about[14..];
+    let sent = &owed.about[ETH..];
     assert_eq!(got.payload, sent[..sent.len().min(QUOTE)], "{name}: quotes the packet as its sender sent it");
     let frames = tap.frames();
     let frame = frames
@@ -170,7 +170,7 @@ fn some_packets_are_owed_no_error() {
     let end = wire.udp(5000);
     wire.watch.clear();
     let (client, ghost) = (at(client_addr(0), 5000), at(GHOST, 53));
-    let about = Packet::udp(ghost, client).build()[14..42].to_vec();
+    let about = Packet::udp(ghost, client).build()[ETH..ETH + IPV4 + 8].to_vec();
     for ttl in [0, 1, 64] {
         let big = if ttl == 64 { 1400 } else { 60 };
         let unreachable = Packet::icmp(client_addr(0), GHOST, 3, 3, [0; 4]);

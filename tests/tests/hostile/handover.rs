@@ -8,7 +8,7 @@ use nat_tests::lab::tap::Direction;
 use nat_tests::lab::{
     GW_OUTSIDE, Gateway, Lab, Options, SRV_A, SRV_B, WAN, client_addr, clients, wait_until,
 };
-use nat_tests::packet::Packet;
+use nat_tests::packet::{ETH, Packet};
 
 use super::{PATIENCE, at};
 
@@ -39,7 +39,7 @@ fn the_kernels_errors_about_handed_over_packets_stay_here() {
 
 /// An ICMP redirect that says: to `victim` by `by`, about an echo reply that the gateway never sent.
 fn redirect(victim: Ipv4Addr, by: Ipv4Addr) -> Packet {
-    let embedded = Packet::echo_reply(GW_OUTSIDE, victim, 7).payload(b"abcdefgh").build()[14..].to_vec();
+    let embedded = Packet::echo_reply(GW_OUTSIDE, victim, 7).payload(b"abcdefgh").build()[ETH..].to_vec();
     Packet::icmp(WAN, GW_OUTSIDE, 5, 1, by.octets()).payload(embedded)
 }
 

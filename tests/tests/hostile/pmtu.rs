@@ -8,7 +8,7 @@ use nat_tests::lab::servers::{SMALL, Server, any};
 use nat_tests::lab::{
     GW_INSIDE, GW_OUTSIDE, Gateway, Lab, Options, SRV_A, SRV_B, Topology, client_addr, clients, eip,
 };
-use nat_tests::packet::Packet;
+use nat_tests::packet::{ETH, Packet};
 
 use super::at;
 
@@ -21,7 +21,7 @@ fn forged(gateway: Ipv4Addr, victim: Ipv4Addr) -> Packet {
     let reply = Packet::echo_reply(gateway, victim, 7).payload(b"abcdefgh").with(|p| {
         p.spoil.total_length = Some(1400);
     });
-    let embedded = reply.build()[14..].to_vec();
+    let embedded = reply.build()[ETH..].to_vec();
     Packet::icmp([192, 0, 2, 99].into(), gateway, 3, 4, [0, 0, 0x02, 0x58]).payload(embedded)
 }
 

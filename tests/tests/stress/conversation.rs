@@ -62,7 +62,7 @@ impl Conversation {
             dport: Port::new(remote.port()),
             proto: self.proto(),
             side: Side::INSIDE,
-            place: 0,
+            state: 0,
         }
     }
 

@@ -46,7 +46,7 @@ impl Flow {
             dport: Port::new(self.0),
             proto: 6,
             side: Side::INSIDE,
-            place: 0,
+            state: 0,
         };
         let inbound = Tuple {
             src: outbound.dst,

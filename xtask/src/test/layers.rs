@@ -39,7 +39,7 @@ struct Harness {
 
 /// How many tests of a layer run at once when nobody says otherwise.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Threads {
+pub(super) enum Threads {
     /// What the harness chooses: as many as there are CPUs.
     Default,
     /// Two: each test brings up namespaces and traffic of its own, and measures time.
@@ -47,7 +47,8 @@ enum Threads {
 }
 
 /// Packages with tests, in the order of their layers: the cheapest first.
-const PACKAGES: [&str; 4] = ["nat-common", "xtask", "nat-userspace", "nat-tests"];
+pub(super) const PACKAGES: [&str; 6] =
+    ["nat-common", "xtask", "nat-lints", "nat-userspace", "nat-tests", "nat-bench"];
 
 /// Where the suites of nat-tests begin in the order of layers.
 const SUITE: usize = 6;
@@ -55,11 +56,11 @@ const SUITE: usize = 6;
 /// Suites of nat-tests that cannot be missing: the first words of their names.
 const SUITES: [&str; 6] = ["fixtures", "lab", "stress", "exhaustion", "expiry", "hostile"];
 
-/// Compiles all tests and sorts them into layers.
-pub(super) fn build(environment: &Environment) -> Result<Vec<Layer>> {
+/// Compiles the tests of these packages.
+pub(super) fn compile(environment: &Environment, packages: &[&str], profile: &str) -> Result<Vec<Artifact>> {
     let mut command = cargo();
-    command.args(["test", "--no-run", "--message-format", "json-render-diagnostics"]);
-    for package in PACKAGES {
+    command.args(["test", "--no-run", "--message-format", "json-render-diagnostics", "--profile", profile]);
+    for package in packages {
         command.args(["--package", package]);
     }
     command.env("NATGW_BPF_OBJECT", &environment.object).stdout(Stdio::piped()).stderr(Stdio::inherit());
@@ -67,8 +68,13 @@ pub(super) fn build(environment: &Environment) -> Result<Vec<Layer>> {
     if !output.status.success() {
         bail!("the tests do not compile");
     }
+    Ok(String::from_utf8_lossy(&output.stdout).lines().filter_map(Artifact::parse).collect())
+}
+
+/// Compiles all tests and sorts them into layers.
+pub(super) fn build(environment: &Environment) -> Result<Vec<Layer>> {
     let mut layers: Vec<(usize, Layer)> = Vec::new();
-    for artifact in String::from_utf8_lossy(&output.stdout).lines().filter_map(Artifact::parse) {
+    for artifact in compile(environment, &PACKAGES, "dev")? {
         let (rank, name, threads) = artifact.layer();
         let harness = Harness { executable: artifact.executable, package_dir: artifact.package_dir };
         if let Some((_, Layer { kind: Kind::Harnesses { executables, .. }, .. })) =
@@ -123,10 +129,11 @@ impl Layer {
     }
 }
 
+/// Of the packages that have a library: cargo finds examples nowhere else, and refuses to look.
 fn examples(environment: &Environment) -> Command {
     let mut command = cargo();
     command.args(["test", "--quiet", "--doc"]).env("NATGW_BPF_OBJECT", &environment.object);
-    for package in PACKAGES.iter().filter(|package| **package != "xtask") {
+    for package in PACKAGES.iter().filter(|package| !["xtask", "nat-lints", "nat-bench"].contains(*package)) {
         command.args(["--package", package]);
     }
     command.arg("--");
@@ -134,7 +141,7 @@ fn examples(environment: &Environment) -> Command {
 }
 
 /// Runs a harness with its output on our terminal, and adds up what it reports.
-fn run_harness(command: &mut Command) -> Result<Outcome> {
+pub(super) fn run_harness(command: &mut Command) -> Result<Outcome> {
     let program = command.get_program().to_string_lossy().into_owned();
     let mut child =
         command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start {program}"))?;
@@ -158,9 +165,9 @@ fn run_harness(command: &mut Command) -> Result<Outcome> {
 }
 
 /// A test executable as cargo reports it.
-struct Artifact {
-    executable: PathBuf,
-    package_dir: PathBuf,
+pub(super) struct Artifact {
+    pub(super) executable: PathBuf,
+    pub(super) package_dir: PathBuf,
     target: String,
     integration: bool,
 }
@@ -184,11 +191,11 @@ impl Artifact {
     }
 
     /// Order, name and threads of the layer it belongs to.
-    fn layer(&self) -> (usize, String, Threads) {
+    pub(super) fn layer(&self) -> (usize, String, Threads) {
         let dir = self.package_dir.file_name().unwrap_or_default().to_string_lossy();
         match (dir.as_ref(), self.integration) {
             ("nat-common", _) => (0, "nat-common".to_owned(), Threads::Default),
-            ("xtask", _) => (1, "xtask".to_owned(), Threads::Default),
+            ("xtask" | "lints", _) => (1, dir.into_owned(), Threads::Default),
             ("nat-userspace", false) => (2, "nat-userspace unit".to_owned(), Threads::Default),
             ("nat-userspace", true) => (4, "nat-userspace integration".to_owned(), Threads::Two),
             (_, false) => (5, "lab's own unit tests".to_owned(), Threads::Default),

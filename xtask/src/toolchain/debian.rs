@@ -8,7 +8,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use super::{Compiler, Kind, core_sources, describe, linker};
+use super::compiler::{Compiler, Kind, core_sources, describe};
+use super::linker;
 use crate::packages;
 use crate::process::output;
 use crate::workspace;

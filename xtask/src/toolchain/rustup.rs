@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use super::{Compiler, Kind, core_sources, describe};
+use super::compiler::{Compiler, Kind, core_sources, describe};
 use crate::process::{as_owner, output, run, say, which};
 
 /// The toolchain, when it has rust-src.

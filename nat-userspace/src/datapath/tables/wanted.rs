@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use ipnet::Ipv4Net;
 use nat_common::eip::ReservedPort;
 use nat_common::hash::Secret;
+use nat_common::nh::HashKey;
 use nat_common::ports::PortSet;
 use nat_common::settings::{PROBE_BUDGET, Settings};
-use nat_common::table::{self, HashKey};
+use nat_common::table;
 use nat_common::timeouts::IdleLimits;
 use nat_common::{Addr, Eip, EipState, Port};
 

@@ -16,7 +16,7 @@ fn snapshot() -> Snapshot {
     stats.drops[Reason::Fragment as usize] = 7;
     (stats.attempts, stats.established, stats.idle_timeouts) = ([5, 6, 7], [8, 9, 10], [11, 12, 13]);
     (stats.births, stats.deaths, stats.port_allocation_errors) = ([20, 10, 5], [5, 5, 5], 14);
-    (stats.passed, stats.handovers, stats.revivals) = (21, 22, 23);
+    (stats.passes[0], stats.handovers, stats.revivals) = (21, 22, 23);
     (stats.lost_races, stats.probes, stats.hops_resolved) = (24, 25, 26);
     let addr = Ipv4Addr::new(203, 0, 113, 10);
     Snapshot {

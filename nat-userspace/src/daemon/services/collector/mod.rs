@@ -160,7 +160,7 @@ impl Collector {
     }
 }
 
-/// Whether a flow may be over. One half names the flow: the outbound one, or the inbound one that has lost it.
+/// Whether a flow may be over. One half names the flow: the initiator's, or the other one that has lost it.
 fn needs_reaper(
     inspect: &Inspect,
     limits: &IdleLimits,
@@ -169,7 +169,7 @@ fn needs_reaper(
     now: Stamp,
 ) -> Result<bool, Error> {
     let age = entry.last.age(now);
-    if entry.is_outbound() {
+    if entry.is_initiators() {
         return Ok(is_candidate(limits, key, entry, age));
     }
     // A birth inserts the inbound half first, so only an old one can be an orphan; or a dead one, of a birth that was

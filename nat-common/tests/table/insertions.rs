@@ -1,0 +1,112 @@
+//! Insertions against insertions and against finds: no duplicate key, no lost entry.
+
+use nat_common::table::insert::Inserted;
+
+use crate::explore::{Depth, World, assert_has, explore, find, insert, insert_patiently, translate};
+use crate::memory::{Cpu, Rules, Value, key};
+
+/// CPUs insert one key: one succeeds, the others are told, and the table has the key once.
+pub fn one_key(depth: Depth, rules: Rules, others: u64) {
+    explore(depth, move || {
+        let mut world = World::new(1, 8, others as usize + 1, rules);
+        let threads: Vec<_> = (1..=others).map(|_| world.start(|cpu| insert_patiently(cpu, 7, 7))).collect();
+        let mut results = vec![insert_patiently(world.own(), 7, 7)];
+        results.extend(threads.into_iter().map(|t| t.join().unwrap()));
+        let done = results.iter().filter(|r| **r == Inserted::Done).count();
+        let told = results.iter().filter(|r| **r == Inserted::Exists).count();
+        assert_eq!((done, told), (1, others as usize), "{results:?}");
+        assert_has(world.own(), &[7]);
+    });
+}
+
+#[test]
+fn two_insertions_of_one_key() {
+    one_key(Depth::Preemptions(2), Rules::default(), 1);
+}
+
+#[test]
+#[ignore = "deep"]
+fn deep_two_insertions_of_one_key() {
+    one_key(Depth::Preemptions(4), Rules::default(), 1);
+}
+
+#[test]
+#[ignore = "deep"]
+fn deep_three_insertions_of_one_key() {
+    one_key(Depth::Preemptions(2), Rules::default(), 2);
+}
+
+/// CPUs insert different keys of one home: each finds its own at once, and all are there in the end.
+pub fn one_home(depth: Depth, rules: Rules, others: u64) {
+    fn work(cpu: Cpu<'_>, n: u64) {
+        assert_eq!(insert_patiently(cpu, n, n), Inserted::Done, "key {n}");
+        assert_eq!(translate(cpu, n), Some([n, n]), "an entry is found once it is live");
+    }
+    explore(depth, move || {
+        let mut world = World::new(1, 8, others as usize + 1, rules);
+        let threads: Vec<_> = (1..=others).map(|n| world.start(move |cpu| work(cpu, n))).collect();
+        work(world.own(), 9);
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        let all: Vec<_> = (1..=others).chain([9]).collect();
+        assert_has(world.own(), &all);
+    });
+}
+
+#[test]
+fn two_keys_of_one_home() {
+    one_home(Depth::Preemptions(2), Rules::default(), 1);
+}
+
+#[test]
+#[ignore = "deep"]
+fn deep_two_keys_of_one_home() {
+    one_home(Depth::Preemptions(3), Rules::default(), 1);
+}
+
+#[test]
+#[ignore = "deep"]
+fn deep_three_keys_of_one_home() {
+    one_home(Depth::Preemptions(2), Rules::default(), 2);
+}
+
+/// Keys of two homes that lie side by side, of which each wants the slot that the other wants.
+pub fn two_homes(depth: Depth, rules: Rules) {
+    explore(depth, move || {
+        let mut world = World::new(2, 8, 2, rules);
+        assert_eq!(insert(world.own(), 1, 1), Inserted::Done);
+        assert_eq!(insert(world.own(), 2, 2), Inserted::Done);
+        let other = world.start(|cpu| insert_patiently(cpu, 3, 3));
+        let own = insert_patiently(world.own(), 4, 4);
+        assert_eq!(other.join().unwrap(), Inserted::Done);
+        // When the other one got the slot that both wanted, nothing else is in reach of this one.
+        assert_has(world.own(), if own == Inserted::Crowded { &[1, 2, 3] } else { &[1, 2, 3, 4] });
+    });
+}
+
+#[test]
+fn two_keys_of_two_homes() {
+    two_homes(Depth::Preemptions(2), Rules::default());
+}
+
+/// A packet looks for a key while it is inserted: it finds nothing, or all of the entry. The entry's flags are there with it.
+pub fn reader(depth: Depth, rules: Rules) {
+    explore(depth, move || {
+        let mut world = World::filled(1, 2, rules);
+        let other = world.start(|cpu| {
+            let value = Value { flags: 0x155, ..Value::new(2) };
+            nat_common::table::insert::insert(cpu, key(2), &value, 1)
+        });
+        let own = world.own();
+        let found = find(own, 2).map(|entry| (entry.value(), entry.seen() & 0xffff));
+        assert!(found.is_none_or(|f| f == ([2, 2], 0x155)), "{found:x?}");
+        assert_eq!(translate(own, 1), Some([1, 1]), "an insertion hides nobody");
+        assert_eq!(other.join().unwrap(), Inserted::Done);
+    });
+}
+
+#[test]
+fn an_insertion_and_a_reader() {
+    reader(Depth::All, Rules::default());
+}

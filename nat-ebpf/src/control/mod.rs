@@ -1,0 +1,3 @@
+//! Programs that the daemon runs.
+
+pub mod reap;

@@ -1,0 +1,126 @@
+//! Frames as tc programs get them.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{bindings::__sk_buff, helpers::generated::bpf_skb_pull_data};
+use nat_common::{abi::HANDOVER_MARK, settings::Settings};
+use network_types::eth::EthHdr;
+
+use super::view::{Kind, View};
+
+/// A frame that a tc program was given.
+///
+/// Packet pointers are read from the context by volatile loads: LLVM would otherwise make them arguments of a function that
+/// reads them, as the 32 bits that the field has, and the verifier would no longer know them for packet pointers.
+#[derive(Clone, Copy)]
+pub struct Skb(*mut __sk_buff);
+
+/// Whom a frame was sent to on the link (`include/uapi/linux/if_packet.h`).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Station {
+    /// This interface.
+    This,
+    /// Another one: the kernel drops the frame, or an interface on top of this one takes it.
+    Another,
+    /// A broadcast or multicast address.
+    Group,
+}
+
+impl Skb {
+    /// From the context of a program.
+    #[inline(always)]
+    pub fn new(context: *mut __sk_buff) -> Self {
+        Self(context)
+    }
+
+    /// The interface that the program is attached to.
+    #[inline(always)]
+    pub fn interface(self) -> u32 {
+        // SAFETY: a valid context.
+        unsafe { (*self.0).ifindex }
+    }
+
+    /// Whom the frame was sent to.
+    #[inline(always)]
+    pub fn station(self) -> Station {
+        // SAFETY: a valid context.
+        match unsafe { (*self.0).pkt_type } {
+            0 => Station::This,
+            3 => Station::Another,
+            _ => Station::Group,
+        }
+    }
+
+    /// The first VLAN tag, which the kernel has taken off and keeps beside the frame: its control information, host order.
+    #[inline(always)]
+    pub fn tag_beside(self) -> Option<u16> {
+        // SAFETY: a valid context.
+        let (present, tag) = unsafe { ((*self.0).vlan_present, (*self.0).vlan_tci) };
+        if present != 0 { Some(tag as u16) } else { None }
+    }
+
+    /// Makes the first `bytes` of the frame readable directly, as far as it has them. Pointers are to be made anew.
+    #[inline(always)]
+    pub fn pull(self, bytes: usize) {
+        if self.start() + bytes > self.end() {
+            // SAFETY: a valid context. When the frame is shorter, whoever reads it sees that.
+            unsafe {
+                bpf_skb_pull_data(self.0, if self.len() < bytes as u32 { self.len() } else { bytes as u32 })
+            };
+        }
+    }
+
+    /// Whether an XDP program marked the frame as translated by natgw ([`super::view::Frame::mark`]).
+    #[inline(always)]
+    pub fn is_marked(self, settings: &Settings) -> bool {
+        // SAFETY: a valid context.
+        let meta = unsafe { (*self.0).data_meta as usize };
+        let start = self.start();
+        if meta + size_of::<u32>() <= start {
+            // SAFETY: four bytes from `meta` are in bounds.
+            return unsafe { (meta as *const u32).read() == HANDOVER_MARK };
+        }
+        if start + Self::LINK > self.end() {
+            return false;
+        }
+        // SAFETY: an Ethernet header is in bounds; its sender's address is at 6.
+        unsafe { ((start + 6) as *const [u8; 6]).read() == settings.handover_sender() }
+    }
+}
+
+impl View for Skb {
+    type Context = __sk_buff;
+
+    const KIND: Kind = Kind::Skb;
+    const LINK: usize = EthHdr::LEN;
+
+    #[inline(always)]
+    fn context(self) -> *mut c_void {
+        self.0.cast()
+    }
+
+    #[inline(always)]
+    fn start(self) -> usize {
+        // SAFETY: a valid context.
+        unsafe { (&raw const (*self.0).data).read_volatile() as usize }
+    }
+
+    #[inline(always)]
+    fn end(self) -> usize {
+        // SAFETY: a valid context.
+        unsafe { (&raw const (*self.0).data_end).read_volatile() as usize }
+    }
+
+    #[inline(always)]
+    fn len(self) -> u32 {
+        // SAFETY: a valid context.
+        unsafe { (*self.0).len }
+    }
+
+    /// 0: sent by this host (include/linux/skbuff.h, `skb_iif`).
+    #[inline(always)]
+    fn ingress(self) -> u32 {
+        // SAFETY: a valid context.
+        unsafe { (*self.0).ingress_ifindex }
+    }
+}

@@ -1,0 +1,152 @@
+//! Frames as XDP programs get them.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    bindings::{
+        xdp_action::{XDP_DROP, XDP_PASS, XDP_TX},
+        xdp_md,
+    },
+    helpers::generated::{
+        bpf_xdp_adjust_head, bpf_xdp_adjust_meta, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len,
+        bpf_xdp_load_bytes,
+    },
+};
+use nat_common::{abi::HANDOVER_MARK, checksum};
+use network_types::eth::EthHdr;
+
+use super::view::{Frame, Kind, View};
+use crate::maps;
+
+/// A frame that an XDP program was given.
+#[derive(Clone, Copy)]
+pub struct Xdp(*mut xdp_md);
+
+impl Xdp {
+    /// From the context of a program.
+    #[inline(always)]
+    pub fn new(context: *mut xdp_md) -> Self {
+        Self(context)
+    }
+
+    /// Address of the metadata in front of the frame.
+    #[inline(always)]
+    fn metadata(self) -> usize {
+        // SAFETY: a valid context.
+        unsafe { (*self.0).data_meta as usize }
+    }
+}
+
+impl View for Xdp {
+    type Context = xdp_md;
+
+    const KIND: Kind = Kind::Xdp;
+    const LINK: usize = EthHdr::LEN;
+
+    #[inline(always)]
+    fn context(self) -> *mut c_void {
+        self.0.cast()
+    }
+
+    #[inline(always)]
+    fn start(self) -> usize {
+        // SAFETY: a valid context.
+        unsafe { (*self.0).data as usize }
+    }
+
+    #[inline(always)]
+    fn end(self) -> usize {
+        // SAFETY: a valid context.
+        unsafe { (*self.0).data_end as usize }
+    }
+
+    /// Out of line: the fast path asks only for frames of several buffers.
+    #[inline(never)]
+    fn len(self) -> u32 {
+        // SAFETY: a valid context.
+        unsafe { bpf_xdp_get_buff_len(self.0) as u32 }
+    }
+
+    #[inline(always)]
+    fn ingress(self) -> u32 {
+        // SAFETY: a valid context.
+        unsafe { (*self.0).ingress_ifindex }
+    }
+}
+
+impl Frame for Xdp {
+    const DROP: u32 = XDP_DROP;
+    const PASS: u32 = XDP_PASS;
+
+    #[inline(always)]
+    fn move_start(self, bytes: i32) -> bool {
+        // SAFETY: a valid context.
+        unsafe { bpf_xdp_adjust_head(self.0, bytes) == 0 }
+    }
+
+    #[inline(always)]
+    fn cut_to(self, len: u32) -> bool {
+        // SAFETY: a valid context, with a frame of the length that it says.
+        unsafe {
+            let longer = bpf_xdp_get_buff_len(self.0) as i32 - len as i32;
+            longer <= 0 || bpf_xdp_adjust_tail(self.0, -longer) == 0
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn copy(self, from: u32, to: *mut u8, len: u32) -> bool {
+        // SAFETY: a valid context; for the rest, the caller's promise.
+        unsafe { bpf_xdp_load_bytes(self.0, from, to.cast(), len) == 0 }
+    }
+
+    /// The mark is metadata in front of the frame. Drivers without room for that (tun, ENA) get another: the frame is then
+    /// from an Ethernet address that was drawn for this and that nobody can see.
+    #[inline(never)]
+    fn mark(self) -> bool {
+        let size = size_of_val(&HANDOVER_MARK);
+        // SAFETY: a valid context. Packet pointers are read anew below.
+        if unsafe { bpf_xdp_adjust_meta(self.0, -(size as i32)) } != 0 {
+            return mark_sender(self);
+        }
+        let (meta, data) = (self.metadata(), self.start());
+        if meta + size > data {
+            return false;
+        }
+        // SAFETY: `size` bytes from `meta` are in bounds.
+        unsafe { (meta as *mut u32).write(HANDOVER_MARK) };
+        true
+    }
+
+    #[inline(always)]
+    fn send(self, egress: u16) -> Option<u32> {
+        maps::redirect(egress).ok()
+    }
+
+    #[inline(always)]
+    fn send_back(self) -> u32 {
+        XDP_TX
+    }
+
+    #[inline(always)]
+    unsafe fn adjust_checksum(self, field: *mut u8, delta: u16, optional: bool) {
+        #[expect(clippy::cast_ptr_alignment, reason = "the verifier does not ask for alignment in packets")]
+        let field = field.cast::<u16>();
+        // SAFETY: the caller's promise.
+        unsafe {
+            let old = field.read();
+            field.write(if optional { checksum::apply_udp(old, delta) } else { checksum::apply(old, delta) });
+        }
+    }
+}
+
+#[inline(always)]
+fn mark_sender(frame: Xdp) -> bool {
+    let start = frame.start();
+    let Some(settings) = maps::settings() else { return false };
+    if start + Xdp::LINK > frame.end() {
+        return false;
+    }
+    // SAFETY: an Ethernet header is in bounds; its sender's address is at 6.
+    unsafe { ((start + 6) as *mut [u8; 6]).write(settings.handover_sender()) };
+    true
+}

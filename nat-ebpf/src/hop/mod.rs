@@ -1,0 +1,5 @@
+//! Where a frame goes next.
+
+pub mod resolve;
+pub mod slots;
+pub mod way;

@@ -1,0 +1,177 @@
+//! Where a translated packet goes next: the FIB, asked once per flow and direction.
+
+use aya_ebpf::bindings::bpf_fib_lookup;
+use nat_common::{Addr, EGRESS_KERNEL, HopStamp, Side, Tuple, hop::NextHop};
+
+use super::slots;
+use crate::{
+    frame::{Frame, View, checked_alone, registers},
+    kernel::{
+        clock,
+        fib::{self, Route},
+    },
+    maps,
+    report::stats,
+    work::{Work, route::Hop},
+};
+
+/// Resolutions by one CPU of which one looks at the daemon's list of next hops although nothing is new.
+const NOTE_EVERY: u64 = 16;
+
+/// Where a destination lies.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Reach {
+    /// Out of a managed outside interface.
+    Outside,
+    /// Out of a managed inside interface.
+    Inside,
+    /// Out of a one-armed gateway's interface: either side may lie there.
+    Either,
+    /// The same, and the next hop has an inside address.
+    EitherInside,
+    /// Inside, to a neighbour of the sender on the wire that the packet came by.
+    Neighbour,
+    /// Out of a device that natgw does not manage.
+    Unmanaged,
+    /// Into an encapsulation, by a device that the kernel does not tell.
+    Encapsulated,
+    /// This host, or no route.
+    Host,
+    /// An `unreachable` route.
+    Unreachable,
+    /// A `prohibit` route.
+    Prohibited,
+    /// A `blackhole` route.
+    Nowhere,
+}
+
+registers!(Reach: Reach::Nowhere);
+
+/// Asks the FIB about the packet at hand once its tuple is `translated`; fills `work.route`.
+#[inline(always)]
+pub fn resolve<F: Frame>(frame: F, work: &mut Work, translated: Tuple) -> Reach {
+    work.route.translated = translated;
+    ask(frame, work)
+}
+
+checked_alone! {
+    fn ask<F: Frame>(frame, work) -> Reach = resolved; Xdp as hop_resolve
+}
+
+#[inline(always)]
+fn resolved<F: Frame>(frame: F, work: &mut Work) -> Reach {
+    let (context, ifindex, tos) = (frame.context(), frame.ingress(), work.packet.tos);
+    let route = &mut work.route;
+    route.hop = Hop::UNRESOLVED;
+    let found = fib::route(context, ifindex, &route.translated, tos, &mut route.fib);
+    match found {
+        Route::Resolved | Route::Unresolved => {}
+        Route::Encapsulated => {
+            route.hop.mtu = fib::encapsulated_mtu(context, ifindex, &route.translated, tos, &mut route.fib);
+            return Reach::Encapsulated;
+        }
+        Route::Host | Route::Disabled => return Reach::Host,
+        Route::Unreachable => return Reach::Unreachable,
+        Route::Prohibited => return Reach::Prohibited,
+        Route::Nowhere => return Reach::Nowhere,
+    }
+    let next = fib::next_hop(&route.fib);
+    let (reach, egress) = reach(ifindex, &next, route.translated.dst);
+    route.hop.mtu = mtu(frame, next.ifindex, route.translated.dst);
+    if found == Route::Resolved {
+        route.hop.macs = macs(&route.fib);
+        route.hop.egress = egress;
+        share(frame, work, next);
+    }
+    stats::count(|s| s.hops_resolved += 1);
+    if work.route.hop.stamp != HopStamp::UNRESOLVED {
+        note_now_and_then(next);
+    }
+    reach
+}
+
+/// Where a next hop lies, and the devmap index of the interface that leads there.
+#[inline(always)]
+fn reach(ifindex: u32, next: &NextHop, destination: Addr) -> (Reach, u16) {
+    match maps::iface(next.ifindex) {
+        Some(iface) if iface.side == Side::OUTSIDE => (Reach::Outside, iface.devmap),
+        Some(iface) if iface.side == Side::INSIDE => {
+            let is_neighbour = is_neighbour(ifindex, next, destination);
+            (if is_neighbour { Reach::Neighbour } else { Reach::Inside }, iface.devmap)
+        }
+        Some(iface) if maps::pool(next.addr).is_none() => (Reach::Either, iface.devmap),
+        Some(iface) => {
+            let is_neighbour = is_neighbour(ifindex, next, destination);
+            (if is_neighbour { Reach::Neighbour } else { Reach::EitherInside }, iface.devmap)
+        }
+        None => (Reach::Unmanaged, EGRESS_KERNEL),
+    }
+}
+
+/// Whether the next hop is the destination itself, on the wire that the packet came by: the two need no gateway, and may have
+/// been kept apart there (isolated bridge ports, private VLANs).
+#[inline(always)]
+pub fn is_neighbour(ifindex: u32, next: &NextHop, destination: Addr) -> bool {
+    next.ifindex == ifindex && next.addr == destination
+}
+
+/// The largest packet that fits the device and the route. Never the kernel's own answer, which honours the exceptions of
+/// path MTU discovery: anybody can plant those, and forwarding ignores them (`net.ipv4.ip_forward_use_pmtu`).
+#[inline(always)]
+fn mtu<V: View>(frame: V, ifindex: u32, destination: Addr) -> u16 {
+    let device = fib::device_mtu(frame.context(), ifindex);
+    let route = maps::route_mtu(destination);
+    let mtu = if route != 0 && route < device { route } else { device };
+    if mtu > u32::from(u16::MAX) { u16::MAX } else { mtu as u16 }
+}
+
+/// Gives the hop that was just found to all flows with the same next hop: it finds the slot that holds it, or fills one. When
+/// that cannot be now, the hop is this packet's alone, and the next packet asks again.
+#[inline(never)]
+fn share<F: Frame>(frame: F, work: &mut Work, next: NextHop) {
+    let tos = work.packet.tos;
+    let route = &mut work.route;
+    let slot = slots::slot(&next, route.hop.mtu);
+    // If the neighbour changed after it was asked for, its slot's stamp is about to be bumped.
+    if let Some(stamp) = slots::agrees(slot, &next, &route.hop) {
+        route.hop.stamp = stamp;
+        return;
+    }
+    note(next);
+    let Some(held) = slots::hold(slot, &next) else { return };
+    // The generation must be there before the lookup whose answer it stands for: a change in between would otherwise go
+    // unnoticed.
+    if fib::route(frame.context(), frame.ingress(), &route.translated, tos, &mut route.fib) != Route::Resolved
+    {
+        return slots::abandon(slot, held);
+    }
+    let again = fib::next_hop(&route.fib);
+    // A route that changed between the two lookups belongs to another slot: ask again next time.
+    if again.ifindex != next.ifindex || again.addr != next.addr {
+        return slots::abandon(slot, held);
+    }
+    route.hop.macs = macs(&route.fib);
+    route.hop.stamp = held;
+    slots::fill(slot, held, &route.hop);
+}
+
+/// Notes a next hop for the daemon. Out of line: the key's place on the stack is gone again before anybody goes deeper.
+#[inline(never)]
+fn note(next: NextHop) {
+    maps::note_next_hop(&next, clock::now());
+}
+
+/// The same for one that was noted when it was new: now and then it is worth a look, so that it stays young.
+#[inline(always)]
+fn note_now_and_then(next: NextHop) {
+    if stats::hops_resolved().is_multiple_of(NOTE_EVERY) {
+        note(next);
+    }
+}
+
+/// The addresses of a successful lookup.
+#[inline(always)]
+fn macs(fib: &bpf_fib_lookup) -> [u32; 3] {
+    bytemuck::cast([fib.dmac, fib.smac])
+}

@@ -1,0 +1,57 @@
+//! A packet of a live flow that the fast path would not send: its hop is stale, its TTL or size is special, or its device is
+//! the kernel's. Routes may have changed, so whether the packet may go there is decided again.
+
+use nat_common::{Reason, Verdict};
+
+use super::source;
+use crate::{
+    frame::Frame,
+    hop::{
+        resolve::{self, Reach},
+        slots,
+        way::{self, Way},
+    },
+    maps,
+    table::EntryRef,
+    work::{Work, route::Hop},
+};
+
+/// How the packet leaves; `work.route.hop` is then its hop.
+#[inline(never)]
+pub fn way<F: Frame>(frame: F, work: &mut Work, flow: EntryRef) -> Result<Way, Verdict> {
+    let outbound = flow.is_outbound();
+    let stamp = flow.hop();
+    work.route.hop = Hop::UNRESOLVED;
+    if let Some(current) = slots::current(stamp) {
+        work.route.hop = current.read();
+    }
+    // It may have changed while it was read.
+    if work.route.hop.stamp != stamp || slots::current(stamp).is_none() {
+        if outbound && !source::is_genuine(frame, work) {
+            return Err(Verdict::drop(Reason::SpoofedSource));
+        }
+        let translated = flow.entry().translated(&work.packet.tuple);
+        let reach = resolve::resolve(frame, work, translated);
+        if is_astray(frame, outbound, reach) {
+            return Err(Verdict::drop(Reason::NoRoute));
+        }
+        if !flow.store_hop(&work.packet.tuple, stamp, work.route.hop.stamp) {
+            return Err(Verdict::drop(Reason::Expired));
+        }
+    }
+    let Hop { mtu, egress, .. } = work.route.hop;
+    way::of(&work.packet, mtu, egress)
+}
+
+/// Whether a packet of a live flow must not go where its route leads now: outbound back inside or where natgw opened the way,
+/// inbound out again (when an inside network's route is gone, the default route leads outside).
+#[inline(always)]
+fn is_astray<F: Frame>(frame: F, outbound: bool, reach: Reach) -> bool {
+    match reach {
+        Reach::Outside => !outbound,
+        Reach::Inside | Reach::Neighbour => outbound,
+        Reach::Either | Reach::EitherInside | Reach::Encapsulated => false,
+        Reach::Unmanaged => outbound && maps::iface(frame.ingress()).is_none_or(|iface| iface.forwarded == 0),
+        Reach::Host | Reach::Unreachable | Reach::Prohibited | Reach::Nowhere => true,
+    }
+}
