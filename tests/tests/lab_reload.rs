@@ -1,9 +1,12 @@
 //! SIGHUP: the configuration is read again, and what can change while natgw runs does, with the flows there.
 #![expect(clippy::unwrap_used, reason = "a test panics where it fails; helpers are part of tests")]
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nat_common::hop::Rpf;
 use nat_tests::lab::servers::{Server, any};
@@ -159,4 +162,47 @@ fn what_cannot_be_applied_is_named_and_nothing_of_the_file_is_applied() {
         natgw.gateway.log().contains("cannot read the configuration")
     });
     assert_eq!(connects_as(&lab), eip(0));
+}
+
+/// Knocks at a port of an address from the internet side until it is told to stop: how often somebody answered.
+fn knock(lab: &Lab, at: SocketAddrV4, is_over: &AtomicBool) -> usize {
+    let try_once = || match TcpStream::connect_timeout(&at.into(), Duration::from_millis(20)) {
+        Err(e) => usize::from(e.kind() == ErrorKind::ConnectionRefused),
+        Ok(_) => 1,
+    };
+    let deadline = Instant::now() + 2 * PATIENCE;
+    lab.node("srv-a").run(|| {
+        let mut answers = 0;
+        while !is_over.load(Ordering::SeqCst) && Instant::now() < deadline {
+            answers += try_once();
+        }
+        answers
+    })
+}
+
+#[test]
+fn the_host_never_answers_for_an_eip_that_goes() {
+    let lab = Lab::two_armed(1).unwrap();
+    let _echo = Server::tcp_echo(lab.node("srv-a"), any(7)).unwrap();
+    let (both, one) = (configuration(&[eip(0), eip(1)], ""), configuration(&[eip(1)], ""));
+    let start = |text: &str| {
+        let options = Options { config: Some(text.to_owned()), ..Options::default() };
+        Gateway::start(&lab, &options.arg("--persist")).unwrap()
+    };
+    let (gone, is_over) = (SocketAddrV4::new(eip(0), 4321), AtomicBool::new(false));
+    let mut first = start(&both);
+    let answers = thread::scope(|scope| {
+        let knocking = scope.spawn(|| knock(&lab, gone, &is_over));
+        // By a restart that adopts, and back; then by a reload.
+        for text in [&one, &both, &one, &both] {
+            first.stop().unwrap();
+            first = start(text);
+        }
+        let natgw = Configured { gateway: first, file: lab.dir().join("natgw.toml") };
+        assert!(natgw.reload(&one).contains("INFO reloaded: "));
+        assert!(!has_address(&lab, eip(0)));
+        is_over.store(true, Ordering::SeqCst);
+        knocking.join().unwrap()
+    });
+    assert_eq!(answers, 0, "the host answered for {gone}");
 }

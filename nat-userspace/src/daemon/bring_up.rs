@@ -8,7 +8,6 @@ use nat_common::eip::MAX_ROUTE_MTUS;
 use super::error::Error;
 use super::options::{AtExit, Options};
 use crate::datapath::pins::Pins;
-use crate::datapath::tables::contents::Edit;
 use crate::datapath::{Adoption, Datapath, iface};
 use crate::host::facts::{HostFacts, Link};
 use crate::host::mtus::{self, RouteMtus};
@@ -85,7 +84,7 @@ impl Running {
             tracing::info!(interface = name, "detached: the configuration no longer names it");
         }
         self.plane.retire_leftovers()?;
-        self.add_eips(links).await?;
+        self.settle_eips(links).await?;
         self.plane.bump_all();
         self.record_interfaces()
     }
@@ -167,7 +166,7 @@ impl Running {
         apply_sysctls(&self.gateway, present, &self.state)?;
         self.show_tags(present)?;
         self.attach_xdp(link).await?;
-        self.add_eips(present).await?;
+        self.settle_eips(present).await?;
         self.plane.bump_all();
         self.record_interfaces()
     }
@@ -222,26 +221,21 @@ impl Running {
     /// Makes `wanted` the configuration of the gateway, which has passed [`super::reload`]; returns whether it differs from
     /// the one before. Should a change fail, those before it hold, and the next reload goes on from there.
     pub(super) async fn reconfigure(&mut self, wanted: Gateway) -> Result<bool, Error> {
-        let edits = self.plane.plan(&wanted)?;
-        let is_other = !edits.is_empty() || self.gateway != wanted;
         let facts = HostFacts::read_interfaces().await?;
-        let removed = edits.iter().position(|e| matches!(e, Edit::RemoveEip(_))).unwrap_or(edits.len());
-        let (before, after) = edits.split_at(removed);
-        self.plane.apply(before)?;
+        let is_other = self.plane.configure(&wanted)? || self.gateway != wanted;
         self.gateway = wanted;
-        // An address goes after the pools that could give it to a new flow, and before the packet path takes it for any
-        // other address of the host.
-        self.remove_stale_eips().await?;
-        self.plane.apply(after)?;
         self.register_all().await?;
-        self.add_eips(&facts.links).await?;
+        self.settle_eips(&facts.links).await?;
         self.plane.bump_all();
         self.state.update(|s| s.eips = eips(&self.gateway))?;
         Ok(is_other)
     }
 
-    async fn add_eips(&self, links: &[Link]) -> Result<(), Error> {
+    /// Gives the host the addresses of the EIPs, and takes those away that the configuration does not name (any more).
+    async fn settle_eips(&mut self, links: &[Link]) -> Result<(), Error> {
         self.remove_stale_eips().await?;
+        // Not before: the packet path would take them for any other address of the host.
+        self.plane.finish()?;
         let outside = present(&self.gateway.outside, links);
         if self.gateway.announce == Announce::Arp && !outside.is_empty() {
             addresses::add_eips(&eips(&self.gateway), &outside, &self.state).await?;

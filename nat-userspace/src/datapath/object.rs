@@ -11,6 +11,7 @@ use super::error::Error;
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("NATGW_BPF_OBJECT"));
 
 /// The embedded object.
+#[cfg_attr(bpf_object, expect(clippy::unnecessary_wraps, reason = "a build without the object has none"))]
 pub fn bytes() -> Result<&'static [u8], Error> {
     #[cfg(bpf_object)]
     return Ok(OBJECT);

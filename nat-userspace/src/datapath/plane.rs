@@ -34,6 +34,8 @@ pub struct Datapath {
     keys: Keys,
     /// Places of the flow table.
     places: u32,
+    /// EIPs that [`Self::finish`] is to remove.
+    pending: Vec<Edit>,
     /// Directories that hold nothing any more but guards which ours are about to replace.
     leftovers: Vec<PathBuf>,
     lock: PinLock,
@@ -64,7 +66,17 @@ impl Datapath {
             let hops = Hops::open(pins, Access::Write)?;
             let keys = keys(&tables, &hops, &adoption)?;
             let places = table::slots(max_flows);
-            let mut this = Self { pins: pins.clone(), ebpf, tables, hops, keys, places, leftovers, lock };
+            let mut this = Self {
+                pins: pins.clone(),
+                ebpf,
+                tables,
+                hops,
+                keys,
+                places,
+                pending: vec![],
+                leftovers,
+                lock,
+            };
             this.configure(gateway)?;
             Ok(this)
         }) {
@@ -111,33 +123,36 @@ impl Datapath {
         u64::from(self.places) * size_of::<FlowEntry>() as u64
     }
 
-    /// What it takes to bring the maps to what `gateway` says. Interfaces and MTUs of routes are not in it.
-    pub fn plan(&self, gateway: &Gateway) -> Result<Vec<Edit>, Error> {
-        plan::plan(&self.tables.contents()?, &Wanted::new(gateway, &self.keys, self.places))
+    /// Brings the maps to what `gateway` says; whether anything was different. Interfaces and MTUs of routes are not in it, and
+    /// EIPs that go stay until [`Self::finish`]: no new flow gets them, and nothing that is sent to them is passed to the
+    /// host, which may still have their addresses.
+    pub fn configure(&mut self, gateway: &Gateway) -> Result<bool, Error> {
+        let wanted = Wanted::new(gateway, &self.keys, self.places);
+        let mut edits = plan::plan(&self.tables.contents()?, &wanted)?;
+        let is_other = !edits.is_empty();
+        let kept = edits.iter().position(|e| matches!(e, Edit::RemoveEip(_))).unwrap_or(edits.len());
+        self.pending = edits.split_off(kept);
+        self.tables.apply(&edits)?;
+        Ok(is_other)
     }
 
-    /// Makes the changes of a plan.
-    pub fn apply(&mut self, edits: &[Edit]) -> Result<(), Error> {
-        self.tables.apply(edits)
-    }
-
-    /// [`Self::plan`] and [`Self::apply`].
-    fn configure(&mut self, gateway: &Gateway) -> Result<(), Error> {
-        let edits = self.plan(gateway)?;
-        self.apply(&edits)
+    /// After the host has lost the addresses of EIPs that go: the rest of [`Self::configure`].
+    pub fn finish(&mut self) -> Result<(), Error> {
+        let pending = std::mem::take(&mut self.pending);
+        self.tables.apply(&pending)
     }
 
     /// Tells the packet path what MTUs routes have; whether any changed, and [`Self::bump_all`] is to follow.
     pub fn set_route_mtus(&mut self, mtus: &BTreeMap<Ipv4Net, u32>) -> Result<bool, Error> {
         let edits = plan::route_mtus(&self.tables.route_mtus()?, &wanted::route_mtus(mtus))?;
-        self.apply(&edits)?;
+        self.tables.apply(&edits)?;
         Ok(!edits.is_empty())
     }
 
     /// Tells the packet path about an interface ([`super::iface::describe`]); again when that changes.
     pub fn register(&mut self, link: &Link, described: Iface) -> Result<(), Error> {
         match plan::interface(&self.tables.interfaces()?, link.index, described)? {
-            Some(edit) => self.apply(&[edit]),
+            Some(edit) => self.tables.apply(&[edit]),
             None => Ok(()),
         }
     }
@@ -145,7 +160,7 @@ impl Datapath {
     /// Makes the packet path forget the interfaces whose index `is_kept` does not want.
     pub fn unregister(&mut self, is_kept: impl Fn(u32) -> bool) -> Result<(), Error> {
         let edits = plan::forget(&self.tables.interfaces()?, is_kept);
-        self.apply(&edits)
+        self.tables.apply(&edits)
     }
 
     /// Makes every flow that is sent to this neighbour resolve its hop again.
