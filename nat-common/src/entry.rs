@@ -118,7 +118,13 @@ impl FlowEntry {
     /// Side of the other half's key, where this half's is `side`.
     #[inline(always)]
     pub const fn pair_side(&self, side: u8) -> u8 {
-        if self.seen & Self::SAME_SIDE != 0 { side } else { Side::opposite(side) }
+        Self::pair_side_of(self.seen, side)
+    }
+
+    /// The same for an entry of which only `seen` was read.
+    #[inline(always)]
+    pub const fn pair_side_of(seen: u32, side: u8) -> u8 {
+        if seen & Self::SAME_SIDE != 0 { side } else { Side::opposite(side) }
     }
 
     /// The tuple that a packet matching `key` has when it leaves.
