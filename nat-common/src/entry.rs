@@ -118,8 +118,14 @@ impl FlowEntry {
     /// Side of the other half's key, where this half's is `side`.
     #[inline(always)]
     pub const fn pair_side(&self, side: u8) -> u8 {
+        Self::pair_side_of(self.seen, side)
+    }
+
+    /// The same for an entry of which only `seen` was read.
+    #[inline(always)]
+    pub const fn pair_side_of(seen: u32, side: u8) -> u8 {
         // Without a branch: the verifier would walk whatever follows once for each side.
-        let same = (self.seen & Self::SAME_SIDE != 0) as u8;
+        let same = (seen & Self::SAME_SIDE != 0) as u8;
         Side::opposite_unless(side, same)
     }
 

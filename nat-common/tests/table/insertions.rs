@@ -1,5 +1,6 @@
 //! Insertions against insertions and against finds: no duplicate key, no lost entry.
 
+use nat_common::table::ProbeBound;
 use nat_common::table::insert::Inserted;
 
 use crate::explore::{Depth, World, assert_has, explore, find, insert, insert_patiently, translate};
@@ -109,4 +110,16 @@ pub fn reader(depth: Depth, rules: Rules) {
 #[test]
 fn an_insertion_and_a_reader() {
     reader(Depth::All, Rules::default());
+}
+
+/// An entry at its home shares a word with the bound: its flags are there, and the bound is what it was.
+#[test]
+fn an_entry_at_home_brings_its_flags() {
+    explore(Depth::All, || {
+        let world = World::new(1, 8, 1, Rules::default());
+        let value = Value { flags: 0x155, ..Value::new(1) };
+        assert_eq!(nat_common::table::insert::insert(world.own(), key(1), &value, 1), Inserted::Done);
+        let seen = find(world.own(), 1).unwrap().seen();
+        assert_eq!((seen & 0xffff, ProbeBound { word: seen }.farthest()), (0x155, 0));
+    });
 }

@@ -109,7 +109,16 @@ impl EntryRef {
     /// Key of the other half.
     #[inline(always)]
     pub fn pair_key(self, key: &Tuple) -> Tuple {
-        self.entry().pair_key(key)
+        // Of fields as they are read: a copy of the entry would take its size of the stack.
+        Tuple {
+            src: self.new_dst(),
+            dst: self.new_src(),
+            sport: part!(self.0, new_dport).get(),
+            dport: part!(self.0, new_sport).get(),
+            proto: key.proto,
+            side: FlowEntry::pair_side_of(self.seen(), key.side),
+            state: SlotState::FREE,
+        }
     }
 
     /// Whether this is still the entry that was found under `key`.
