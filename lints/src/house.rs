@@ -19,17 +19,13 @@ pub fn order(name: &str) -> &'static [&'static str] {
 
 const NAT_COMMON: &[&str] = &[
     "pod list",
-    "num hash bucket icmp checksum stamp tuple",
+    "num hash bucket wire tuple",
     "nh",
-    "ports answer budget scarce",
+    "ports answer",
     "verdict",
     "hop",
-    "entry eip event",
-    "tcp",
-    "timeouts",
+    "flow",
     "table",
-    "reap settings stats",
-    "maps",
     "abi",
 ];
 

@@ -9,30 +9,22 @@
 pub mod abi;
 pub mod answer;
 pub mod bucket;
-pub mod budget;
-pub mod checksum;
-pub mod eip;
-pub mod entry;
-pub mod event;
+pub mod flow;
 pub mod hash;
 pub mod hop;
-pub mod icmp;
 mod list;
-pub mod maps;
 pub mod nh;
 pub mod num;
 mod pod;
 pub mod ports;
-pub mod reap;
-pub mod scarce;
-pub mod settings;
-pub mod stamp;
-pub mod stats;
 pub mod table;
-pub mod tcp;
-pub mod timeouts;
 pub mod tuple;
 pub mod verdict;
+pub mod wire;
+
+pub use abi::{budget, eip, event, maps, reap, scarce, settings, stats};
+pub use flow::{entry, stamp, tcp, timeouts};
+pub use wire::{checksum, icmp};
 
 pub use answer::Answer;
 pub use eip::{Eip, EipState, LpmAddr, PoolRef};

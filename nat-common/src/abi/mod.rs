@@ -1,4 +1,13 @@
-//! Names and versions by which programs find each other's pins.
+//! What is pinned: names and versions by which programs find each other, and the values that maps hold.
+
+pub mod budget;
+pub mod eip;
+pub mod event;
+pub mod maps;
+pub mod reap;
+pub mod scarce;
+pub mod settings;
+pub mod stats;
 
 /// Version of every layout in this crate. Part of the pin directory's name: a gateway never adopts maps of
 /// another layout. Bump on any change to a map's key, value or meaning.

@@ -1,0 +1,4 @@
+//! Arithmetic on headers: no pointers.
+
+pub mod checksum;
+pub mod icmp;
