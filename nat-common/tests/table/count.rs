@@ -25,7 +25,10 @@ pub fn last_room(depth: Depth, rules: Rules) {
         let other = world.start(|cpu| claim(cpu, 2));
         let own = claim(world.own(), 3);
         let results = [own, other.join().unwrap()];
-        assert!(results == [Inserted::Done, Inserted::Full] || results == [Inserted::Full, Inserted::Done]);
+        assert!(
+            results == [Inserted::Done, Inserted::Full] || results == [Inserted::Full, Inserted::Done],
+            "the last room is not given once: {results:?}"
+        );
         assert_eq!(world.own().taken(), 2);
     });
 }

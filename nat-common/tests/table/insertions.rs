@@ -15,7 +15,7 @@ pub fn one_key(depth: Depth, rules: Rules, others: u64) {
         results.extend(threads.into_iter().map(|t| t.join().unwrap()));
         let done = results.iter().filter(|r| **r == Inserted::Done).count();
         let told = results.iter().filter(|r| **r == Inserted::Exists).count();
-        assert_eq!((done, told), (1, others as usize), "{results:?}");
+        assert_eq!((done, told), (1, others as usize), "not one that succeeds: {results:?}");
         assert_has(world.own(), &[7]);
     });
 }
@@ -101,7 +101,10 @@ pub fn reader(depth: Depth, rules: Rules) {
         });
         let own = world.own();
         let found = find(own, 2).map(|entry| (entry.value(), entry.seen() & 0xffff));
-        assert!(found.is_none_or(|f| f == ([2, 2], 0x155)), "{found:x?}");
+        assert!(
+            found.is_none_or(|f| f == ([2, 2], 0x155)),
+            "an entry is read before it is written: {found:x?}"
+        );
         assert_eq!(translate(own, 1), Some([1, 1]), "an insertion hides nobody");
         assert_eq!(other.join().unwrap(), Inserted::Done);
     });

@@ -114,18 +114,18 @@ pub fn burial(depth: Depth, rules: Rules) {
             let (out, back) = (find(cpu, 1)?, find(cpu, 2)?);
             Some(take_back(out, back, || Stamp { word: shown.load(cpu.number, Relaxed) }))
         });
-        let reaper = move |cpu: Cpu<'_>| {
-            clock.store(cpu.number, ripe.word, Relaxed);
-            let Some(out) = find(cpu, 1) else { return false };
-            bury(out, ripe) && {
-                assert!(remove(cpu, key(2)) && remove(cpu, key(1)), "somebody else removed it too");
-                true
+        let reaper = |clock: Arc<Word32>| {
+            move |cpu: Cpu<'_>| {
+                clock.store(cpu.number, ripe.word, Relaxed);
+                let Some(out) = find(cpu, 1) else { return false };
+                bury(out, ripe) && {
+                    assert!(remove(cpu, key(2)) && remove(cpu, key(1)), "somebody else removed it too");
+                    true
+                }
             }
         };
-        let reaper = Arc::new(reaper);
-        let second = reaper.clone();
-        let other = world.start(move |cpu| second(cpu));
-        let own = reaper(world.own());
+        let other = world.start(reaper(clock.clone()));
+        let own = reaper(clock)(world.own());
         let buried = u32::from(own) + u32::from(other.join().unwrap());
         let taken = packet.join().unwrap();
         match taken {

@@ -114,7 +114,11 @@ pub fn version(depth: Depth, rules: Rules) {
         let own = insert_patiently(world.own(), 3, 3);
         // All slots in reach may be taken while the loser looks, because the winner tries one after the other.
         let results = [own, other.join().unwrap()];
-        assert_eq!(results.iter().filter(|r| **r == Inserted::Done).count(), 1, "{results:?}");
+        assert_eq!(
+            results.iter().filter(|r| **r == Inserted::Done).count(),
+            1,
+            "not one that succeeds: {results:?}"
+        );
         assert_has(world.own(), &[1, 3]);
     });
 }

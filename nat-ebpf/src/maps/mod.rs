@@ -172,7 +172,7 @@ pub fn note_next_hop(hop: &NextHop, now: Stamp) {
 #[inline(always)]
 pub fn pinged(answer: Tuple) -> Option<Stamp> {
     // SAFETY: an element of the map, which stays readable while this program runs; it is only read.
-    PINGS.get_ptr(&answer).and_then(|noted| unsafe { Shared::new(noted.cast_mut()) }).map(Shared::get)
+    PINGS.get_ptr(answer).and_then(|noted| unsafe { Shared::new(noted.cast_mut()) }).map(Shared::get)
 }
 
 /// Notes that the host sends the echo request that an echo reply with this tuple answers.

@@ -58,8 +58,9 @@ impl Flows {
         maps::settings().map(|settings| Self { settings })
     }
 
+    /// How many entries there are.
     #[inline(always)]
-    fn count(self) -> Option<Shared<u32>> {
+    fn count() -> Option<Shared<u32>> {
         maps::occupancy().map(|occupancy| part!(occupancy, entries))
     }
 }
@@ -87,17 +88,17 @@ impl Table for Flows {
     #[inline(always)]
     fn taken(self) -> u32 {
         // An element of an array is always there. Without one, the table is full.
-        self.count().map_or(u32::MAX / 2, Shared::get)
+        Self::count().map_or(u32::MAX / 2, Shared::get)
     }
 
     #[inline(always)]
     fn replace_taken(self, old: u32, new: u32) -> bool {
-        self.count().is_some_and(|count| count.replace(old, new))
+        Self::count().is_some_and(|count| count.replace(old, new))
     }
 
     #[inline(always)]
     fn subtract_taken(self, entries: u32) {
-        if let Some(count) = self.count() {
+        if let Some(count) = Self::count() {
             count.fetch_add(entries.wrapping_neg());
         }
     }
