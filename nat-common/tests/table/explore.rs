@@ -1,5 +1,7 @@
 //! How the model checker is asked, and what all scenarios share.
 
+use std::time::Duration;
+
 use loom::model::Builder;
 use loom::sync::Arc;
 use loom::thread::JoinHandle;
@@ -18,10 +20,15 @@ pub enum Depth {
     Preemptions(usize),
 }
 
-/// Runs the scenario in every order of that depth.
+/// How long one scenario is explored. Only deep tests take so long, and then not every order was tried: more orders make a
+/// better test, but none is complete that has more than two or three preemptions.
+const LONGEST: Duration = Duration::from_mins(2);
+
+/// Runs the scenario in every order of that depth, or for [`LONGEST`].
 pub fn explore(depth: Depth, scenario: impl Fn() + Send + Sync + 'static) {
     let mut builder = Builder::new();
     builder.max_branches = 20_000;
+    builder.max_duration = Some(LONGEST);
     builder.preemption_bound = match depth {
         Depth::All => None,
         Depth::Preemptions(most) => Some(most),
