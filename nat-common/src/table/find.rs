@@ -6,10 +6,15 @@ use super::memory::{Key, Slot, Slots, Table};
 pub const NOWHERE: u32 = u32::MAX;
 
 /// Whether the live entry of `key` stands in this slot.
+///
+/// The first word is read first. Whoever reads it of a key sees at least that the slot was reserved for that key, so the second
+/// word says LIVE only once the entry is written. The other way round, the second word could be that of the last key in this
+/// slot, if both have the same ports, and the first one that of the next key, whose entry is not written yet.
 #[inline(always)]
 pub fn holds<S: Slot>(slot: S, key: Key) -> bool {
+    let addresses = slot.addresses();
     // One branch for both words: two would double what the verifier walks from here on.
-    (slot.rest() ^ key.live()) | (slot.addresses() ^ key.addresses) == 0
+    (addresses ^ key.addresses) | (slot.rest() ^ key.live()) == 0
 }
 
 /// Whether the slot in which `key` was found still holds it. Asked after the last use of any field: what was read in
@@ -21,7 +26,8 @@ pub fn holds<S: Slot>(slot: S, key: Key) -> bool {
 #[inline(always)]
 pub fn is_still<S: Slot>(slot: S, key: Key) -> bool {
     slot.acquire();
-    holds(slot, key)
+    // Whoever has read a field of another entry finds at least that the slot was reserved for it, in whatever order.
+    (slot.rest() ^ key.live()) | (slot.addresses() ^ key.addresses) == 0
 }
 
 /// The entry of a key whose home is known. In line but for what is not at home.

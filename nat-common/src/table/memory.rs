@@ -8,6 +8,7 @@
 //!
 //! | Operation | Ordering | Without it |
 //! |---|---|---|
+//! | [`Slot::addresses`] | acquire | a reader could see a new key and still the state that the slot had under the last one |
 //! | [`Slot::rest`] | acquire | a reader could find a live entry and read fields from before it was written |
 //! | [`Slot::bound`] | acquire | an insertion could miss its own key, a removal the entry that is farthest then |
 //! | [`Slot::reserve`] | acquire, and a release fence after it | a reader could read the new flow's fields and still see the old key |
@@ -64,7 +65,7 @@ pub trait Slot: Copy {
     /// What an insertion writes beside the key.
     type Value;
 
-    /// First word of the key.
+    /// First word of the key. *Acquire*.
     fn addresses(self) -> u64;
 
     /// Second word of the key, with the slot's state. *Acquire*.

@@ -16,6 +16,7 @@ macro_rules! mutants {
 }
 
 mutants! {
+    a_relaxed_first_word, "another flow's entry", reuse::another_key(Preemptions(2), Mutant::RelaxedAddresses.into());
     a_relaxed_second_word, "read before it is written", insertions::reader(All, Mutant::RelaxedRest.into());
     a_relaxed_bound, "not one that succeeds", insertions::one_key(Preemptions(2), Mutant::RelaxedBound.into(), 1);
     a_bound_replaced_relaxed, "not one that succeeds", insertions::one_key(Preemptions(2), Mutant::RelaxedReplaceBound.into(), 1);
