@@ -1,7 +1,7 @@
 //! Life and death of entries: compare-and-swaps on their stamps.
 //!
 //! Death has two steps. The reaper *condemns* a pair by setting the dead bit of both stamps; for
-//! [`REVIVE_WINDOW`](crate::stamp::REVIVE_WINDOW) after that a packet from inside may still *take it back*; and
+//! [`REVIVE_WINDOW`] after that a packet from inside may still *take it back*; and
 //! [`DELETE_AFTER`] after that the reaper *buries* it. The initiator's half's stamp decides who was first.
 
 use super::find::is_still;

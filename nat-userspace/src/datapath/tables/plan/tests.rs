@@ -1,3 +1,5 @@
+//! What the plan must do, edit by edit and step by step.
+
 use nat_common::eip::ReservedPort;
 use nat_common::ports::PortSet;
 use nat_common::{EipState, Port};
