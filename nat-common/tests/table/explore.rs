@@ -20,8 +20,8 @@ pub enum Depth {
     Preemptions(usize),
 }
 
-/// How long one scenario is explored. Only deep tests take so long, and then not every order was tried: more orders make a
-/// better test, but none is complete that has more than two or three preemptions.
+/// How long one scenario is explored. Only deep scenarios take so long; of those not every order is tried, and the number that
+/// was is printed.
 const LONGEST: Duration = Duration::from_mins(2);
 
 /// Runs the scenario in every order of that depth, or for [`LONGEST`].
