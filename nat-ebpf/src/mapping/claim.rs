@@ -19,7 +19,7 @@ use super::scarcity;
 use crate::{
     budget,
     frame::{Frame, checked_alone},
-    kernel::sockets,
+    kernel::{memory::Shared, sockets},
     maps,
     policy::own_pings,
     report::stats,
@@ -130,14 +130,16 @@ fn enter(search: &mut Search, index: u32) {
 
 /// Goes on with the destination's walk over all ports of all EIPs.
 #[inline(never)]
-fn deep<F: Frame>(frame: F, work: &mut Work, walk: &mut Scarcity, is_short: bool) {
+fn deep<F: Frame>(frame: F, work: &mut Work, destination: Shared<Scarcity>, is_short: bool) {
+    let mut walk = destination.get();
     let now = work.now;
     let granted = budget::take_probes(DEEP_PROBES, now);
     if granted == 0 {
         // Quick probes have failed and nobody may look further: short for another while, or the next packet's quick
         // probes would be free again. A destination that no walk has found full is not called so on this evidence.
         if !is_short && walk.is_failing != 0 {
-            scarcity::fail(walk, now);
+            scarcity::fail(&mut walk, now);
+            destination.set(walk);
         }
         return;
     }
@@ -163,11 +165,12 @@ fn deep<F: Frame>(frame: F, work: &mut Work, walk: &mut Scarcity, is_short: bool
     }
     walk.is_failing = u32::from(work.search.outcome == Outcome::Exhausted);
     if walk.is_failing == 0 {
-        scarcity::redraw(walk, &mut work.random);
+        scarcity::redraw(&mut walk, &mut work.random);
         walk.failed = now;
     } else {
-        scarcity::fail(walk, now);
+        scarcity::fail(&mut walk, now);
     }
+    destination.set(walk);
 }
 
 /// One port.

@@ -5,7 +5,11 @@ use nat_common::{
     scarce::{Destination, Scarcity},
 };
 
-use crate::{kernel::memory::part, maps, work::port::Random};
+use crate::{
+    kernel::memory::{Shared, part},
+    maps,
+    work::port::Random,
+};
 
 /// How long a destination counts as short of ports after a walk found none.
 const SCARCE: Ticks = Ticks::from_ms(1000);
@@ -20,19 +24,18 @@ pub fn destination(tuple: &Tuple, pool: u32) -> Destination {
 /// Whether ports towards the destination were short a moment ago.
 #[inline(always)]
 pub fn is_short(destination: &Destination, now: Stamp) -> bool {
-    // Mostly no destination at all was.
+    // One word says when any destination last ran short: most claims look no further.
     if maps::occupancy().is_none_or(|o| part!(o, scarce).get().age(now) >= SCARCE) {
         return false;
     }
-    match maps::scarcity(destination) {
-        Some(k) => k.is_failing != 0 && k.failed.age(now) < SCARCE,
-        None => false,
-    }
+    maps::scarcity(destination).is_some_and(|known| {
+        part!(known, is_failing).get() != 0 && part!(known, failed).get().age(now) < SCARCE
+    })
 }
 
 /// What is known of a destination; where nothing is, a walk is begun for it, of the pool's member `own`.
 #[inline(always)]
-pub fn of(destination: &Destination, own: u32, random: &mut Random) -> Option<&'static mut Scarcity> {
+pub fn of(destination: &Destination, own: u32, random: &mut Random) -> Option<Shared<Scarcity>> {
     if let Some(known) = maps::scarcity(destination) {
         return Some(known);
     }

@@ -205,9 +205,9 @@ pub fn eip_stats(slot: u32) -> Option<&'static mut EipStats> {
 
 /// What is known of a destination that ran short of ports.
 #[inline(always)]
-pub fn scarcity(destination: &Destination) -> Option<&'static mut Scarcity> {
-    // SAFETY: a hint; two CPUs that write it at once cost each other a few probes.
-    SCARCE.get_ptr_mut(destination).map(|p| unsafe { &mut *p })
+pub fn scarcity(destination: &Destination) -> Option<Shared<Scarcity>> {
+    // SAFETY: an element of the map, which stays readable and writable while this program runs.
+    SCARCE.get_ptr_mut(destination).and_then(|known| unsafe { Shared::new(known) })
 }
 
 /// Remembers a destination that ran short of ports.
