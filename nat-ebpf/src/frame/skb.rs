@@ -40,7 +40,7 @@ impl Skb {
         unsafe { (*self.0).ifindex }
     }
 
-    /// Whom the frame was sent to.
+    /// Whom the frame was sent to. Of the kernel's numbers, 0 is `PACKET_HOST`, 3 `PACKET_OTHERHOST`.
     #[inline(always)]
     pub fn station(self) -> Station {
         // SAFETY: a valid context.
@@ -59,11 +59,13 @@ impl Skb {
         if present != 0 { Some(tag as u16) } else { None }
     }
 
-    /// Makes the first `bytes` of the frame readable directly, as far as it has them. Pointers are to be made anew.
+    /// Makes the first `bytes` of the frame readable directly, or all of it where it is shorter: the kernel may keep them in pages
+    /// behind the linear part. Pointers into the frame are to be made anew.
     #[inline(always)]
     pub fn pull(self, bytes: usize) {
         if self.start() + bytes > self.end() {
-            // SAFETY: a valid context. When the frame is shorter, whoever reads it sees that.
+            // SAFETY: a valid context. The kernel refuses to pull more than the frame has. When it fails, the end stays where it
+            // is, and whoever reads the frame compares with that.
             unsafe {
                 bpf_skb_pull_data(self.0, if self.len() < bytes as u32 { self.len() } else { bytes as u32 })
             };
