@@ -93,9 +93,9 @@ pub const fn slot_of(key: &HashKey, next: &NextHop, way: u32) -> u32 {
 
 /// An element of `HOPS`.
 ///
-/// Who wants to write holds it by swapping `filled` for [`HopStamp::UNRESOLVED`], bumps `stamp`, writes the rest, and
-/// sets `filled` to the new stamp. A reader takes what it needs and looks at `stamp` last: a bump comes before any
-/// change.
+/// A CPU that wants to write it first makes it its own by swapping `filled` for [`HopStamp::UNRESOLVED`]. Then it bumps `stamp`,
+/// writes the rest, and sets `filled` to the new stamp. A reader takes what it needs and looks at `stamp` last: because a bump
+/// comes before any change, an unchanged stamp says that what it took belongs together.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct HopSlot {
@@ -109,7 +109,8 @@ pub struct HopSlot {
     pub dmac: [u8; 6],
     /// Egress interface's address.
     pub smac: [u8; 6],
-    /// The stamp for which the fields before and after are right.
+    /// The stamp for which all other fields are right. While it differs from `stamp`, the slot holds no answer;
+    /// [`HopStamp::UNRESOLVED`] while a CPU is writing it.
     pub filled: HopStamp,
     /// Whose slot it is; all zero for nobody's.
     pub next: NextHop,
@@ -119,11 +120,11 @@ pub struct HopSlot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Rpf {
-    /// It may be anybody's but this host's.
+    /// It is not asked for: the source may be anybody's but this host's.
     Off = 0,
-    /// By any interface.
+    /// It must be reachable, by whatever interface.
     Loose = 1,
-    /// By this interface: one of the routes to it leads there.
+    /// It must be reachable by the interface that the packet came by: one of the routes to it leads there.
     Strict = 2,
 }
 
@@ -149,7 +150,7 @@ pub struct Iface {
     pub devmap: u16,
     /// A constant of [`crate::Side`].
     pub side: u8,
-    /// [`Rpf`] as a number. Where the host's own `rp_filter` was stricter than the configuration, that.
+    /// [`Rpf`] as a number: what the configuration says, or the host's own `rp_filter` where that was stricter.
     pub rpf: u8,
     /// The interface's own address: frames for another station are not ours to translate.
     pub mac: [u8; 6],

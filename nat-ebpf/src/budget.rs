@@ -15,7 +15,8 @@ pub fn take_probes(wanted: u32, now: Stamp) -> u32 {
     granted
 }
 
-/// Whether userspace may be told of another event now: how many it was not told of since the last one.
+/// Takes the right to tell userspace of one more event; `None` when this CPU has used up its second. The number is that of events
+/// that were held back since the last one was told.
 #[inline(always)]
 pub fn take_event() -> Option<u32> {
     let (budget, settings) = (maps::budget()?, maps::settings()?);

@@ -53,7 +53,8 @@ pub fn egress(frame: Skb) -> i32 {
     let Tuple { src, dst, .. } = tuple;
     let came_by = came_by(frame);
     let is_for_inside = maps::pool(dst).is_some();
-    // What natgw handed over was translated: the kernel's error about it is about a packet that its sender never sent.
+    // An ICMP error of the host's own that quotes an inside address is about a packet from outside that natgw had translated and
+    // handed to the kernel: it would show the sender an inside address, in a packet that the sender never sent.
     if came_by.is_none() && !is_for_inside && quotes_inside(frame, at) {
         return shot();
     }
@@ -66,7 +67,8 @@ pub fn egress(frame: Skb) -> i32 {
         }
         return if is_natgws || is_hosts { TC_ACT_UNSPEC } else { shot() };
     }
-    // One wire is inside too: what goes to a host or a router with an inside address is not leaving.
+    // A one-armed gateway's wire is the inside as well as the outside: what goes to a host or a router with an inside address stays
+    // inside.
     if maps::is_exempt(dst) || (maps::is_one_armed() && is_for_inside && next_is_inside(frame, work, &tuple))
     {
         return TC_ACT_UNSPEC;
@@ -81,7 +83,8 @@ pub fn ingress(frame: Skb) -> i32 {
         return TC_ACT_UNSPEC;
     }
     let (Some(work), Some(settings)) = (maps::work(), maps::settings()) else { return shot() };
-    // Before the frame is read: making more of it readable may lose the mark (net/core/skbuff.c, `pskb_expand_head`).
+    // The mark is read before `classify` pulls bytes of the frame into its linear part, which may lose the metadata that the mark
+    // is in (net/core/skbuff.c, `pskb_expand_head`).
     let is_marked = frame.is_marked(settings);
     let tuple = match classify(frame, work) {
         Guarded::Ipv4 { tuple, .. } => tuple,
@@ -193,8 +196,7 @@ fn next_is_inside(frame: Skb, work: &mut Work, tuple: &Tuple) -> bool {
 /// Whether a packet is an ICMP error about one with an inside address.
 #[inline(always)]
 fn quotes_inside(frame: Skb, at: usize) -> bool {
-    embedded::quoted_addresses(frame, at)
-        .is_some_and(|(src, dst)| maps::pool(src).is_some() || maps::pool(dst).is_some())
+    embedded::quotes(frame, at, |addr| maps::pool(addr).is_some())
 }
 
 /// The managed interface that the packet came by; `None` when it is the host's own, or came by another one.

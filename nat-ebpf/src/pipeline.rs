@@ -123,7 +123,7 @@ fn hit<F: Frame, const SIDE: u8>(
         Side::OUTSIDE => false,
         _ => seen & FlowEntry::OUTBOUND != 0,
     };
-    // With one inside interface every packet of a flow came by it.
+    // Where there is one inside interface, every packet of a flow came by it, and there is nothing to compare.
     if SIDE == Side::INSIDE && maps::has_several_inside() {
         policy::via::check(frame, work, flow, seen)?;
     }
@@ -174,7 +174,7 @@ fn hit<F: Frame, const SIDE: u8>(
         return Err(Verdict::drop(Reason::NoRoute));
     }
     let action = if SIDE == Side::ONEARM && maps::ifindex(egress) == frame.ingress() {
-        // Only one-armed can a hop be the interface that the packet came from.
+        // Only on a one-armed gateway can a packet leave by the interface that it came by: the driver itself sends it (XDP_TX).
         frame.send_back()
     } else {
         frame.send(egress).ok_or(Verdict::drop(Reason::RedirectError))?

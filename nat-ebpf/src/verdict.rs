@@ -10,6 +10,7 @@ use crate::{
     frame::{Frame, checked_alone},
     maps,
     report::{log, stats},
+    table,
     wire::error,
     work::{
         Work,
@@ -41,7 +42,7 @@ fn ended<F: Frame>(frame: F, work: &mut Work, number: u32) -> u32 {
     if work.packet.len == 0 {
         return F::DROP;
     }
-    let outbound = is_outbound(&work.packet);
+    let outbound = was_outbound(&work.packet);
     let meter = if outbound { Meter::SourceIn } else { Meter::DestinationIn };
     stats::received(meter, u64::from(work.packet.len));
     log::refused(frame, &work.packet.tuple, verdict.reason() as u32);
@@ -59,6 +60,18 @@ pub fn is_outbound(packet: &Packet) -> bool {
         Side::OUTSIDE => false,
         _ => maps::pool(packet.tuple.src).is_some(),
     }
+}
+
+/// The same for a packet that may belong to a flow: its entry knows better than the source, where destinations have inside
+/// addresses too.
+#[inline(always)]
+fn was_outbound(packet: &Packet) -> bool {
+    if maps::is_one_armed()
+        && let Some(entry) = table::find(&packet.tuple)
+    {
+        return entry.is_outbound();
+    }
+    is_outbound(packet)
 }
 
 /// Tells the sender of the packet at hand, in place of it: the action number.

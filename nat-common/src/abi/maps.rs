@@ -11,7 +11,7 @@ pub const MAX_FLOWS: u32 = 1_000_000;
 pub mod access {
     /// Userspace and BPF programs use system calls and helpers.
     pub const PLAIN: u32 = 0;
-    /// Likewise, and memory is taken element by element, as the kernel demands of LPM tries (`BPF_F_NO_PREALLOC`).
+    /// As [`PLAIN`], and memory is taken element by element, as the kernel demands of LPM tries (`BPF_F_NO_PREALLOC`).
     pub const SPARSE: u32 = 1;
     /// Userspace maps it into memory (`BPF_F_MMAPABLE`).
     pub const MAPPED: u32 = 1 << 10;

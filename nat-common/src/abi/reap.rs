@@ -76,7 +76,8 @@ pub struct ReapRecord {
 /// Records in one test run: a linear XDP frame of the kernel's test runner holds a page less head and tail room.
 pub const REAP_BATCH: usize = 48;
 
-/// Whether the flow of which `a` and `b` are the halves ended in silence: established or answered, never closed.
+/// Whether a flow ended in silence: established or answered, never closed. First what the initiator's half has shown, then what the
+/// responder's has.
 pub const fn ended_idle(proto: u8, outbound_seen: u32, inbound_seen: u32) -> bool {
     matches!(State::of(proto, outbound_seen, inbound_seen), State::Established | State::Replied)
 }

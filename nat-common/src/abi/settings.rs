@@ -31,11 +31,13 @@ pub struct Settings {
     pub secret: Secret,
     /// Key of the flow table. Never changes while the table lives.
     pub hash: HashKey,
-    /// Key of EIP choice. One of its own: which client has which EIP can be seen, and must tell nothing about the table.
+    /// Key by which a client's EIP is chosen. Not the flow table's: which client has which EIP can be seen from outside, and must
+    /// tell nothing about where entries stand.
     pub choice: HashKey,
-    /// Key of the places of next hops. One of its own, for the same reason.
+    /// Key by which a next hop's slots are chosen. Not the flow table's, for the same reason.
     pub placing: HashKey,
-    /// What natgw hands over is from this Ethernet address (its first six bytes) where the driver has no room for a mark.
+    /// An Ethernet address (the first six bytes), drawn at random. Packets that natgw hands to the kernel have it for their sender
+    /// where the driver has no room for the mark; the ingress guard knows them by it.
     pub handover_mac: [u8; 8],
     /// Homes of the flow table. Never changes while the table lives.
     pub homes: u32,
@@ -54,7 +56,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The Ethernet address of what is handed over without metadata.
+    /// The sender's Ethernet address of packets that are handed to the kernel without a mark in front of them.
     #[inline(always)]
     pub const fn handover_sender(&self) -> [u8; 6] {
         let [head @ .., _, _] = self.handover_mac;

@@ -34,8 +34,9 @@ pub struct FlowEntry {
     pub l4_delta: u16,
     /// The hop's slot, and the generation it was resolved at.
     pub hop: HopStamp,
-    /// Low half: [`crate::tcp`] flags this direction has shown, and [`FlowEntry::OUTBOUND`]. High half: the slot's
-    /// [`ProbeBound`](crate::table::ProbeBound). Changed by atomic operations only, but for the low half of an entry that is not live yet.
+    /// Low half, the entry's: [`crate::tcp`] flags that this direction has shown, and the constants below. High half, the slot's:
+    /// its [`ProbeBound`](crate::table::ProbeBound). Changed by atomic operations only, but for the low half of an entry that is
+    /// not live yet.
     pub seen: u32,
     /// Last packet of this direction, at a granularity of [`crate::stamp::TOUCH`].
     pub last: Stamp,
@@ -121,7 +122,7 @@ impl FlowEntry {
         Self::pair_side_of(self.seen, side)
     }
 
-    /// The same for an entry of which only `seen` was read.
+    /// [`Self::pair_side`] for an entry of which only `seen` was read.
     #[inline(always)]
     pub const fn pair_side_of(seen: u32, side: u8) -> u8 {
         // Without a branch: the verifier would walk whatever follows once for each side.

@@ -47,7 +47,7 @@ impl Ticks {
         Self(self.0 + other.0)
     }
 
-    /// What is left of it after `other`.
+    /// The span less `other`.
     #[must_use]
     #[inline(always)]
     pub const fn minus(self, other: Self) -> Self {
@@ -136,8 +136,8 @@ impl Stamp {
         if age > MAX_AGE.0 { Ticks(0) } else { Ticks(age) }
     }
 
-    /// The fast path's whole question: written less than `limit` ago and not dead? `now` is alive, and `limit` at most
-    /// [`MAX_AGE`].
+    /// Whether it was written less than `limit` ago and is not dead, in one comparison for the fast path. `now` is alive, and
+    /// `limit` at most [`MAX_AGE`].
     ///
     /// The dead bit is put on top of an age that has none: their difference alone would lose it to a wrap. A stamp
     /// slightly in the future is not fresh, and the caller then asks properly.

@@ -30,7 +30,8 @@ pub fn is_still<S: Slot>(slot: S, key: Key) -> bool {
     (slot.rest() ^ key.live()) | (slot.addresses() ^ key.addresses) == 0
 }
 
-/// The entry of a key whose home is known. In line but for what is not at home.
+/// The entry of a key whose home is known. For the fast path: only the search beyond the home slot, which few keys need, is a call
+/// ([`Table::beyond`]).
 #[inline(always)]
 pub fn find_from<T: Table>(table: T, key: Key, home: u32) -> Option<T::Slot> {
     let first = table.slot(home)?;

@@ -58,12 +58,13 @@ fn insert_from<T: Table>(table: T, key: Key, value: &<T::Slot as Slot>::Value, h
         return Inserted::Disturbed;
     }
     slot.write(key.addresses, value);
-    // Fails if any entry of this home came since the bound was read, which may have this key.
+    // Fails if an entry of this home was inserted since the bound was read: that entry may have the same key.
     if !first.replace_bound(bound, bound.joined(distance)) {
         slot.unreserve();
         return Inserted::Disturbed;
     }
-    // After the bound, which has its other half in the same word where the slot is the home: it would be replaced in vain.
+    // Only now: where the slot is the home itself, flags and bound are halves of one word, and writing the flags earlier would make
+    // the replacement of the bound fail.
     slot.write_flags(value);
     slot.publish(key.live());
     Inserted::Done

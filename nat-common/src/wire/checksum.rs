@@ -42,7 +42,7 @@ impl Delta {
 /// memory, so `~old + new` is `0xffff - 0x0100` in wire order.
 pub const TTL_DECREMENT: u16 = u16::from_be(0xfeff);
 
-/// What takes that back.
+/// What takes [`TTL_DECREMENT`] back: for a packet whose TTL the kernel decrements later.
 pub const TTL_INCREMENT: u16 = u16::from_be(0x0100);
 
 /// RFC 1624 equation 3: the checksum after a change, given the folded [`Delta`].

@@ -72,7 +72,7 @@ fn reap(record: &mut ReapRecord) -> ReapResult {
             return ReapResult::Gone;
         }
         if !last.is_dead() {
-            // Half of a birth in progress.
+            // While it is young, it may be of a birth in progress, whose other half is about to come.
             if last.age(now) < DELETE_AFTER {
                 return ReapResult::Alive;
             }

@@ -13,14 +13,15 @@ use crate::{
 
 /// Whether the flow of a packet with this tuple, whose own stamp is not fresh, is alive: looks at both halves.
 ///
-/// An entry that was not touched for so long also forgets its hop. A hop slot's generation is 18 bits, and comes round
-/// some day; who looked within `IdleLimits::fresh` never meets the same one again.
+/// An entry that was not touched for `IdleLimits::fresh` also forgets its hop. Its stamp has a generation of 18 bits: after 2^18
+/// changes of the hop's slot an old stamp would look current again. That many do not fit into `fresh`
+/// (`nat_common::hop::TAKEOVERS_PER_SECOND`), so an entry that looks at its hop more often never meets one.
 #[inline(always)]
 pub fn is_alive(tuple: &Tuple, now: Stamp) -> bool {
     flow_is_alive(tuple, now.word)
 }
 
-/// A global function, which the verifier checks by itself (see `table`); so it looks the flow up again.
+/// A global function: the verifier checks it by itself, and such a function takes no `EntryRef`, so it looks the flow up again.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn flow_is_alive(tuple: *const Tuple, now: u32) -> bool {

@@ -19,10 +19,12 @@ use crate::{
 /// flow.
 #[inline(always)]
 pub fn take_back(work: &Work) -> Result<bool, Verdict> {
-    match table::find(&work.packet.tuple) {
-        Some(existing) if work.is_known => revive(&work.packet, existing, work.now).map(|()| true),
-        _ => Ok(false),
+    if work.is_known
+        && let Some(existing) = table::find(&work.packet.tuple)
+    {
+        return revive(&work.packet, existing, work.now).map(|()| true);
     }
+    Ok(false)
 }
 
 /// Takes back, in place, a pair that is past its deadline. The packet may start a flow.

@@ -25,7 +25,8 @@ checked_alone! {
     fn observe_at<V: View>(frame, work, now: u32) -> bool = look; Xdp as state_xdp
 }
 
-/// The verifier checks this by itself, so it looks the flow up again.
+/// The body of `observe_at`, which the verifier checks by itself: such a function takes no `EntryRef`, so it looks the flow up
+/// again.
 #[inline(always)]
 fn look<V: View>(frame: V, work: &mut Work, now: u32) -> bool {
     let packet = &work.packet;
@@ -60,7 +61,8 @@ fn record<V: View>(frame: V, packet: &Packet, flow: EntryRef, now: Stamp) {
 #[inline(always)]
 fn apply(packet: &Packet, segment: Segment, flow: EntryRef, now: Stamp) {
     let Some(pair) = table::pair(flow, &packet.tuple) else {
-        // Half of a birth in progress, or of one that was undone. What it misses here the next event catches up on.
+        // The other half is not there: this one is of a birth that is still in progress, or that was undone. The flag is kept, and
+        // the next packet that shows something new derives the rest from it.
         flow.set_seen(segment.flags);
         return;
     };

@@ -2,20 +2,20 @@
 
 use nat_common::{Reason, Verdict};
 
-/// What a [`checked_alone!`] function may return. To the kernel that is a number or a fieldless enum; structs and enums with
-/// fields cross as the number that they are.
+/// What a [`checked_alone!`] function may return. The kernel's verifier takes nothing but a number or a fieldless enum from such a
+/// function, so a struct, or an enum with fields, is turned into a number in the function and back in its caller.
 pub trait Register: Sized {
-    /// As the kernel sees it.
+    /// The number that crosses.
     type Number;
 
-    /// What such a function returns when it is called without its work: a value that refuses. No caller does that; the verifier
-    /// wants to see it checked.
+    /// What such a function returns when the pointer to its work is null: a value that refuses the packet. No caller passes null,
+    /// but the verifier checks the function without its callers and wants the case handled.
     const REFUSED: Self;
 
-    /// To the kernel's.
+    /// Turns it into the number, in the function that returns.
     fn to_number(self) -> Self::Number;
 
-    /// From the kernel's.
+    /// Turns the number back, in the caller.
     fn from_number(number: Self::Number) -> Self;
 }
 
@@ -61,8 +61,8 @@ registers!(bool: false, u32: 0);
 /// instead of again on every path that leads to it.
 ///
 /// Such a function takes a context, a pointer to the [`crate::work::Work`] of this CPU, and up to three numbers; it returns
-/// one register ([`Register`]). It cannot be generic, so each kind of frame has a symbol of its own, and the generic wrapper that callers
-/// use picks one.
+/// one register ([`Register`]). It cannot be generic, so each kind of frame has a symbol of its own, and the generic wrapper that
+/// callers use picks one.
 ///
 /// ```text
 /// checked_alone! {

@@ -15,6 +15,9 @@ use super::view::{Kind, View};
 #[derive(Clone, Copy)]
 pub struct Skb(*mut __sk_buff);
 
+const PACKET_HOST: u32 = 0;
+const PACKET_OTHERHOST: u32 = 3;
+
 /// Whom a frame was sent to on the link (`include/uapi/linux/if_packet.h`).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Station {
@@ -40,13 +43,13 @@ impl Skb {
         unsafe { (*self.0).ifindex }
     }
 
-    /// Whom the frame was sent to.
+    /// Whom the frame was sent to. Of the kernel's numbers, 0 is `PACKET_HOST`, 3 `PACKET_OTHERHOST`.
     #[inline(always)]
     pub fn station(self) -> Station {
         // SAFETY: a valid context.
         match unsafe { (*self.0).pkt_type } {
-            0 => Station::This,
-            3 => Station::Another,
+            PACKET_HOST => Station::This,
+            PACKET_OTHERHOST => Station::Another,
             _ => Station::Group,
         }
     }
@@ -60,13 +63,18 @@ impl Skb {
     }
 
     /// Makes the first `bytes` of the frame readable directly, as far as it has them. Pointers are to be made anew.
+    ///
+    /// What the kernel has put together of several packets (GSO) is left alone: its headers are readable already, and bytes that
+    /// move from one of its parts to another make it one that the kernel cannot take apart again (net/core/skbuff.c,
+    /// `skb_segment`). A frame that is shorter is left alone too: the helper would copy one that is shared.
     #[inline(always)]
     pub fn pull(self, bytes: usize) {
-        if self.start() + bytes > self.end() {
-            // SAFETY: a valid context. When the frame is shorter, whoever reads it sees that.
-            unsafe {
-                bpf_skb_pull_data(self.0, if self.len() < bytes as u32 { self.len() } else { bytes as u32 })
-            };
+        let readable = self.end() - self.start();
+        // SAFETY: a valid context.
+        if unsafe { (*self.0).gso_size } == 0 && readable < bytes && readable < self.len() as usize {
+            let wanted = if self.len() < bytes as u32 { self.len() } else { bytes as u32 };
+            // SAFETY: a valid context. When it fails, whoever reads the frame finds it too short.
+            unsafe { bpf_skb_pull_data(self.0, wanted) };
         }
     }
 

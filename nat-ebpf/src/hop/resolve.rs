@@ -28,7 +28,7 @@ pub enum Reach {
     Inside,
     /// Out of a one-armed gateway's interface: either side may lie there.
     Either,
-    /// The same, and the next hop has an inside address.
+    /// Out of a one-armed gateway's interface, to a next hop with an inside address.
     EitherInside,
     /// Inside, to a neighbour of the sender on the wire that the packet came by.
     Neighbour,
@@ -133,7 +133,8 @@ fn share<F: Frame>(frame: F, work: &mut Work, next: NextHop) {
     let tos = work.packet.tos;
     let route = &mut work.route;
     let slot = slots::slot(&next, route.hop.mtu);
-    // If the neighbour changed after it was asked for, its slot's stamp is about to be bumped.
+    // The slot says the same as the lookup did. If the neighbour has changed since that lookup, both are wrong, but then the daemon
+    // is about to bump the slot's stamp, and flows with this one resolve their hop again.
     if let Some(stamp) = slots::agrees(slot, &next, &route.hop) {
         route.hop.stamp = stamp;
         return;
@@ -162,7 +163,8 @@ fn note(next: NextHop) {
     maps::note_next_hop(&next, clock::now());
 }
 
-/// The same for one that was noted when it was new: now and then it is worth a look, so that it stays young.
+/// Notes a next hop again that was noted before, one time in [`NOTE_EVERY`]: often enough for the daemon to see that it is still
+/// in use.
 #[inline(always)]
 fn note_now_and_then(next: NextHop) {
     if stats::hops_resolved().is_multiple_of(NOTE_EVERY) {

@@ -1,6 +1,7 @@
 //! The table of next hops: what flows with the same next hop share. `nat_common::hop` tells the rules.
 //!
-//! Global functions for the verifier's sake, as in `table.rs`.
+//! Functions that loop, or that are long, are *global* functions in the kernel's terms (`extern "C"`, not inlined): the verifier
+//! checks each once and by itself, instead of again on every path that leads to it.
 
 use aya_ebpf::helpers::generated::bpf_get_prandom_u32;
 use nat_common::{

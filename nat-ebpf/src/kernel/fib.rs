@@ -69,7 +69,8 @@ pub fn leads_out_of(context: *mut c_void, ifindex: u32, tuple: &Tuple, fib: &mut
 
 /// What fits into an encapsulation, in bytes of IPv4; 0 when the kernel does not say. The one MTU that is taken from the
 /// kernel's lookup, which honours exceptions of path MTU discovery that anybody may have planted: natgw answers what is
-/// larger by itself, so the worst that comes of it are packets of 552 bytes.
+/// larger by itself, so the worst that comes of it are packets of 552 bytes, the smallest path MTU that Linux believes
+/// (`net.ipv4.route.min_pmtu`).
 #[inline(always)]
 pub fn encapsulated_mtu(
     context: *mut c_void,

@@ -65,9 +65,9 @@ struct Given<F> {
 /// Whether a search goes on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Next {
-    /// With the next step.
+    /// It goes on with the next step.
     On,
-    /// It does not.
+    /// It is over: a port was claimed, or there is none to be had.
     Over,
 }
 
@@ -85,7 +85,7 @@ fn each<F: Frame, S: Step<F>>(frame: F, work: &mut Work, limit: u32) {
     unsafe { bpf_loop(limit, callback::<F, S> as *mut c_void, (&raw mut given).cast(), 0) };
 }
 
-/// Called by `bpf_loop`: 0 to go on, 1 when the search is over.
+/// What `bpf_loop` calls for each step. It wants 0 to go on, 1 to stop.
 unsafe extern "C" fn callback<F: Frame, S: Step<F>>(nth: u32, given: *mut Given<F>) -> i64 {
     // SAFETY: bpf_loop passes on the pointer that it was given; the work is lent for the call.
     let (frame, work) = unsafe { ((*given).frame, &mut *(*given).work) };
@@ -101,7 +101,8 @@ impl<F: Frame> Step<F> for Quick {
         if nth >= work.search.pool.count {
             return Next::Over;
         }
-        // Only the client's own EIP is free of charge, and the walk over it is prefetched.
+        // Step 0 is the client's own EIP: its probes cost no budget, and `prefetch` has begun the walk over its ports. The pool's
+        // other EIPs are paid for, and each gets a walk of its own here.
         if nth > 0 {
             if budget::take_probes(QUICK_PROBES, work.now) < QUICK_PROBES {
                 return Next::Over;
@@ -185,7 +186,8 @@ impl<F: Frame> Step<F> for Probe {
         search.probed += 1;
         let Some(port) = search.ports.port(position) else { return Next::On };
         search.reverse.dport = port;
-        // The first port is mostly free, and the insertion looks too.
+        // Whether the port is taken is looked up before the costlier questions below, except for the first port that is tried:
+        // it is free in most cases, and the insertion at the end finds out anyway.
         if search.probed > 1 && table::find(&search.reverse).is_some() {
             return Next::On;
         }
@@ -199,8 +201,8 @@ impl<F: Frame> Step<F> for Probe {
         work.search.outcome = match table::insert(&work.search.reverse, &work.entry, 2) {
             Inserted::Done => Outcome::Claimed,
             Inserted::Full => Outcome::TableFull,
-            // Another CPU took the port between the look and the insertion, or was in the way, or there is no slot where
-            // this port's entry would stand; another port's home is elsewhere: walk on.
+            // Another CPU took the port after the lookup above (Exists), or changed the same words of the table (Disturbed), or
+            // no slot is free near this entry's home (Crowded). The entry of another port has another home: try the next port.
             Inserted::Exists | Inserted::Disturbed | Inserted::Crowded => return Next::On,
         };
         Next::Over

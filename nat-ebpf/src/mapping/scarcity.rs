@@ -24,7 +24,8 @@ pub fn destination(tuple: &Tuple, pool: u32) -> Destination {
 /// Whether ports towards the destination were short a moment ago.
 #[inline(always)]
 pub fn is_short(destination: &Destination, now: Stamp) -> bool {
-    // One word says when any destination last ran short: most claims look no further.
+    // One stamp for all destinations, which is looked at first: in most seconds no search fails, and the lookup by destination is
+    // saved.
     if maps::occupancy().is_none_or(|o| part!(o, scarce).get().age(now) >= SCARCE) {
         return false;
     }

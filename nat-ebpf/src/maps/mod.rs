@@ -227,8 +227,8 @@ pub fn budget() -> Option<&'static mut Budget> {
 /// What this CPU works on. Entry points call this once; everybody else is given it.
 #[inline(always)]
 pub fn work() -> Option<&'static mut Work> {
-    // SAFETY: a per-CPU element, and programs that use it do not nest on a CPU. Any bytes, zeros included, are what an
-    // earlier run of these programs, or the kernel, left there.
+    // SAFETY: a per-CPU element, and programs that use it do not nest on a CPU. It holds the zeros that the kernel made it of,
+    // which are a valid `Work`, or what an earlier run of these programs wrote: the map is not pinned, so no others write it.
     WORK.get_ptr_mut(0).map(register::not_null).map(|work| unsafe { &mut *work })
 }
 

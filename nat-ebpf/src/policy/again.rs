@@ -25,7 +25,7 @@ pub fn way<F: Frame>(frame: F, work: &mut Work, flow: EntryRef) -> Result<Way, V
     if let Some(current) = slots::current(stamp) {
         work.route.hop = current.read();
     }
-    // It may have changed while it was read.
+    // The slot may have been given to another next hop while it was read, so its stamp is compared once more after that.
     if work.route.hop.stamp != stamp || slots::current(stamp).is_none() {
         if outbound && !source::is_genuine(frame, work) {
             return Err(Verdict::drop(Reason::SpoofedSource));

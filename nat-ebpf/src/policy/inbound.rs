@@ -26,7 +26,8 @@ pub fn verdict<F: Frame>(frame: F, work: &mut Work) -> Verdict {
     if !exempt && (maps::pool(src).is_some() || maps::eip(src).is_some()) {
         return Verdict::drop(Reason::SpoofedSource);
     }
-    // Where one wire is both sides, the kernel takes its own addresses for sources too (`accept_local`).
+    // A one-armed gateway has `accept_local` set: the kernel would take a packet from outside that has one of the host's own
+    // addresses for its source.
     if maps::is_one_armed() && !source::is_genuine(frame, work) {
         return Verdict::drop(Reason::SpoofedSource);
     }
@@ -96,13 +97,14 @@ fn shared<F: Frame>(frame: F, packet: &Packet) -> Verdict {
         if wanted { Verdict::pass(reason) } else { Verdict::drop(Reason::UnsolicitedInbound) }
     };
     match (packet.fragment, packet.content, Proto::from_number(packet.tuple.proto)) {
-        // Harmless without its first, which decides.
+        // The host can do nothing with it unless it gets the first fragment too, about which is decided below.
         (Fragment::Later, ..) => Verdict::pass(PassReason::HostFragment),
         (_, Content::IcmpError, _) if is_about_a_client(frame, packet) => {
             Verdict::drop(Reason::UnsupportedProto)
         }
         (_, Content::IcmpError, _) => Verdict::pass(PassReason::HostError),
-        // A first fragment of a flow's datagram must not wake the host's port-unreachable.
+        // A fragment of a client's datagram, which natgw does not translate. The host has no socket for it, and must not answer it
+        // with "port unreachable".
         (Fragment::First, Content::Flow, Some(Proto::Tcp | Proto::Udp))
             if table::find(&packet.tuple).is_some() =>
         {
@@ -114,7 +116,7 @@ fn shared<F: Frame>(frame: F, packet: &Packet) -> Verdict {
         (_, _, Some(Proto::Icmp)) if packet.icmp_type == icmp::ECHO_REQUEST => {
             passed_if(maps::settings().is_some_and(|s| s.shared_echo != 0), PassReason::HostEcho)
         }
-        // Timestamps and the like: nothing that a scan should find.
+        // ICMP timestamp requests and the like: the host would answer, and a scan would find it.
         (_, Content::IcmpOther, _) => Verdict::drop(Reason::UnsolicitedInbound),
         // Answers to the host's own pings.
         (_, Content::Flow, _) => Verdict::pass(PassReason::HostEcho),

@@ -1,4 +1,5 @@
-//! Who may: decides, and writes nothing but what its signatures say.
+//! Policy: whether a packet may be translated, goes to the kernel as it is, or is dropped. Functions here return a decision; what
+//! they change beside that, their documentation names.
 
 pub mod again;
 pub mod group;

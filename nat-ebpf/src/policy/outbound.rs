@@ -46,7 +46,7 @@ pub fn admit<F: Frame>(frame: F, work: &mut Work) -> Result<PoolRef, Verdict> {
         return Err(Verdict::pass(PassReason::Group));
     }
     if let Some(own) = maps::eip(dst) {
-        // Its own address is the host's to answer on; a dedicated EIP answers nobody.
+        // A shared EIP is the host's own address, and the host answers there. Behind a dedicated EIP is nobody who could.
         return Err(if own.shared != 0 {
             Verdict::pass(PassReason::HostAddress)
         } else {
@@ -87,7 +87,8 @@ pub fn route<F: Frame>(frame: F, work: &mut Work, eip: Addr) -> Result<(), Verdi
     let Some(iface) = maps::iface(frame.ingress()) else { return Err(Verdict::drop(Reason::Policy)) };
     let translated = Tuple { src: eip, ..work.packet.tuple };
     match resolve::resolve(frame, work, translated) {
-        // An interface that natgw was not told of, or a neighbour: what natgw's forwarding must not open.
+        // To an interface that natgw was not told of, or to a neighbour on the same wire. The host forwarded nothing that comes by
+        // this interface before natgw turned forwarding on, and natgw must not open such ways.
         Reach::Unmanaged | Reach::Neighbour if iface.forwarded == 0 => {
             return Err(Verdict::drop(Reason::Policy));
         }
@@ -96,7 +97,8 @@ pub fn route<F: Frame>(frame: F, work: &mut Work, eip: Addr) -> Result<(), Verdi
             return Err(Verdict::pass(PassReason::Inside));
         }
         Reach::Outside | Reach::Encapsulated | Reach::Either | Reach::EitherInside | Reach::Unmanaged => {}
-        // What the kernel would do with the untranslated packet may differ, by policy routing.
+        // The route was asked for with the EIP as source. The kernel would get the packet with its own source, for which a rule may
+        // name another route: so it is asked again.
         Reach::Host => {
             return Err(match would_do(frame, work, iface) {
                 Kernel::Delivers => Verdict::pass(PassReason::ToHost),

@@ -8,7 +8,10 @@ use crate::{
     kernel::clock,
     maps,
     table::{self, EntryRef},
-    wire::{IPV4_MAX, IPV4_MIN, Ipv4, OFFSET_BITS, TRANSPORT_MIN, load},
+    wire::{
+        IPV4_MAX, IPV4_MIN, Ipv4, OFFSET_BITS, TRANSPORT_MIN, load,
+        tags::{MOST_TAGS, VLAN},
+    },
 };
 
 /// How long an identifier is the host's after it asked with it: as long as a client's would be (RFC 5508 REQ-2).
@@ -43,8 +46,9 @@ pub fn note(frame: Skb, at: usize, src: Addr, dst: Addr) {
     let now = clock::now();
     maps::note_ping(&answer, now);
     let Some(inbound) = table::find(&answer) else { return };
-    // As the reaper does, the outbound half first, which a packet of the client's could revive the flow by. One that is being
-    // born has none yet: its dead inbound half is enough for the host, and the reaper ends the other.
+    // The outbound half first, as the reaper does: by its stamp a packet of the client's could revive the flow. A flow that is just
+    // being born has no outbound half yet. Its dead inbound half is enough for the host's answer to pass, and the reaper buries
+    // what comes of the birth.
     if let Some(outbound) = table::pair(inbound, &answer) {
         condemn(outbound, &inbound.pair_key(&answer), now);
     }
@@ -54,7 +58,7 @@ pub fn note(frame: Skb, at: usize, src: Addr, dst: Addr) {
 /// The identifier, when the frame is an echo request.
 #[inline(always)]
 fn identifier(frame: Skb, at: usize) -> Option<Port> {
-    if at > Skb::LINK + IPV4_MIN {
+    if at > Skb::LINK + MOST_TAGS * VLAN {
         return None;
     }
     let ip = frame.start() + at;
@@ -80,7 +84,8 @@ fn identifier(frame: Skb, at: usize) -> Option<Port> {
     }
 }
 
-/// Condemns one half for good. Packets may move its stamp meanwhile. Spelled out for Linux 6.1, as in `reap.rs`.
+/// Condemns one half for good, trying again when a packet moves its stamp meanwhile. Three calls instead of a loop: LLVM may lay a
+/// loop out in a way that the verifier of Linux 6.1 refuses (`control/reap.rs`, `condemn`).
 #[inline(always)]
 fn condemn(half: EntryRef, key: &Tuple, now: Stamp) {
     let _ = try_condemn(half, key, now) || try_condemn(half, key, now) || try_condemn(half, key, now);
@@ -90,7 +95,8 @@ fn condemn(half: EntryRef, key: &Tuple, now: Stamp) {
 #[inline(never)]
 fn try_condemn(half: EntryRef, key: &Tuple, now: Stamp) -> bool {
     let last = half.last();
-    // Dead for so long that nobody revives it, or given to another flow meanwhile, whose stamp the swap would not hit.
+    // Nothing is left to do for a half that is dead for so long that nobody revives it, nor for one whose slot another flow has by
+    // now. If that happens after this look, the swap fails: the other flow's stamp is another.
     let is_past = last.is_dead() && last.age(now) >= REVIVE_WINDOW;
     is_past || !half.is_still(key) || half.restamp(last, now.dead_for_good())
 }

@@ -70,7 +70,7 @@ fn is_behind<V: View>(frame: V, ifindex: u32, addr: Addr, towards: Addr, fib: &m
         Route::Resolved | Route::Unresolved if fib.ifindex == ifindex => return true,
         Route::Resolved | Route::Unresolved => {}
         Route::Encapsulated => return fib::leads_out_of(context, ifindex, &tuple, fib),
-        // The kernel does not say; and forwards nothing.
+        // Forwarding is off on the interface: the kernel then tells no route, and forwards nothing from there either.
         Route::Disabled => return true,
         Route::Host | Route::Unreachable | Route::Prohibited | Route::Nowhere => return false,
     }

@@ -13,7 +13,8 @@ use crate::{
     work::{Work, packet::Arrival},
 };
 
-/// Whether the packet came as its flow's packets do, or as they may from now on.
+/// Whether the packet came by the interface that its flow's packets come by. One that came by another interface is good too if its
+/// source is genuine there; the entry then remembers that interface.
 #[inline(always)]
 pub fn check<F: Frame>(frame: F, work: &mut Work, flow: EntryRef, seen: u32) -> Result<(), Verdict> {
     let via = of_arrival(frame, &mut work.arrival)?;
@@ -23,7 +24,7 @@ pub fn check<F: Frame>(frame: F, work: &mut Work, flow: EntryRef, seen: u32) -> 
     if !source::is_genuine(frame, work) {
         return Err(Verdict::drop(Reason::SpoofedSource));
     }
-    // The packet may have found a dead entry, in whose slot the next flow is by now.
+    // The lookup may have found a dead entry, whose slot has been given to another flow since: nothing may be written to that.
     if !flow.is_still(&work.packet.tuple) {
         return Err(Verdict::drop(Reason::Expired));
     }

@@ -1,4 +1,4 @@
-//! Counting. Everything is per CPU and plain.
+//! Counting. Each CPU has counters of its own, so that a plain addition does.
 
 use nat_common::stats::{Meter, Stats};
 

@@ -25,19 +25,19 @@ impl EntryRef {
         Self(entry)
     }
 
-    /// The whole entry, copied.
+    /// The whole entry, copied field by field: other CPUs may write in between.
     #[inline(always)]
     pub fn entry(self) -> FlowEntry {
         self.0.get()
     }
 
-    /// What the packet becomes.
+    /// Source address of the packet after translation.
     #[inline(always)]
     pub fn new_src(self) -> Addr {
         part!(self.0, new_src).get()
     }
 
-    /// What the packet becomes.
+    /// Destination address of the packet after translation.
     #[inline(always)]
     pub fn new_dst(self) -> Addr {
         part!(self.0, new_dst).get()

@@ -173,7 +173,7 @@ extern "C" fn table_farthest(home: u32, limit: u32) -> u32 {
 #[inline(always)]
 pub fn find(key: &Tuple) -> Option<EntryRef> {
     let Key { addresses, rest } = Key::of(key);
-    // No map has a slot that is nowhere.
+    // Where nothing was found, the index is NOWHERE, which is beyond the end of the array: the lookup of the slot gives None.
     FlowSlots.slot(table_find(addresses, rest))
 }
 

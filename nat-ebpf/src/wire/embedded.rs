@@ -54,29 +54,31 @@ impl Embedded {
     }
 }
 
-/// Source and destination of the packet that is quoted by the packet whose network header is at offset `at`; `None` when that
-/// is no ICMP error, or cut short.
+/// Whether the packet whose network header is at offset `at` is an ICMP error about one of whose addresses `is` says so. An
+/// error that is not readable up to those addresses counts as one.
 #[inline(always)]
-pub fn quoted_addresses<V: View>(frame: V, at: usize) -> Option<(Addr, Addr)> {
+pub fn quotes<V: View>(frame: V, at: usize, is: impl Fn(Addr) -> bool) -> bool {
     let ip = frame.start() + at;
     if ip + IPV4_MIN > frame.end() {
-        return None;
+        return false;
     }
     // SAFETY: IPV4_MIN bytes from `ip` are in bounds.
     let outer = unsafe { Ipv4::load(ip as *const u8) };
     if outer.proto != Proto::Icmp as u8 {
-        return None;
+        return false;
     }
     let message = ip + outer.header();
+    if message + TRANSPORT_MIN > frame.end() {
+        return true;
+    }
+    // SAFETY: TRANSPORT_MIN bytes from `message` are in bounds.
+    if !icmp::is_error(unsafe { load(message as *const u8, 0) }) {
+        return false;
+    }
     if message + TRANSPORT_MIN + IPV4_MIN > frame.end() {
-        return None;
+        return true;
     }
-    // SAFETY: an ICMP header and IPV4_MIN bytes after it are in bounds.
-    unsafe {
-        if !icmp::is_error(load(message as *const u8, 0)) {
-            return None;
-        }
-        let quoted = Ipv4::load((message + TRANSPORT_MIN) as *const u8);
-        Some((quoted.src, quoted.dst))
-    }
+    // SAFETY: IPV4_MIN bytes after the ICMP header are in bounds.
+    let quoted = unsafe { Ipv4::load((message + TRANSPORT_MIN) as *const u8) };
+    is(quoted.src) || is(quoted.dst)
 }

@@ -90,7 +90,8 @@ fn sender<F: Frame>(frame: F) -> Option<[u8; 6]> {
 fn sum<F: Frame>(frame: F, quoted: u32, quote: &mut Quote) -> Option<u32> {
     *quote = [0; QUOTE_ROOM as usize / 4];
     let to = quote.as_mut_ptr();
-    // It is from 1 to QUOTE. The mask says so in a way that LLVM leaves alone, and that the verifier of Linux 6.1 follows.
+    // `quoted` is from 1 to QUOTE, but the verifier of Linux 6.1 has to see the bound of a length in the instructions before the
+    // helper is called. The mask is one that it follows, and LLVM, which knows the bound, is kept from taking it out.
     let length = (register::in_register(u64::from(quoted).wrapping_sub(1)) & (QUOTE_ROOM - 1)) + 1;
     // SAFETY: `length` bytes fit into the quote. Its two parts are whole words; the checksum helper only reads.
     unsafe {

@@ -29,7 +29,7 @@ pub const ETHERTYPE_IPV4: u16 = EtherType::Ipv4 as u16;
 pub const DONT_FRAGMENT: u16 = 0x4000u16.to_be();
 /// The offset of a fragment, network byte order.
 pub const OFFSET_BITS: u16 = 0x1fffu16.to_be();
-/// More fragments, or an offset: not a whole datagram. Network byte order.
+/// The flag "more fragments" and the offset, network byte order: either is set in every fragment, neither in a whole datagram.
 pub const FRAGMENT_BITS: u16 = 0x3fffu16.to_be();
 
 /// Reads a field.

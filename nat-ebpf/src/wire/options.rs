@@ -7,7 +7,7 @@ use crate::{
     work::Work,
 };
 
-/// Bytes of options that an IPv4 header has at most, hence options.
+/// Options that an IPv4 header has at most: it has 40 bytes for them, and the shortest is one byte.
 const MOST_OPTIONS: u32 = 40;
 
 const END: u8 = 0;
@@ -24,7 +24,7 @@ pub fn has_source_route<V: View>(frame: V, work: &mut Work, end: u32) -> bool {
 }
 
 checked_alone! {
-    /// The same for options that begin at `work.option`.
+    /// Whether the options from offset `work.option` to `end` hold a source route, or cannot be read to their end.
     pub fn walk<V: View>(frame, work, end: u32) -> bool = walk_on; Xdp as options_xdp, Skb as options_skb
 }
 

@@ -57,6 +57,7 @@ pub fn frame<F: Frame>(frame: F, side: u8, work: &mut Work) -> Parsed {
     let (is_group, header) = unsafe { (load::<u8>(link, 0) & 1 != 0, Ipv4::load(ip)) };
     if is_group {
         (work.packet.tuple.src, work.packet.tuple.dst) = (header.src, header.dst);
+        work.packet.len = 0;
         return Parsed::Group;
     }
     if !header.is_sane() {
@@ -167,8 +168,8 @@ fn transport(header: &Ipv4, l4: usize, end: usize, packet: &mut Packet) -> bool 
     true
 }
 
-/// Addresses of an IPv4 packet whose network header is at offset `at` of the frame, for who decides without its transport
-/// header; `None` when the header is cut short, cannot be true, or carries a source route.
+/// Addresses of an IPv4 packet whose network header is at offset `at` of the frame, for callers that decide by addresses alone;
+/// `None` when the header is cut short or carries a source route. Nothing else about the header is checked.
 #[inline(always)]
 pub fn addresses<V: View>(frame: V, at: usize, work: &mut Work) -> Option<(Addr, Addr)> {
     let ip = frame.start() + at;
@@ -186,7 +187,7 @@ pub fn addresses<V: View>(frame: V, at: usize, work: &mut Work) -> Option<(Addr,
     Some((header.src, header.dst))
 }
 
-/// Bytes of payload of a TCP segment. Where the header says nothing that can be, or is not in the frame: none.
+/// Bytes of payload of a TCP segment; 0 also when its header is not in the frame, or claims to be longer than the packet.
 #[inline(always)]
 pub fn tcp_payload<V: View>(frame: V, packet: &Packet) -> u32 {
     let at = usize::from(packet.l4);

@@ -44,7 +44,8 @@ pub fn translate<F: Frame>(
         } else {
             let id = if packet.icmp_type == icmp::ECHO_REQUEST { flow.new_sport() } else { flow.new_dport() };
             store(l4, 4, id);
-            // ICMP has no pseudo header: its checksum is never left to a device.
+            // Not by `adjust_checksum`, which is about pseudo headers: ICMP has none (RFC 792), and its checksum is never left for
+            // a device to finish.
             store(l4, 2, checksum::apply(load(l4, 2), flow.l4_delta()));
         }
         let mut ip_checksum = checksum::apply(load(ip, 10), flow.ip_delta());

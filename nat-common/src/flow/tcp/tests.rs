@@ -19,7 +19,7 @@ impl Halves {
         Phase::of(TCP, self.out, self.back)
     }
 
-    /// As `nat-ebpf/src/fast.rs` and `tcp.rs` do it.
+    /// As `pipeline.rs` and `flow/state.rs` in nat-ebpf do it.
     fn after(mut self, segment: Segment) -> Self {
         let own = if segment.is_outbound { self.out } else { self.back };
         if !is_event(segment.flags, own) || !segment.matters(own) {
