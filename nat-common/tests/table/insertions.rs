@@ -6,6 +6,12 @@ use nat_common::table::insert::Inserted;
 use crate::explore::{Depth, World, assert_has, explore, find, insert, insert_patiently, translate};
 use crate::memory::{Cpu, Rules, Value, key};
 
+/// Against one other CPU an insertion's attempts always suffice. Two others can disturb each of them, with attempts of their own
+/// that they give up.
+fn may_give_up(result: Inserted, others: u64) -> bool {
+    others > 1 && result == Inserted::Disturbed
+}
+
 /// CPUs insert one key: one succeeds, the others are told, and the table has the key once.
 pub fn one_key(depth: Depth, rules: Rules, others: u64) {
     explore(depth, move || {
@@ -14,7 +20,7 @@ pub fn one_key(depth: Depth, rules: Rules, others: u64) {
         let mut results = vec![insert_patiently(world.own(), 7, 7)];
         results.extend(threads.into_iter().map(|t| t.join().unwrap()));
         let done = results.iter().filter(|r| **r == Inserted::Done).count();
-        let told = results.iter().filter(|r| **r == Inserted::Exists).count();
+        let told = results.iter().filter(|r| **r == Inserted::Exists || may_give_up(**r, others)).count();
         assert_eq!((done, told), (1, others as usize), "not one that succeeds: {results:?}");
         assert_has(world.own(), &[7]);
     });
@@ -39,19 +45,25 @@ fn deep_three_insertions_of_one_key() {
 
 /// CPUs insert different keys of one home: each finds its own at once, and all are there in the end.
 pub fn one_home(depth: Depth, rules: Rules, others: u64) {
-    fn work(cpu: Cpu<'_>, n: u64) {
-        assert_eq!(insert_patiently(cpu, n, n), Inserted::Done, "key {n}");
-        assert_eq!(translate(cpu, n), Some([n, n]), "an entry is found once it is live");
+    fn work(cpu: Cpu<'_>, n: u64, others: u64) -> Inserted {
+        let result = insert_patiently(cpu, n, n);
+        if result == Inserted::Done {
+            assert_eq!(translate(cpu, n), Some([n, n]), "an entry is found once it is live");
+        } else {
+            assert!(may_give_up(result, others), "key {n}: {result:?}");
+        }
+        result
     }
     explore(depth, move || {
         let mut world = World::new(1, 8, others as usize + 1, rules);
-        let threads: Vec<_> = (1..=others).map(|n| world.start(move |cpu| work(cpu, n))).collect();
-        work(world.own(), 9);
-        for thread in threads {
-            thread.join().unwrap();
-        }
-        let all: Vec<_> = (1..=others).chain([9]).collect();
-        assert_has(world.own(), &all);
+        let threads: Vec<_> =
+            (1..=others).map(|n| (n, world.start(move |cpu| work(cpu, n, others)))).collect();
+        let own = work(world.own(), 9, others);
+        let mut results: Vec<_> = threads.into_iter().map(|(n, t)| (n, t.join().unwrap())).collect();
+        results.push((9, own));
+        let there: Vec<_> = results.iter().filter(|(_, r)| *r == Inserted::Done).map(|(n, _)| *n).collect();
+        assert!(!there.is_empty(), "one always gets on: {results:?}");
+        assert_has(world.own(), &there);
     });
 }
 
