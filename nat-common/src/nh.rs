@@ -67,16 +67,16 @@ const fn product(a: u32, b: u32) -> u64 {
 crate::map_value!(HashKey);
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::tuple::Port;
 
-    const KEY: HashKey = HashKey {
+    pub(crate) const KEY: HashKey = HashKey {
         words: [0x0123_4567, 0x89ab_cdef, 0xdead_beef, 0x1234_5678],
         multiplier: 0x9e37_79b9_7f4a_7c15,
     };
 
-    fn tuple(host: u32, sport: u16, dst: u32) -> Tuple {
+    pub(crate) fn tuple(host: u32, sport: u16, dst: u32) -> Tuple {
         Tuple {
             src: Addr { be: (0x0a00_0000 + host).to_be() },
             dst: Addr { be: (0xc633_6400 + dst).to_be() },

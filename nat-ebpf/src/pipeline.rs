@@ -41,7 +41,10 @@ pub fn translate<F: Frame, const SIDE: u8>(frame: F) -> u32 {
 fn meet<F: Frame, const SIDE: u8>(frame: F, work: &mut Work) -> Result<u32, Verdict> {
     let headers = match parse::frame(frame, SIDE, work) {
         Parsed::Ipv4(headers) => headers,
-        Parsed::Group => return Err(group(frame, work)),
+        Parsed::Group => {
+            policy::group::verdict(frame, work)?;
+            return Err(Verdict::drop(Reason::GroupMac));
+        }
         Parsed::Ended(verdict) => return Err(verdict),
     };
     let now = clock::now();
@@ -57,15 +60,6 @@ fn meet<F: Frame, const SIDE: u8>(frame: F, work: &mut Work) -> Result<u32, Verd
         }
     };
     hit::<F, SIDE>(frame, work, &headers, flow, now)
-}
-
-/// How a frame to a group address ends.
-#[inline(always)]
-fn group<F: Frame>(frame: F, work: &mut Work) -> Verdict {
-    match policy::group::verdict(frame, work) {
-        Err(verdict) => verdict,
-        Ok(()) => Verdict::drop(Reason::GroupMac),
-    }
 }
 
 /// No live entry.

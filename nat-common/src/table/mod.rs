@@ -66,24 +66,7 @@ crate::map_value!(Occupancy);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nh::HashKey;
-    use crate::tuple::{Addr, Port, Tuple};
-
-    const KEY: HashKey = HashKey {
-        words: [0x0123_4567, 0x89ab_cdef, 0xdead_beef, 0x1234_5678],
-        multiplier: 0x9e37_79b9_7f4a_7c15,
-    };
-
-    fn tuple(host: u32, sport: u16, dst: u32) -> Tuple {
-        Tuple {
-            src: Addr { be: (0x0a00_0000 + host).to_be() },
-            dst: Addr { be: (0xc633_6400 + dst).to_be() },
-            sport: Port::new(sport),
-            dport: Port::new(443),
-            proto: 6,
-            ..Tuple::default()
-        }
-    }
+    use crate::nh::tests::{KEY, tuple};
 
     /// Neighbouring hosts and ports in sequence, as real clients use them, do not collide: at capacity everything fits,
     /// and most entries are at home.

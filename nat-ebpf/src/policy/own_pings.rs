@@ -1,17 +1,14 @@
 //! The host's own pings from a shared EIP. An identifier is no port that a socket lookup finds, so the egress guard notes
 //! those that the host asks with, and they are the host's for a while.
 
-use nat_common::{Addr, Port, Proto, Side, Stamp, Ticks, Tuple, icmp, stamp::REVIVE_WINDOW};
+use nat_common::{Addr, Port, Proto, Side, Stamp, Ticks, Tuple, stamp::REVIVE_WINDOW};
 
 use crate::{
-    frame::{View, skb::Skb},
+    frame::skb::Skb,
     kernel::clock,
     maps,
     table::{self, EntryRef},
-    wire::{
-        IPV4_MAX, IPV4_MIN, Ipv4, OFFSET_BITS, TRANSPORT_MIN, load,
-        tags::{MOST_TAGS, VLAN},
-    },
+    wire::parse,
 };
 
 /// How long an identifier is the host's after it asked with it: as long as a client's would be (RFC 5508 REQ-2).
@@ -32,7 +29,7 @@ pub fn is_hosts(answer: &Tuple, now: Stamp) -> bool {
 /// of its own two steps may get by; the host's next ping ends it.
 #[inline(never)]
 pub fn note(frame: Skb, at: usize, src: Addr, dst: Addr) {
-    let Some(id) = identifier(frame, at) else { return };
+    let Some(id) = parse::echo_request(frame, at) else { return };
     let side = if maps::is_one_armed() { Side::ONEARM } else { Side::OUTSIDE };
     let answer = Tuple {
         src: dst,
@@ -53,35 +50,6 @@ pub fn note(frame: Skb, at: usize, src: Addr, dst: Addr) {
         condemn(outbound, &inbound.pair_key(&answer), now);
     }
     condemn(inbound, &answer, now);
-}
-
-/// The identifier, when the frame is an echo request.
-#[inline(always)]
-fn identifier(frame: Skb, at: usize) -> Option<Port> {
-    if at > Skb::LINK + MOST_TAGS * VLAN {
-        return None;
-    }
-    let ip = frame.start() + at;
-    if ip + IPV4_MIN > frame.end() {
-        return None;
-    }
-    // SAFETY: IPV4_MIN bytes from `ip` are in bounds.
-    let header = unsafe { Ipv4::load(ip as *const u8) };
-    if header.proto != Proto::Icmp as u8 || header.fragment & OFFSET_BITS != 0 || header.header() > IPV4_MAX {
-        return None;
-    }
-    let l4 = ip + header.header();
-    if l4 + TRANSPORT_MIN > frame.end() {
-        return None;
-    }
-    // SAFETY: TRANSPORT_MIN bytes from `l4` are in bounds.
-    unsafe {
-        if load::<u8>(l4 as *const u8, 0) == icmp::ECHO_REQUEST {
-            Some(load(l4 as *const u8, 4))
-        } else {
-            None
-        }
-    }
 }
 
 /// Condemns one half for good, trying again when a packet moves its stamp meanwhile. Three calls instead of a loop: LLVM may lay a

@@ -187,6 +187,35 @@ pub fn addresses<V: View>(frame: V, at: usize, work: &mut Work) -> Option<(Addr,
     Some((header.src, header.dst))
 }
 
+/// The identifier of the ICMP echo request whose network header is at offset `at`; `None` when it is none.
+#[inline(always)]
+pub fn echo_request<V: View>(frame: V, at: usize) -> Option<Port> {
+    if at > V::LINK + tags::MOST_TAGS * tags::VLAN {
+        return None;
+    }
+    let ip = frame.start() + at;
+    if ip + IPV4_MIN > frame.end() {
+        return None;
+    }
+    // SAFETY: IPV4_MIN bytes from `ip` are in bounds.
+    let header = unsafe { Ipv4::load(ip as *const u8) };
+    if header.proto != Proto::Icmp as u8 || header.fragment & OFFSET_BITS != 0 || header.header() > IPV4_MAX {
+        return None;
+    }
+    let l4 = ip + header.header();
+    if l4 + TRANSPORT_MIN > frame.end() {
+        return None;
+    }
+    // SAFETY: TRANSPORT_MIN bytes from `l4` are in bounds.
+    unsafe {
+        if load::<u8>(l4 as *const u8, 0) == icmp::ECHO_REQUEST {
+            Some(load(l4 as *const u8, 4))
+        } else {
+            None
+        }
+    }
+}
+
 /// Bytes of payload of a TCP segment; 0 also when its header is not in the frame, or claims to be longer than the packet.
 #[inline(always)]
 pub fn tcp_payload<V: View>(frame: V, packet: &Packet) -> u32 {
