@@ -2,8 +2,11 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::{bindings::__sk_buff, helpers::generated::bpf_skb_pull_data};
-use nat_common::{abi::HANDOVER_MARK, settings::Settings};
+use aya_ebpf::{
+    bindings::{__sk_buff, bpf_redir_neigh},
+    helpers::generated::{bpf_redirect, bpf_redirect_neigh, bpf_skb_pull_data},
+};
+use nat_common::{handover::Handover, hop::NextHop, settings::Settings};
 use network_types::eth::EthHdr;
 
 use super::view::{Kind, View};
@@ -15,6 +18,7 @@ use super::view::{Kind, View};
 #[derive(Clone, Copy)]
 pub struct Skb(*mut __sk_buff);
 
+const AF_INET: u32 = 2;
 const PACKET_HOST: u32 = 0;
 const PACKET_OTHERHOST: u32 = 3;
 
@@ -78,21 +82,41 @@ impl Skb {
         }
     }
 
-    /// Whether an XDP program marked the frame as translated by natgw ([`super::view::Frame::mark`]).
+    /// Where an XDP program of natgw's wants the frame to go, which it translated (`Frame::hand_over`). To be read before anything
+    /// pulls bytes of the frame into its linear part, which may lose metadata (net/core/skbuff.c, `pskb_expand_head`).
     #[inline(always)]
-    pub fn is_marked(self, settings: &Settings) -> bool {
+    pub fn handed_over(self, settings: &Settings) -> Option<NextHop> {
         // SAFETY: a valid context.
-        let meta = unsafe { (*self.0).data_meta as usize };
+        let meta = unsafe { (&raw const (*self.0).data_meta).read_volatile() as usize };
         let start = self.start();
-        if meta + size_of::<u32>() <= start {
-            // SAFETY: four bytes from `meta` are in bounds.
-            return unsafe { (meta as *const u32).read() == HANDOVER_MARK };
+        if meta + size_of::<Handover>() <= start {
+            // SAFETY: that many bytes from `meta` are in bounds.
+            let Handover { mark, to } = unsafe { (meta as *const Handover).read() };
+            return if mark == settings.handover_mark() { Some(to) } else { None };
         }
         if start + Self::LINK > self.end() {
-            return false;
+            return None;
         }
         // SAFETY: an Ethernet header is in bounds; its sender's address is at 6.
-        unsafe { ((start + 6) as *const [u8; 6]).read() == settings.handover_sender() }
+        let sender = unsafe { ((start + 6) as *const [u8; 6]).read() };
+        if sender == settings.handover_sender() { Some(Handover::KERNEL) } else { None }
+    }
+
+    /// Sends a frame that was handed over: the action number.
+    #[inline(always)]
+    pub fn redirect(self, to: NextHop) -> i32 {
+        if to == Handover::addressed(to.ifindex) {
+            // SAFETY: the helper takes numbers.
+            return unsafe { bpf_redirect(to.ifindex, 0) } as i32;
+        }
+        // SAFETY: plain data, for which all-zero is valid.
+        let mut next: bpf_redir_neigh = unsafe { core::mem::zeroed() };
+        next.nh_family = AF_INET;
+        next.__bindgen_anon_1.ipv4_nh = to.addr.be;
+        // SAFETY: parameters of the size given.
+        unsafe {
+            bpf_redirect_neigh(to.ifindex, &raw mut next, size_of::<bpf_redir_neigh>() as i32, 0) as i32
+        }
     }
 }
 
