@@ -3,13 +3,14 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{
-    bindings::{__sk_buff, TC_ACT_REDIRECT, TC_ACT_SHOT, TC_ACT_UNSPEC},
+    bindings::{__sk_buff, TC_ACT_REDIRECT, TC_ACT_SHOT, TC_ACT_UNSPEC, bpf_redir_neigh},
     helpers::generated::{
-        bpf_csum_update, bpf_l4_csum_replace, bpf_redirect, bpf_skb_adjust_room, bpf_skb_change_head,
-        bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes, bpf_skb_vlan_pop,
+        bpf_csum_update, bpf_l4_csum_replace, bpf_redirect, bpf_redirect_neigh, bpf_skb_adjust_room,
+        bpf_skb_change_head, bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes,
+        bpf_skb_vlan_pop,
     },
 };
-use nat_common::{Proto, abi::HANDOVER_MARK, settings::Settings};
+use nat_common::{Proto, handover::Handover, hop::NextHop, settings::Settings};
 use network_types::{
     eth::{EthHdr, EtherType},
     ip::Ipv4Hdr,
@@ -32,6 +33,7 @@ pub type Skb = Tc<{ EthHdr::LEN }>;
 /// On a device without link-layer header.
 pub type Ip = Tc<0>;
 
+const AF_INET: u32 = 2;
 const PACKET_HOST: u32 = 0;
 const PACKET_OTHERHOST: u32 = 3;
 
@@ -95,33 +97,46 @@ impl<const HEADER: usize> Tc<HEADER> {
         }
     }
 
-    /// Whether an XDP program or the twin marked the frame as translated by natgw ([`Frame::mark`]).
+    /// Where a program of natgw's wants the frame to go, which it translated ([`Frame::hand_over`]). To be read before anything
+    /// pulls bytes of the frame into its linear part, which may lose metadata (net/core/skbuff.c, `pskb_expand_head`).
     #[inline(always)]
-    pub fn is_marked(self, settings: &Settings) -> bool {
-        let [low, high] = key(settings);
+    pub fn handed_over(self, settings: &Settings) -> Option<NextHop> {
+        let [low, high] = settings.handover_mark();
         // SAFETY: a valid context.
         if unsafe { (*self.0).cb[0] == low && (*self.0).cb[1] == high } {
-            return true;
+            return Some(Handover::KERNEL);
         }
         // SAFETY: a valid context.
-        let meta = unsafe { (*self.0).data_meta as usize };
+        let meta = unsafe { (&raw const (*self.0).data_meta).read_volatile() as usize };
         let start = self.start();
-        if meta + size_of::<u32>() <= start {
-            // SAFETY: four bytes from `meta` are in bounds.
-            return unsafe { (meta as *const u32).read() == HANDOVER_MARK };
+        if meta + size_of::<Handover>() <= start {
+            // SAFETY: that many bytes from `meta` are in bounds.
+            let Handover { mark, to } = unsafe { (meta as *const Handover).read() };
+            return if mark == settings.handover_mark() { Some(to) } else { None };
         }
         if Self::LINK == 0 || start + Self::LINK > self.end() {
-            return false;
+            return None;
         }
         // SAFETY: an Ethernet header is in bounds; its sender's address is at 6.
-        unsafe { ((start + 6) as *const [u8; 6]).read() == settings.handover_sender() }
+        let sender = unsafe { ((start + 6) as *const [u8; 6]).read() };
+        if sender == settings.handover_sender() { Some(Handover::KERNEL) } else { None }
     }
-}
 
-/// What the twin marks frames by: bits that were drawn for this and that nobody can see.
-#[inline(always)]
-fn key(settings: &Settings) -> [u32; 2] {
-    bytemuck::cast(settings.handover_mac)
+    /// Sends a frame that was handed over: the action number.
+    #[inline(always)]
+    pub fn redirect(self, to: NextHop) -> u32 {
+        if to == Handover::addressed(to.ifindex) {
+            return redirect(to.ifindex);
+        }
+        // SAFETY: plain data, for which all-zero is valid.
+        let mut next: bpf_redir_neigh = unsafe { core::mem::zeroed() };
+        next.nh_family = AF_INET;
+        next.__bindgen_anon_1.ipv4_nh = to.addr.be;
+        let size = size_of::<bpf_redir_neigh>() as i32;
+        // SAFETY: parameters of the size given. It returns TC_ACT_REDIRECT, or TC_ACT_SHOT for what it does not know.
+        let _action = unsafe { bpf_redirect_neigh(to.ifindex, &raw mut next, size, 0) };
+        TC_ACT_REDIRECT as u32
+    }
 }
 
 impl<const HEADER: usize> View for Tc<HEADER> {
@@ -269,18 +284,23 @@ impl<const HEADER: usize> Frame for Tc<HEADER> {
         unsafe { bpf_skb_load_bytes(self.context(), from, to.cast(), len) == 0 }
     }
 
-    /// The mark is a key beside the frame, in the control block that programs of one hook share. It never leaves the host: IPv4
-    /// clears it (net/ipv4/ip_input.c, `ip_rcv_core`). `skb->mark` is the host's own, to route and filter by.
+    /// For the kernel's forwarding, the frame is marked beside it, in the control block that programs of one hook share. The mark
+    /// never leaves the host: IPv4 clears it (net/ipv4/ip_input.c, `ip_rcv_core`). `skb->mark` is the host's own, to route and
+    /// filter by.
     #[inline(always)]
-    fn mark(self) -> bool {
-        let Some(settings) = maps::settings() else { return false };
-        let [low, high] = key(settings);
+    fn hand_over(self, to: NextHop) -> Option<u32> {
+        if to != Handover::KERNEL {
+            // The helper refuses a frame without link-layer header, though it only takes it off (net/core/filter.c,
+            // `__bpf_redirect_neigh`).
+            return if Self::LINK == 0 && !self.put_link([0; 3]) { None } else { Some(self.redirect(to)) };
+        }
+        let [low, high] = maps::settings()?.handover_mark();
         // SAFETY: a valid context.
         unsafe {
             (&raw mut (*self.0).cb[0]).write_volatile(low);
             (&raw mut (*self.0).cb[1]).write_volatile(high);
         }
-        true
+        Some(Self::PASS)
     }
 
     #[inline(always)]
@@ -289,6 +309,11 @@ impl<const HEADER: usize> Frame for Tc<HEADER> {
             0 => None,
             ifindex => Some(redirect(ifindex)),
         }
+    }
+
+    #[inline(always)]
+    fn send_whole(self, egress: u16) -> Option<u32> {
+        self.send(egress)
     }
 
     #[inline(always)]
