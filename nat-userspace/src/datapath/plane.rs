@@ -21,7 +21,7 @@ use super::tables::plan;
 use super::tables::wanted::{self, Keys, Wanted};
 use super::{attach, guard, links};
 use crate::host::facts::Link;
-use crate::host::namespace;
+use crate::host::{namespace, offloads};
 use crate::model::gateway::{Gateway, XdpChoice};
 use crate::model::interface::XdpMode;
 
@@ -59,6 +59,7 @@ impl Datapath {
         let options = LoadOptions {
             max_flows,
             one_armed: gateway.is_one_armed().into(),
+            transmits: gateway.inside.iter().all(|interface| offloads::sends_back(interface)).into(),
             several_inside: (gateway.inside.len() > 1).into(),
             log,
         };
