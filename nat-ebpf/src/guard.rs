@@ -87,7 +87,7 @@ pub fn ingress(frame: Skb) -> i32 {
     if let Some(to) = handed_over
         && to != Handover::KERNEL
     {
-        return frame.redirect(to) as i32;
+        return frame.redirect(to);
     }
     if frame.station() == Station::Another {
         return TC_ACT_UNSPEC;

@@ -101,9 +101,9 @@ impl<const HEADER: usize> Tc<HEADER> {
     /// pulls bytes of the frame into its linear part, which may lose metadata (net/core/skbuff.c, `pskb_expand_head`).
     #[inline(always)]
     pub fn handed_over(self, settings: &Settings) -> Option<NextHop> {
-        let [low, high] = settings.handover_mark();
+        let mark = settings.handover_mark();
         // SAFETY: a valid context.
-        if unsafe { (*self.0).cb[0] == low && (*self.0).cb[1] == high } {
+        if unsafe { [(*self.0).cb[0], (*self.0).cb[1]] } == mark {
             return Some(Handover::KERNEL);
         }
         // SAFETY: a valid context.
@@ -111,8 +111,8 @@ impl<const HEADER: usize> Tc<HEADER> {
         let start = self.start();
         if meta + size_of::<Handover>() <= start {
             // SAFETY: that many bytes from `meta` are in bounds.
-            let Handover { mark, to } = unsafe { (meta as *const Handover).read() };
-            return if mark == settings.handover_mark() { Some(to) } else { None };
+            let Handover { mark: found, to } = unsafe { (meta as *const Handover).read() };
+            return if found == mark { Some(to) } else { None };
         }
         if Self::LINK == 0 || start + Self::LINK > self.end() {
             return None;
@@ -124,18 +124,11 @@ impl<const HEADER: usize> Tc<HEADER> {
 
     /// Sends a frame that was handed over: the action number.
     #[inline(always)]
-    pub fn redirect(self, to: NextHop) -> u32 {
+    pub fn redirect(self, to: NextHop) -> i32 {
         if to == Handover::addressed(to.ifindex) {
-            return redirect(to.ifindex);
+            return redirect(to.ifindex) as i32;
         }
-        // SAFETY: plain data, for which all-zero is valid.
-        let mut next: bpf_redir_neigh = unsafe { core::mem::zeroed() };
-        next.nh_family = AF_INET;
-        next.__bindgen_anon_1.ipv4_nh = to.addr.be;
-        let size = size_of::<bpf_redir_neigh>() as i32;
-        // SAFETY: parameters of the size given. It returns TC_ACT_REDIRECT, or TC_ACT_SHOT for what it does not know.
-        let _action = unsafe { bpf_redirect_neigh(to.ifindex, &raw mut next, size, 0) };
-        TC_ACT_REDIRECT as u32
+        to_neighbour(to.ifindex, to.addr.be) as i32
     }
 }
 
@@ -284,15 +277,18 @@ impl<const HEADER: usize> Frame for Tc<HEADER> {
         unsafe { bpf_skb_load_bytes(self.context(), from, to.cast(), len) == 0 }
     }
 
-    /// For the kernel's forwarding, the frame is marked beside it, in the control block that programs of one hook share. The mark
-    /// never leaves the host: IPv4 clears it (net/ipv4/ip_input.c, `ip_rcv_core`). `skb->mark` is the host's own, to route and
-    /// filter by.
+    /// What the kernel is to forward is marked beside the frame, in the control block that programs of one hook share. That never
+    /// leaves the host, and IPv4 clears it (net/ipv4/ip_input.c, `ip_rcv_core`); `skb->mark` is the host's own, to route and filter
+    /// by. What goes to a neighbour is sent right here; the kernel takes an Ethernet header off first, which an L3 packet needs for
+    /// that (net/core/filter.c, `__bpf_redirect_neigh`).
     #[inline(always)]
     fn hand_over(self, to: NextHop) -> Option<u32> {
         if to != Handover::KERNEL {
-            // The helper refuses a frame without link-layer header, though it only takes it off (net/core/filter.c,
-            // `__bpf_redirect_neigh`).
-            return if Self::LINK == 0 && !self.put_link([0; 3]) { None } else { Some(self.redirect(to)) };
+            return if Self::LINK != 0 || self.put_link([0; 3]) {
+                Some(to_neighbour(to.ifindex, to.addr.be))
+            } else {
+                None
+            };
         }
         let [low, high] = maps::settings()?.handover_mark();
         // SAFETY: a valid context.
@@ -393,6 +389,18 @@ const ROOM_BEHIND_LINK: u32 = 1;
 /// Flags of `bpf_l4_csum_replace`; the size in the lowest bits is 0, as the change comes as a sum.
 const PSEUDO_HDR: u64 = aya_ebpf::bindings::BPF_F_PSEUDO_HDR as u64;
 const MARK_MANGLED_0: u64 = aya_ebpf::bindings::BPF_F_MARK_MANGLED_0 as u64;
+
+/// Sends the frame to a neighbour that the kernel resolves: the action number. Out of line, because the fast path's stack has no
+/// room for the parameters.
+#[inline(never)]
+fn to_neighbour(ifindex: u32, addr: u32) -> u32 {
+    // SAFETY: plain data, for which all-zero is valid.
+    let mut next: bpf_redir_neigh = unsafe { core::mem::zeroed() };
+    next.nh_family = AF_INET;
+    next.__bindgen_anon_1.ipv4_nh = addr;
+    // SAFETY: parameters of the size given.
+    unsafe { bpf_redirect_neigh(ifindex, &raw mut next, size_of::<bpf_redir_neigh>() as i32, 0) as u32 }
+}
 
 /// Sends the frame out of a device: the action number. A device without link-layer header gets it without.
 #[inline(always)]
