@@ -67,7 +67,7 @@ pub struct SavedOffload {
 }
 
 /// An EIP that natgw added.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct AddedAddress {
     /// The EIP, as /32.
     pub addr: Ipv4Addr,
