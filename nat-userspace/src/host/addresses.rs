@@ -101,9 +101,12 @@ impl Probe {
             .iter()
             .map(|w| Question { addr: w.addr, ifindex: w.link.index, mac: w.link.mac })
             .collect();
-        let task = spawn_blocking(move || {
-            if questions.is_empty() { Ok(BTreeMap::new()) } else { probe::probe(&questions) }
-        });
+        let task =
+            spawn_blocking(
+                move || {
+                    if questions.is_empty() { Ok(BTreeMap::new()) } else { probe::probe(&questions) }
+                },
+            );
         Ok(Self { task, interfaces })
     }
 
@@ -213,8 +216,7 @@ async fn announce_all(added: &[AddedAddress]) -> Result<(), Error> {
         return Ok(());
     }
     let netlink = Netlink::open()?;
-    let links: HashMap<u32, Link> =
-        links::dump(&netlink).await?.into_iter().map(|l| (l.index, l)).collect();
+    let links: HashMap<u32, Link> = links::dump(&netlink).await?.into_iter().map(|l| (l.index, l)).collect();
     let failed = |addr, interface: &str| {
         let interface = interface.to_owned();
         move |source| Error::Announce { addr, interface, source }
@@ -327,6 +329,12 @@ pub async fn remove_eips(eips: &[Ipv4Addr], state: &StateDir) -> Result<(), Erro
 pub async fn remove_all_eips(state: &StateDir) -> Result<(), Error> {
     let ours = recorded(state)?;
     remove(&ours, state).await
+}
+
+/// The addresses that the host has now, natgw's included, by interface.
+pub fn present() -> Result<HashSet<(String, Ipv4Addr)>, Error> {
+    let all = nix::ifaddrs::getifaddrs().map_err(|e| Error::netlink("list the addresses")(e.into()))?;
+    Ok(all.filter_map(|a| Some((a.interface_name, a.address?.as_sockaddr_in()?.ip()))).collect())
 }
 
 /// Every IPv4 address of the namespace.

@@ -44,11 +44,7 @@ impl Arp {
 
     /// Does anybody have `addr`? The sender claims no address, so that nobody notes down a wrong one (RFC 5227, 2.1.1).
     pub(super) fn probe(mac: [u8; 6], addr: Ipv4Addr) -> Self {
-        Self {
-            operation: Operation::Request,
-            sender: (mac, Ipv4Addr::UNSPECIFIED),
-            target: ([0; 6], addr),
-        }
+        Self { operation: Operation::Request, sender: (mac, Ipv4Addr::UNSPECIFIED), target: ([0; 6], addr) }
     }
 
     /// As a broadcast.
