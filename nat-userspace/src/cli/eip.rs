@@ -34,6 +34,8 @@ pub struct EipView {
     pub flows: PerProto,
     /// Flows for which there was no port.
     pub port_allocation_errors: PerProto,
+    /// The interface whose address it is, when that is what is configured.
+    pub interface: Option<String>,
 }
 
 /// A number for each protocol.
@@ -69,6 +71,7 @@ impl EipView {
             ports_in_use: PerProto::new(usage.ports(eip)),
             flows: PerProto::new(usage.flows(eip)),
             port_allocation_errors: PerProto::new(stats.port_allocation_errors),
+            interface: None,
         }
     }
 }
@@ -82,10 +85,15 @@ pub fn run(instance: &Instance, verb: &EipVerb, out: &mut dyn Write) -> anyhow::
         usage.add(flow.out.new_src.into(), flow.proto, flow.out.new_sport.host());
         Ok(())
     })?;
+    let followed = instance.recorded()?.map(|s| s.followed).unwrap_or_default();
+    let of = |view: &EipView| followed.iter().find(|f| f.addr == Some(view.eip)).map(|f| f.interface.clone());
     let eips: Vec<EipView> = inspect
         .eip_stats()?
         .iter()
-        .map(|(addr, eip, stats)| EipView::new(*addr, eip, stats, &usage))
+        .map(|(addr, eip, stats)| {
+            let view = EipView::new(*addr, eip, stats, &usage);
+            EipView { interface: of(&view), ..view }
+        })
         .collect();
     if *json {
         serde_json::to_writer(&mut *out, &serde_json::json!({ "eips": eips }))?;
@@ -113,7 +121,11 @@ fn render(eips: &[EipView], paint: Paint) -> String {
             let errors = e.port_allocation_errors;
             vec![
                 e.eip.to_string(),
-                if e.shared { format!("{}, shared", e.state) } else { e.state.to_owned() },
+                match (&e.interface, e.shared) {
+                    (Some(name), _) => format!("{}, of {name}", e.state),
+                    (None, true) => format!("{}, shared", e.state),
+                    (None, false) => e.state.to_owned(),
+                },
                 e.ports.to_string(),
                 share(e.ports_in_use.tcp),
                 share(e.ports_in_use.udp),
@@ -147,7 +159,7 @@ mod tests {
             concat!(
                 r#"{"eip":"203.0.113.10","state":"active","shared":true,"pool":0,"ports":36280,"#,
                 r#""ports_in_use":{"tcp":1,"udp":0,"icmp":0},"flows":{"tcp":1,"udp":0,"icmp":0},"#,
-                r#""port_allocation_errors":{"tcp":1,"udp":2,"icmp":3}}"#
+                r#""port_allocation_errors":{"tcp":1,"udp":2,"icmp":3},"interface":null}"#
             )
         );
         assert!(render(&[view], Paint::Plain).contains("active, shared"));

@@ -149,6 +149,14 @@ pub enum Error {
         /// Where the prefix is.
         prefix_at: Origin,
     },
+    /// An interface whose address is an EIP twice.
+    #[error("{at}: the address of {name} is an EIP already; name the interface in one pool, once")]
+    FollowedTwice {
+        /// The second mention.
+        at: Origin,
+        /// The interface.
+        name: String,
+    },
     /// More EIPs than the maps hold.
     #[error("{0} EIPs are configured; natgw serves at most {MAX_EIPS}")]
     TooManyEips(usize),

@@ -13,6 +13,7 @@ use nat_common::settings::ANSWERS_PER_SECOND;
 use nat_common::{FlowEntry, table};
 
 use super::error::{Error, MAX_ANSWERS};
+use super::followed::addresses;
 use super::origin::{Origin, Sourced};
 use super::reserved::exhausted;
 use super::sources::{self, Sides};
@@ -45,14 +46,20 @@ impl Config {
         let exempt = sources::aggregate(self.exempt.iter().map(|p| p.0).collect());
         refuse_too_many("exempt", exempt.len())?;
         let reserved = self.reserved(&addresses)?;
+        let followed = self.followed(facts)?;
+        let of = |addr| followed.iter().find(|(_, a)| *a == Some(addr)).map(|(name, _)| name.clone());
         let mut pools = Vec::new();
         for ((pool, eips), sources) in self.pools.iter().zip(&eips).zip(prefixes) {
             pools.push(Pool {
                 name: pool.name.clone(),
                 eips: eips
                     .iter()
-                    .map(|e| desired_eip(pool, e.value, reserved.get(&e.value), facts))
+                    .map(|e| {
+                        let eip = desired_eip(pool, e.value, reserved.get(&e.value), facts)?;
+                        Ok(DesiredEip { of: of(e.value), ..eip })
+                    })
                     .collect::<Result<_, _>>()?,
+                follows: pool.follows(),
                 sources: sources::aggregate(sources.into_iter().map(|s| s.value).collect()),
                 ports: (pool.ports.value.first, pool.ports.value.last),
             });
@@ -67,6 +74,7 @@ impl Config {
             rpf: self.rpf,
             answers_per_second: answers(self.answers_per_second.as_ref())?,
             announce: self.announce,
+            duplicate_check: self.duplicate_check,
             shared_echo: self.shared_echo,
             metrics: self.metrics,
             inside,
@@ -90,7 +98,7 @@ impl Config {
             }
             let mut eips = Vec::new();
             for range in &pool.eips {
-                for eip in range.value.addresses() {
+                for eip in addresses(&range.value, facts) {
                     let at = range.at.clone();
                     if Addr::from(eip).is_never_translated() {
                         return Err(Error::EipUnusable { at, eip });
@@ -108,14 +116,13 @@ impl Config {
             }
             all.push(eips);
         }
-        if seen.is_empty() {
+        if self.pools.iter().all(|p| p.eips.is_empty()) {
             return Err(Error::NoEip);
         }
         if seen.len() > MAX_EIPS as usize {
             return Err(Error::TooManyEips(seen.len()));
         }
-        if let Some(index) = all.iter().position(Vec::is_empty) {
-            let pool = &self.pools[index];
+        if let Some(pool) = self.pools.iter().find(|p| p.eips.is_empty()) {
             return Err(Error::EmptyPool { at: pool.at.clone(), pool: pool.name.clone() });
         }
         self.refuse_own_inside_address(&all, facts)?;
@@ -275,13 +282,13 @@ fn desired_eip(
         return Err(Error::NoPorts { at: pool.ports.at.clone(), eip: addr, ports, first, last });
     }
     let Some(Sourced { value: reserved, at }) = reserved else {
-        return Ok(DesiredEip { addr, host_ports, reserved: Vec::new() });
+        return Ok(DesiredEip { addr, host_ports, of: None, reserved: Vec::new() });
     };
     if let Some(proto) = set.and_then(|set| exhausted(&set, reserved)) {
         let (at, pool) = (at.clone(), pool.name.clone());
         return Err(Error::ReservedAll { at, eip: addr, pool, ports, proto });
     }
-    Ok(DesiredEip { addr, host_ports, reserved: reserved.clone() })
+    Ok(DesiredEip { addr, host_ports, of: None, reserved: reserved.clone() })
 }
 
 /// ICMP errors and RSTs per CPU and second.

@@ -7,13 +7,14 @@ use nat_common::eip::MAX_ROUTE_MTUS;
 
 use super::error::Error;
 use super::options::{AtExit, Options};
+use crate::config::Config;
 use crate::datapath::pins::Pins;
 use crate::datapath::{Adoption, Datapath, iface};
 use crate::host::facts::{HostFacts, Link};
 use crate::host::mtus::{self, RouteMtus};
 use crate::host::neighbours::Keeper;
 use crate::host::offloads::{Offloads, Tags};
-use crate::host::state::{Lock, RunState, StateDir};
+use crate::host::state::{FollowedEip, Lock, RunState, StateDir};
 use crate::host::sysctls::{Before, Sysctls};
 use crate::host::{addresses, bpffs};
 use crate::model::gateway::{Announce, Gateway, XdpChoice};
@@ -23,12 +24,16 @@ use crate::model::interface::{Interface, InterfaceSide, XdpMode};
 pub(super) struct Running {
     pub(super) gateway: Gateway,
     pub(super) plane: Datapath,
+    /// What was written, which is held against the host again when addresses change.
+    pub(super) config: Config,
     route_mtus: RouteMtus,
-    state: StateDir,
+    pub(super) state: StateDir,
     bpffs: PathBuf,
     /// All that were attached once, those that are missing included.
     interfaces: Vec<Interface>,
     lock: Lock,
+    /// New EIPs are announced twice.
+    repeat: Option<addresses::Repeat>,
 }
 
 impl Running {
@@ -38,7 +43,8 @@ impl Running {
         let mut state = StateDir::open(&options.state_dir)?;
         let lock = state.try_lock()?;
         let before = state.read()?;
-        let Prepared { bpffs, facts, plane, adoption } = match prepare(&state, &gateway, options).await {
+        let Prepared { bpffs, facts, plane, adoption, probe } = match prepare(&state, &gateway, options).await
+        {
             Ok(prepared) => prepared,
             Err(e) => {
                 undo(&state, lock, before, options)
@@ -47,8 +53,11 @@ impl Running {
             }
         };
         let route_mtus = RouteMtus::default();
-        let mut running = Self { gateway, plane, route_mtus, state, bpffs, interfaces: Vec::new(), lock };
-        match running.bring_up(&facts).await {
+        let config = options.config.clone();
+        let interfaces = Vec::new();
+        let mut running =
+            Self { gateway, plane, config, route_mtus, state, bpffs, interfaces, lock, repeat: None };
+        match running.bring_up(&facts, probe).await {
             Ok(()) => Ok((running, adoption)),
             Err(e) if adoption == Adoption::Adopted => {
                 tracing::warn!("the data plane of the earlier run stays up; `natgw detach` takes it down");
@@ -62,7 +71,11 @@ impl Running {
         }
     }
 
-    async fn bring_up(&mut self, facts: &HostFacts) -> Result<(), Error> {
+    async fn bring_up(&mut self, facts: &HostFacts, probe: Option<addresses::Probe>) -> Result<(), Error> {
+        // Before anything is attached: where another host has an EIP, this one is as it was.
+        if let Some(probe) = probe {
+            probe.end().await?;
+        }
         let links = &links(&self.gateway, facts)?;
         let indices: Vec<u32> = links.iter().map(|l| l.index).collect();
         self.plane.unregister(|index| indices.contains(&index))?;
@@ -222,12 +235,18 @@ impl Running {
     /// the one before. Should a change fail, those before it hold, and the next reload goes on from there.
     pub(super) async fn reconfigure(&mut self, wanted: Gateway) -> Result<bool, Error> {
         let facts = HostFacts::read_interfaces().await?;
+        if let Some(probe) = probe(&wanted, &facts).await? {
+            probe.end().await?;
+        }
         let is_other = self.plane.configure(&wanted)? || self.gateway != wanted;
         self.gateway = wanted;
         self.register_all().await?;
         self.settle_eips(&facts.links).await?;
         self.plane.bump_all();
-        self.state.update(|s| s.eips = eips(&self.gateway))?;
+        self.state.update(|s| {
+            s.eips = eips(&self.gateway);
+            s.followed = followed(&self.gateway);
+        })?;
         Ok(is_other)
     }
 
@@ -238,7 +257,8 @@ impl Running {
         self.plane.finish()?;
         let outside = present(&self.gateway.outside, links);
         if self.gateway.announce == Announce::Arp && !outside.is_empty() {
-            addresses::add_eips(&eips(&self.gateway), &outside, &self.state).await?;
+            let added = addresses::add_eips(&dedicated(&self.gateway), &outside, &self.state).await?;
+            self.repeat = Some(addresses::Repeat::of(added));
         }
         Ok(())
     }
@@ -270,7 +290,18 @@ impl Running {
     /// Undoes everything. EIPs go before XDP, or the host would answer for them; the guards go last, so that no
     /// inside address leaks while the kernel forwards by itself. Goes on after an error and returns the first.
     pub(super) async fn stop(self, keeper: Option<Keeper>) -> Result<(), Error> {
-        let Self { gateway: _, mut plane, route_mtus: _, state, bpffs, interfaces: _, lock } = self;
+        let Self {
+            gateway: _,
+            mut plane,
+            config: _,
+            route_mtus: _,
+            state,
+            bpffs,
+            interfaces: _,
+            lock,
+            repeat,
+        } = self;
+        drop(repeat);
         let mut result: Result<(), Error> = Sysctls::restore_saved(&state).map_err(Error::from);
         result = result.and(addresses::remove_all_eips(&state).await.map_err(Error::from));
         result = result.and(plane.detach_xdp().map_err(Error::from));
@@ -293,6 +324,7 @@ struct Prepared {
     facts: HostFacts,
     plane: Datapath,
     adoption: Adoption,
+    probe: Option<addresses::Probe>,
 }
 
 async fn prepare(state: &StateDir, gateway: &Gateway, options: &Options) -> Result<Prepared, Error> {
@@ -300,8 +332,10 @@ async fn prepare(state: &StateDir, gateway: &Gateway, options: &Options) -> Resu
     record_start(state, gateway, options, &bpffs)?;
     let facts = HostFacts::read_interfaces().await?;
     links(gateway, &facts)?;
+    // Its answers come in while the kernel verifies the programs.
+    let probe = probe(gateway, &facts).await?;
     let (plane, adoption) = Datapath::create_or_adopt(&Pins::new(&bpffs), gateway, options.log)?;
-    Ok(Prepared { bpffs, facts, plane, adoption })
+    Ok(Prepared { bpffs, facts, plane, adoption, probe })
 }
 
 /// After a refused start: the state directory is as it was `before`.
@@ -335,6 +369,8 @@ fn record_start(
         bpffs.clone_into(&mut s.bpffs);
         s.managed.extend(gateway.interfaces().into_iter().map(str::to_owned));
         s.eips = eips(gateway);
+        s.followed = followed(gateway);
+        s.contested = Vec::new();
         s.persist = options.at_exit == AtExit::Persist;
     })?;
     Ok(())
@@ -374,6 +410,26 @@ fn present<'a>(names: &'a [String], links: &[Link]) -> Vec<&'a str> {
 
 fn eips(gateway: &Gateway) -> Vec<Ipv4Addr> {
     gateway.pools.iter().flat_map(|p| &p.eips).map(|e| e.addr).collect()
+}
+
+/// Those that are not the host's own.
+fn dedicated(gateway: &Gateway) -> Vec<Ipv4Addr> {
+    let all = gateway.pools.iter().flat_map(|p| &p.eips);
+    all.filter(|e| e.host_ports.is_none()).map(|e| e.addr).collect()
+}
+
+fn followed(gateway: &Gateway) -> Vec<FollowedEip> {
+    let all = gateway.followed().into_iter();
+    all.map(|(name, addr)| FollowedEip { interface: name.to_owned(), addr }).collect()
+}
+
+/// Asks whether other hosts have the EIPs that natgw would add.
+async fn probe(gateway: &Gateway, facts: &HostFacts) -> Result<Option<addresses::Probe>, Error> {
+    let outside = present(&gateway.outside, &facts.links);
+    if !gateway.duplicate_check || gateway.announce == Announce::None || outside.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(addresses::Probe::begin(&dedicated(gateway), &outside).await?))
 }
 
 #[cfg(test)]

@@ -80,7 +80,13 @@ impl Gateway {
         reload::announce_start();
         let running = &mut self.host.running;
         let outcome = match reload::read(&self.options.flags, running).await {
-            Ok(gateway) => running.reconfigure(gateway).await,
+            Ok((config, gateway)) => {
+                let outcome = running.reconfigure(gateway).await;
+                if outcome.is_ok() {
+                    running.config = config;
+                }
+                outcome
+            }
             Err(e) => Err(e),
         };
         match outcome {

@@ -11,11 +11,12 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
 use super::bring_up::Running;
 use super::bumps::{Bump, Bumps};
-use super::error::Error;
+use super::error::{Error, causes};
 use super::services::episode::Episode;
 use super::services::mtus::Mtus;
 use super::services::neighbours::Neighbours;
 use super::services::wait;
+use super::upkeep::Upkeep;
 use crate::host::facts::{HostFacts, Link};
 use crate::host::mtus::RouteMtus;
 use crate::host::watch::{HostEvent, Watch};
@@ -47,6 +48,9 @@ pub(super) struct Host {
     mtus: Mtus,
     /// Addresses of the host changed since the last bump.
     readdressed: bool,
+    upkeep: Upkeep,
+    /// Sysctls changed since the last bump.
+    sysctls_changed: bool,
     /// Ethernet addresses that flows may have cached.
     known: HashMap<(u32, Ipv4Addr), [u8; 6]>,
     tick: Interval,
@@ -98,7 +102,10 @@ impl Host {
             watch,
             neighbours,
             mtus: Mtus::new(),
-            readdressed: false,
+            // What changed while the gateway was started.
+            readdressed: true,
+            upkeep: Upkeep::default(),
+            sysctls_changed: false,
             known: HashMap::new(),
             tick,
             bump_at: None,
@@ -139,6 +146,9 @@ impl Host {
             Wake::Bump => {
                 self.bump_at = None;
                 self.last_bump = Instant::now();
+                if std::mem::take(&mut self.sysctls_changed) {
+                    self.keep_sysctls();
+                }
                 self.register_readdressed().await;
                 self.running.plane.bump_all();
                 Ok(())
@@ -157,15 +167,31 @@ impl Host {
             Wake::Tick => {
                 self.attach_severed().await?;
                 self.attach_missing().await?;
+                self.keep_sysctls();
+                self.register_readdressed().await;
                 self.refresh().await;
                 Ok(())
             }
         }
     }
 
+    /// Sets sysctls again that somebody else has changed. The kernel tells of some; others are looked at now and then.
+    fn keep_sysctls(&mut self) {
+        match self.upkeep.sysctls(&self.running) {
+            // The packet path is told what the host forwards and checks by itself; and it asked for routes meanwhile.
+            Ok(resets) => {
+                if !resets.is_empty() {
+                    self.readdressed = true;
+                    self.bump_soon();
+                }
+            }
+            Err(e) => tracing::warn!("cannot look after sysctls: {}", causes(&e)),
+        }
+    }
+
     async fn event(&mut self, event: HostEvent) -> Result<(), Error> {
         self.readdressed |= matches!(event, HostEvent::Addresses | HostEvent::Overrun);
-        if !matches!(event, HostEvent::Neighbour { .. }) {
+        if !matches!(event, HostEvent::Neighbour { .. } | HostEvent::Sysctls) {
             // Routes that go with a link, an address or a next-hop object are not reported as such.
             self.neighbours.routes_changed();
             self.mtus.stale();
@@ -202,6 +228,12 @@ impl Host {
                 self.bump_soon();
                 let at = self.last_resync.map_or(now, |last| now.max(last + RESYNC_PAUSE));
                 self.resync_at.get_or_insert(at);
+            }
+            HostEvent::Sysctls => {
+                self.sysctls_changed = true;
+                // What the host forwards and checks by itself may be another thing now.
+                self.readdressed = true;
+                self.bump_soon();
             }
             HostEvent::Routes | HostEvent::Addresses | HostEvent::Rules => self.bump_soon(),
         }
@@ -279,12 +311,15 @@ impl Host {
 
     /// The packet path answers from the host's own addresses, and knows the broadcast addresses of its networks.
     async fn register_readdressed(&mut self) {
-        if std::mem::take(&mut self.readdressed)
-            && let Err(e) = self.running.register_all().await
-        {
+        if !std::mem::take(&mut self.readdressed) {
+            return;
+        }
+        if let Err(e) = self.running.register_all().await {
             // An interface that vanished meanwhile, mostly. Otherwise the next change of an address helps.
             tracing::warn!("cannot take note of the host's addresses: {e}");
         }
+        // Boxed: it may reconfigure the gateway, which takes much room.
+        self.readdressed = !Box::pin(self.upkeep.readdressed(&mut self.running)).await;
     }
 
     async fn attach_missing(&mut self) -> Result<(), Error> {

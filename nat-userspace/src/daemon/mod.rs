@@ -9,6 +9,7 @@ mod host;
 mod options;
 mod reload;
 mod services;
+mod upkeep;
 
 use std::future::Future;
 
@@ -46,6 +47,7 @@ pub async fn run(gateway: model::gateway::Gateway, options: Options) -> Result<(
     let watch = Watch::new().await?;
     let (mut running, adoption) = Running::start(gateway, &options).await?;
     announce(&running, &adoption);
+    let waiting = waiting(&running);
 
     let pins = running.pins().clone();
     let mut events = Events::open(&mut running.plane, options.log);
@@ -67,7 +69,7 @@ pub async fn run(gateway: model::gateway::Gateway, options: Options) -> Result<(
         );
         let collecting = collector.run();
         tokio::pin!(serving, collecting);
-        ready();
+        ready(waiting.as_deref());
         loop {
             tokio::select! {
                 _ = terminate.recv() => break Ok("SIGTERM"),
@@ -138,8 +140,23 @@ fn announce(running: &Running, adoption: &Adoption) {
     }
 }
 
-fn ready() {
-    tracing::info!("ready: packets are being translated");
+/// The interface whose address natgw waits for, when there is no EIP at all yet.
+fn waiting(running: &Running) -> Option<String> {
+    let has_eip = running.gateway.pools.iter().any(|p| !p.eips.is_empty());
+    let first = running.gateway.followed().first().map(|(name, _)| (*name).to_owned());
+    first.filter(|_| !has_eip)
+}
+
+/// Also without an EIP: whatever is to be started after natgw may be what brings the address.
+fn ready(waiting: Option<&str>) {
+    match waiting {
+        None => tracing::info!("ready: packets are being translated"),
+        Some(name) => {
+            tracing::warn!(
+                "ready, and waiting: {name} has no IPv4 address, so there is no EIP and nothing is translated yet"
+            );
+        }
+    }
     // An error only says that there is no systemd.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 }

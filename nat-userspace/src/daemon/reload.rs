@@ -3,24 +3,25 @@
 
 use super::bring_up::Running;
 use super::error::Error;
-use crate::config::Config;
 use crate::config::flags::GatewayFlags;
+use crate::config::{Config, followed};
 use crate::host::facts::HostFacts;
 use crate::model::gateway::{Gateway, SizedBy};
 
 /// What `flags`, and the file that they name, mean now. Refused where that needs a restart.
-pub(super) async fn read(flags: &GatewayFlags, running: &Running) -> Result<Gateway, Error> {
+pub(super) async fn read(flags: &GatewayFlags, running: &Running) -> Result<(Config, Gateway), Error> {
     let config = Config::load(flags.config.as_deref(), flags)?;
     let mut facts = HostFacts::read().await?;
     // What the flow table has locked would be there for it again.
     facts.memory_available = facts.memory_available.saturating_add(running.plane.table_bytes());
+    followed::keep(&mut facts, &running.gateway);
     let mut wanted = config.resolve(&facts)?;
     if wanted.max_flows_by == SizedBy::Memory {
         // The memory available is another one each time, and the table keeps its size.
         wanted.max_flows = running.gateway.max_flows;
     }
     let keys = needs_restart(&running.gateway, &wanted, running.plane.max_flows());
-    if keys.is_empty() { Ok(wanted) } else { Err(Error::NeedsRestart { keys }) }
+    if keys.is_empty() { Ok((config, wanted)) } else { Err(Error::NeedsRestart { keys }) }
 }
 
 /// The keys that a running gateway with a table for `max_flows` would have to restart for.
@@ -38,6 +39,7 @@ fn needs_restart(current: &Gateway, wanted: &Gateway, max_flows: u32) -> Vec<&'s
         rpf: _,
         answers_per_second: _,
         announce: _,
+        duplicate_check: _,
         shared_echo: _,
         metrics,
     } = wanted;
@@ -87,6 +89,7 @@ mod tests {
             rpf: Rpf::Strict,
             answers_per_second: 1000,
             announce: Announce::Arp,
+            duplicate_check: true,
             shared_echo: true,
             metrics: None,
         }

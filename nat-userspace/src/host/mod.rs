@@ -1,6 +1,7 @@
 //! The only place that touches the host: netlink, addresses, neighbours, sysctls, bpffs, the state directory.
 
 pub mod addresses;
+mod arp;
 pub mod bpffs;
 pub mod error;
 mod ethtool;
@@ -14,6 +15,7 @@ pub mod neighbours;
 mod netlink;
 pub mod offloads;
 pub mod private;
+mod probe;
 pub mod process;
 pub mod roster;
 mod routes;

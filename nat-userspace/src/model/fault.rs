@@ -56,6 +56,10 @@ codes! {
     XdpMissing = "xdp_missing", Error;
     /// An interface has lost one of the programs that hold when XDP is gone.
     GuardMissing = "guard_missing", Error;
+    /// The host does not have an EIP that it should have.
+    EipMissing = "eip_missing", Error;
+    /// Somebody else sets a sysctl back that natgw needs, again and again.
+    SysctlReset = "sysctl_reset", Error;
     /// Flows wait for the Ethernet address of their next hop.
     HopsUnresolved = "hops_unresolved", Warning;
     /// Flows found no port.

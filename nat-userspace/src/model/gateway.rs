@@ -36,6 +36,8 @@ pub struct Gateway {
     pub answers_per_second: u32,
     /// Who answers ARP for the EIPs.
     pub announce: Announce,
+    /// Whether another host is asked for an EIP by ARP before natgw takes it.
+    pub duplicate_check: bool,
     /// Whether the host answers pings to a shared EIP.
     pub shared_echo: bool,
     /// Where `/metrics` is served.
@@ -59,6 +61,17 @@ impl Gateway {
         }
     }
 
+    /// Interfaces whose address is an EIP, and the address that each has; `None` when it has none.
+    pub fn followed(&self) -> Vec<(&str, Option<Ipv4Addr>)> {
+        let of = |pool: &Pool, name: &str| {
+            pool.eips.iter().find(|e| e.of.as_deref() == Some(name)).map(|e| e.addr)
+        };
+        self.pools
+            .iter()
+            .flat_map(|pool| pool.follows.iter().map(move |name| (name.as_str(), of(pool, name))))
+            .collect()
+    }
+
     /// Every managed interface once, inside ones first.
     pub fn interfaces(&self) -> Vec<&str> {
         let mut all: Vec<&str> = Vec::new();
@@ -78,6 +91,8 @@ pub struct Pool {
     pub name: String,
     /// EIPs, in the order of the configuration.
     pub eips: Vec<DesiredEip>,
+    /// Interfaces whose IPv4 address is an EIP of the pool, whatever it is. One without an address has no EIP in `eips`.
+    pub follows: Vec<String>,
     /// Inside prefixes.
     pub sources: Vec<Ipv4Net>,
     /// First and last port.
@@ -91,6 +106,8 @@ pub struct DesiredEip {
     pub addr: Ipv4Addr,
     /// The host's own address too: ports to leave to the host (its `ip_local_port_range`). `None`: dedicated.
     pub host_ports: Option<(u16, u16)>,
+    /// The interface whose address it is, when that is what is configured.
+    pub of: Option<String>,
     /// Ports that flows never get: in order, and ranges that touch are one.
     pub reserved: Vec<ReservedPorts>,
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use nat_common::Reason;
 use nat_common::stats::Stats;
 
+use super::eips::{self, MissingEip};
 use super::number::{float, percent};
+use crate::host::state::ContestedSysctl;
 use crate::model::fault::{Code, Fault};
 use crate::model::status::Status;
 
@@ -24,6 +26,10 @@ pub(super) struct Seen<'a> {
     pub(super) unresolved: (u64, u64),
     /// Interfaces that have lost a guard.
     pub(super) unguarded: &'a [String],
+    /// EIPs that the host does not have.
+    pub(super) missing_eips: &'a [MissingEip],
+    /// Sysctls that somebody else sets back.
+    pub(super) contested: &'a [ContestedSysctl],
 }
 
 /// Every fault, the gravest first.
@@ -41,6 +47,8 @@ pub(super) fn faults(status: &Status, seen: &Seen<'_>) -> Vec<Fault> {
         ));
     }
     interfaces(status, seen, &mut faults);
+    faults.extend(eips::missing_fault(seen.missing_eips));
+    faults.extend(seen.contested.iter().map(contested));
     let (waiting, looked_at) = seen.unresolved;
     if waiting > 0 {
         faults.push(Fault::new(
@@ -76,6 +84,16 @@ fn interfaces(status: &Status, seen: &Seen<'_>, faults: &mut Vec<Fault>) {
     }
 }
 
+fn contested(sysctl: &ContestedSysctl) -> Fault {
+    let ContestedSysctl { interface, key, wanted, found } = sysctl;
+    let name = format!("net.ipv4.conf.{interface}.{key}");
+    Fault::new(
+        Code::SysctlReset,
+        format!("{name} is set to {found} again and again, and natgw needs {wanted}"),
+        "find what sets it (sysctl.d, NetworkManager, another firewall), and have it leave this interface alone",
+    )
+}
+
 fn shortages(status: &Status, seen: &Seen<'_>, faults: &mut Vec<Fault>) {
     let sample = seen.sample.as_secs_f64();
     let grown = |counter: fn(&Stats) -> u64| counter(seen.last).saturating_sub(counter(seen.first));
@@ -105,7 +123,15 @@ mod tests {
     use crate::model::status::FlowCounts;
 
     fn seen<'a>(first: &'a Stats, last: &'a Stats) -> Seen<'a> {
-        Seen { sample: Duration::from_millis(500), first, last, unresolved: (0, 10), unguarded: &[] }
+        Seen {
+            sample: Duration::from_millis(500),
+            first,
+            last,
+            unresolved: (0, 10),
+            unguarded: &[],
+            missing_eips: &[],
+            contested: &[],
+        }
     }
 
     /// As people read them.
@@ -150,6 +176,20 @@ mod tests {
         let lost = ["eth0".to_owned()];
         let seen = Seen { unguarded: &lost, ..seen(&stats, &stats) };
         assert!(said(&Status::healthy(), &seen).contains("eth0 has lost a guard"));
+    }
+
+    #[test]
+    fn a_sysctl_that_is_fought_over_is_a_fault_and_says_which() {
+        let stats = Stats::zeroed();
+        let contested = [ContestedSysctl {
+            interface: "eth0".into(),
+            key: "forwarding".into(),
+            wanted: "1".into(),
+            found: "0".into(),
+        }];
+        let seen = Seen { contested: &contested, ..seen(&stats, &stats) };
+        let text = said(&Status::healthy(), &seen);
+        assert!(text.contains("net.ipv4.conf.eth0.forwarding is set to 0 again and again"), "{text}");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What can be seen of a gateway: flows, counters, its status and faults, and Prometheus metrics.
 
 pub mod devices;
-pub mod faults;
+pub mod eips;
+mod faults;
 pub mod flows;
 pub mod matches;
 pub mod metrics;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use nat_common::HopStamp;
 use nat_common::stats::Stats;
 
+use super::eips;
 use super::faults::{self, Seen};
 use super::number::float;
 use super::stats::StatsView;
@@ -14,6 +15,7 @@ use crate::datapath::Error;
 use crate::datapath::inspect::Inspect;
 use crate::datapath::links;
 use crate::datapath::pins::Pins;
+use crate::host::addresses;
 use crate::host::process;
 use crate::host::state::RunState;
 use crate::model::interface::{Interface, InterfaceSide};
@@ -43,6 +45,7 @@ pub fn look(
     };
     let interfaces = recorded.into_iter().map(|r| InterfaceStatus::new(r, &attached, exists)).collect();
     let flows = StatsView::new(&stats, inspect.capacity()).flows;
+    let inspect_eips = inspect.eips()?;
     let mut status = Status {
         up: !attached.is_empty(),
         pid,
@@ -51,7 +54,7 @@ pub fn look(
         persist: state.is_some_and(|s| s.persist),
         in_this_namespace: here,
         interfaces,
-        eips: inspect.eips()?.iter().map(|(addr, _)| Ipv4Addr::from(*addr)).collect(),
+        eips: inspect_eips.iter().map(|(addr, _)| Ipv4Addr::from(*addr)).collect(),
         flows,
         rates: rates(first, &stats),
         faults: Vec::new(),
@@ -59,9 +62,24 @@ pub fn look(
     let is_outside = |name: &str| {
         status.interfaces.iter().any(|i| i.recorded.name == name && i.recorded.side != InterfaceSide::Inside)
     };
+    // In another namespace, the addresses here say nothing.
+    let missing_eips = if here {
+        let present = addresses::present().map_err(|e| tracing::warn!("{e}")).ok();
+        present.map(|present| eips::missing(&inspect_eips, state, &present)).unwrap_or_default()
+    } else {
+        Vec::new()
+    };
+    let contested = state.map(|s| s.contested.clone()).filter(|_| pid.is_some()).unwrap_or_default();
     let unguarded = links::unguarded(pins, is_outside)?;
-    let seen =
-        Seen { sample: SAMPLE, first, last: &stats, unresolved: unresolved(inspect)?, unguarded: &unguarded };
+    let seen = Seen {
+        sample: SAMPLE,
+        first,
+        last: &stats,
+        unresolved: unresolved(inspect)?,
+        unguarded: &unguarded,
+        missing_eips: &missing_eips,
+        contested: &contested,
+    };
     status.faults = faults::faults(&status, &seen);
     Ok(status)
 }

@@ -112,6 +112,7 @@ fn what_an_older_version_changed_outside_is_put_back() {
             key: "rp_filter".into(),
             original: "1".into(),
             applied: "2".into(),
+            all: String::new(),
         };
         state.update(|s| s.sysctls = vec![saved.clone()]).unwrap();
         set_sysctl("ngout", "rp_filter", "2");

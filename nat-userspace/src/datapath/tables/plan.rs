@@ -114,7 +114,8 @@ fn eips(
     edits: &mut Vec<Edit>,
 ) -> Result<(Vec<Vec<Eip>>, Vec<Addr>), Error> {
     within(pools.iter().map(|p| p.eips.len()).sum(), MAX_EIPS, "EIPs")?;
-    let mut taken: BTreeSet<u32> = current.values().map(|e| e.slot).collect();
+    let taken: BTreeSet<u32> = current.values().map(|e| e.slot).collect();
+    let mut free = (0..MAX_EIPS).filter(|slot| !taken.contains(slot));
     let mut wanted = HashSet::new();
     let mut lists = Vec::new();
     for (number, pool) in (0u32..).zip(pools) {
@@ -124,7 +125,7 @@ fn eips(
             let before = current.get(&desired.addr);
             let slot = match before {
                 Some(eip) => eip.slot,
-                None => free_slot(&mut taken, edits)?,
+                None => free_slot(&mut free, edits)?,
             };
             let eip = Eip { slot, pool: number, ..*desired };
             if before != Some(&eip) {
@@ -139,14 +140,13 @@ fn eips(
     Ok((lists, stale))
 }
 
-/// The lowest counter slot nobody has. Its counters start at zero.
-fn free_slot(taken: &mut BTreeSet<u32>, edits: &mut Vec<Edit>) -> Result<u32, Error> {
-    let slot = (0..MAX_EIPS).find(|s| !taken.contains(s)).ok_or(Error::TooMany {
+/// The next counter slot that nobody has. Its counters start at zero.
+fn free_slot(free: &mut impl Iterator<Item = u32>, edits: &mut Vec<Edit>) -> Result<u32, Error> {
+    let slot = free.next().ok_or(Error::TooMany {
         what: "EIPs, old and new ones,",
-        count: taken.len() + 1,
+        count: MAX_EIPS as usize + 1,
         limit: MAX_EIPS,
     })?;
-    taken.insert(slot);
     edits.push(Edit::ZeroCounters { slot });
     Ok(slot)
 }

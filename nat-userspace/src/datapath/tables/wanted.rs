@@ -173,9 +173,16 @@ mod tests {
         let eip = DesiredEip {
             addr: [203, 0, 113, 10].into(),
             host_ports: None,
+            of: None,
             reserved: ["udp/4789", "tcp/5000-5009"].map(|r| r.parse().unwrap()).to_vec(),
         };
-        let pool = Pool { name: "a".into(), eips: vec![eip], sources: vec![], ports: (1024, 65535) };
+        let pool = Pool {
+            name: "a".into(),
+            eips: vec![eip],
+            follows: vec![],
+            sources: vec![],
+            ports: (1024, 65535),
+        };
         let keys = reserved(&[pool]);
         let mut bytes: Vec<(u32, [u8; 8])> =
             keys.keys().map(|(bits, port)| (*bits, bytemuck::cast(*port))).collect();
