@@ -3,6 +3,7 @@
 pub mod budget;
 pub mod eip;
 pub mod event;
+pub mod lost;
 pub mod maps;
 pub mod reap;
 pub mod scarce;
@@ -11,7 +12,7 @@ pub mod stats;
 
 /// Version of every layout in this crate. Part of the pin directory's name: a gateway never adopts maps of
 /// another layout. Bump on any change to a map's key, value or meaning.
-pub const SCHEMA: u32 = 4;
+pub const SCHEMA: u32 = 5;
 
 pub use crate::maps::{MAX_FLOWS, names as map};
 
@@ -40,6 +41,14 @@ pub mod program {
         /// tc, ingress of every managed interface.
         GUARD_INGRESS "guard_ingress"
     }
+
+    /// Raw tracepoint programs, each with the tracepoint that it is for: they count what was sent and lost. A gateway
+    /// works without them.
+    pub const LOST: [(&str, &str); 3] = [
+        ("lost_refused", "xdp_redirect_err"),
+        ("lost_xmit", "xdp_devmap_xmit"),
+        ("lost_back", "xdp_exception"),
+    ];
 }
 
 /// XDP metadata that marks a translated packet which natgw hands to the kernel; the ingress guards let it pass.
@@ -56,13 +65,19 @@ pub const RODATA_SEVERAL_INSIDE: &str = "SEVERAL_INSIDE";
 /// them over.
 pub const RODATA_REDIRECT_FRAGS: &str = "REDIRECT_FRAGS";
 
+/// Load-time constant: four numbers (u32), by which the programs of [`program::LOST`] know this gateway's devices. Offsets in
+/// the kernel's structures, `net_device.ifindex`, `net_device.nd_net` and `net.ns.inum`; and the number (inode) of the
+/// gateway's network namespace.
+pub const RODATA_LOST: &str = "LOST_AT";
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn names_fit_the_kernel() {
-        for name in map::ALL.iter().chain(&program::ALL) {
+        let lost = program::LOST.map(|(name, _)| name);
+        for name in map::ALL.iter().chain(&program::ALL).chain(&lost) {
             assert!(name.len() <= 15, "{name}");
         }
     }

@@ -61,10 +61,9 @@ pub async fn run(gateway: model::gateway::Gateway, options: Options) -> Result<(
             Err(e) => return Err(fail(owner, &commands, e.into()).await),
         };
         let usage = collector.usage();
-        let serving = maybe(
-            listener
-                .map(|l| metrics::serve_on(l, move || services::metrics::read(&pins, &usage, counts.get()))),
-        );
+        let shown = services::metrics::Shown::default();
+        let scrape = move || services::metrics::read(&pins, &usage, counts.get(), &shown);
+        let serving = maybe(listener.map(|l| metrics::serve_on(l, scrape)));
         let collecting = collector.run();
         tokio::pin!(serving, collecting);
         ready();

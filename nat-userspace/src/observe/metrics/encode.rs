@@ -107,6 +107,10 @@ fn traffic(out: &mut Out<'_, '_>, stats: &Stats, peak: Rate) -> Result<(), Error
     out.counter("natgw_packets_dropped", "Packets dropped, by reason", |c| {
         Reason::ALL.iter().try_for_each(|r| c.value(&[("reason", r.name())], stats.drops[*r as usize]))
     })?;
+    let help = "Packets that could not be sent, or were lost on their way out; they count as dropped too";
+    out.counter("natgw_redirect_errors", help, |c| {
+        c.value(&[], stats.drops[Reason::RedirectError as usize])
+    })?;
     let help = "ICMP errors and RSTs that natgw sent, by kind; limited: what answers_per_second held back";
     out.counter("natgw_answers", help, |c| {
         Answer::ALL.iter().try_for_each(|a| c.value(&[("kind", a.name())], stats.answers[*a as usize]))?;
