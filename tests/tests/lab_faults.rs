@@ -50,3 +50,62 @@ fn redirects_that_the_kernel_refuses_are_counted_and_not_as_sent() {
     assert_eq!(clients::ping(lab.client(0), SRV_A, 2, &[]).unwrap(), 0);
     assert_eq!(gateway.stats().unwrap()["lost"]["in0"]["refused"], 5);
 }
+
+#[test]
+fn a_redirect_that_fails_a_missing_route_and_a_link_that_is_down_are_faults_until_they_are_mended() {
+    let lab = Lab::two_armed(1).unwrap();
+    let gateway = Gateway::start(&lab, &Options::one_eip()).unwrap();
+    assert_eq!(codes(&gateway), [""; 0]);
+    let gw = lab.gw();
+
+    lab.node("lan").output("ethtool", &["-K", "gw", "gro", "off"]).unwrap();
+    std::thread::scope(|s| {
+        s.spawn(|| clients::ping(lab.client(0), SRV_A, 30, &[]).unwrap());
+        wait_until("redirects to fail", PATIENCE, || has(&gateway, "redirects_failing"));
+    });
+    lab.node("lan").output("ethtool", &["-K", "gw", "gro", "on"]).unwrap();
+    wait_until("redirects to work", PATIENCE, || codes(&gateway).is_empty());
+
+    gw.ip("route del default").unwrap();
+    wait_until("the route to be missed", PATIENCE, || has(&gateway, "no_default_route"));
+    gw.ip("route add default dev lo").unwrap();
+    wait_until("the route to be unmanaged", PATIENCE, || has(&gateway, "route_unmanaged"));
+    gw.ip("route del default").unwrap();
+    gw.ip("route add default via 192.0.2.254").unwrap();
+    wait_until("the route to be there", PATIENCE, || codes(&gateway).is_empty());
+
+    lab.node("wan").ip("link set gw0 down").unwrap();
+    wait_until("the carrier to be missed", PATIENCE, || {
+        has(&gateway, "link_down") && has(&gateway, "side_down")
+    });
+}
+
+#[test]
+fn silence_a_firewall_and_clients_with_an_offload_are_faults() {
+    let lab = Lab::two_armed(1).unwrap();
+    let gateway = Gateway::start(&lab, &Options::one_eip()).unwrap();
+    lab.gw().output("nft", &["add table inet ng; add chain inet ng fwd { type filter hook forward priority 0; policy drop; }"]).unwrap();
+    wait_until("the firewall to be told", PATIENCE, || has(&gateway, "forward_policy_drop"));
+
+    // The upstream forgets where the EIPs are.
+    lab.node("wan").ip("route replace blackhole 203.0.113.0/24").ok();
+    lab.node("wan").ip("addr flush dev gw0").unwrap();
+    lab.node("wan").ip("addr add 192.0.2.254/32 dev gw0").unwrap();
+    std::thread::scope(|s| {
+        for _ in 0..3 {
+            s.spawn(|| clients::ping(lab.client(0), SRV_A, 30, &[]).unwrap());
+        }
+        wait_until("the silence to be told", PATIENCE, || has(&gateway, "no_answers"));
+    });
+
+    lab.client(0).output("ethtool", &["-K", "eth0", "tx", "on"]).unwrap();
+    std::thread::scope(|s| {
+        s.spawn(|| {
+            for port in 4000..4030 {
+                let command = format!("exec 3<>/dev/tcp/{SRV_A}/{port}");
+                let _ = lab.client(0).output("timeout", &["0.2", "bash", "-c", &command]);
+            }
+        });
+        wait_until("the offload to be told", PATIENCE, || has(&gateway, "offload_trap"));
+    });
+}

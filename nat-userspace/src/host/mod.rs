@@ -2,6 +2,7 @@
 
 pub mod addresses;
 pub mod bpffs;
+pub mod condition;
 pub mod error;
 mod ethtool;
 pub mod facts;
@@ -11,6 +12,7 @@ mod mounts;
 pub mod mtus;
 pub mod namespace;
 pub mod neighbours;
+mod netfilter;
 mod netlink;
 pub mod offloads;
 pub mod private;
