@@ -84,7 +84,7 @@ fn a_redirect_that_fails_a_missing_route_and_a_link_that_is_down_are_faults_unti
 fn silence_a_firewall_and_clients_with_an_offload_are_faults() {
     let lab = Lab::two_armed(1).unwrap();
     let gateway = Gateway::start(&lab, &Options::one_eip()).unwrap();
-    lab.gw().output("nft", &["add table inet ng; add chain inet ng fwd { type filter hook forward priority 0; policy drop; }"]).unwrap();
+    lab.gw().output("nft", &["add table inet ng; add chain inet ng ng_fwd { type filter hook forward priority 0; policy drop; }"]).unwrap();
     wait_until("the firewall to be told", PATIENCE, || has(&gateway, "forward_policy_drop"));
 
     // The upstream forgets where the EIPs are.
@@ -98,14 +98,47 @@ fn silence_a_firewall_and_clients_with_an_offload_are_faults() {
         wait_until("the silence to be told", PATIENCE, || has(&gateway, "no_answers"));
     });
 
-    lab.client(0).output("ethtool", &["-K", "eth0", "tx", "on"]).unwrap();
+    let lab = &lab;
+    for (node, device) in [(lab.client(0), "eth0"), (lab.node("lan"), "gw")] {
+        node.output("ethtool", &["-K", device, "tx", "on"]).unwrap();
+    }
     std::thread::scope(|s| {
-        s.spawn(|| {
-            for port in 4000..4030 {
-                let command = format!("exec 3<>/dev/tcp/{SRV_A}/{port}");
-                let _ = lab.client(0).output("timeout", &["0.2", "bash", "-c", &command]);
-            }
-        });
+        for first in [4000, 5000, 6000] {
+            s.spawn(move || {
+                for port in first..first + 30 {
+                    let command = format!("exec 3<>/dev/tcp/{SRV_A}/{port}");
+                    let _ = lab.client(0).output("timeout", &["0.2", "bash", "-c", &command]);
+                }
+            });
+        }
         wait_until("the offload to be told", PATIENCE, || has(&gateway, "offload_trap"));
     });
+}
+
+/// The router is not up yet when the gateway boots: natgw starts, says what it waits for, and says `ready` when it is true.
+#[test]
+fn ready_is_said_when_packets_get_through_and_not_before() {
+    let lab = Lab::two_armed(1).unwrap();
+    lab.node("wan").ip("link set gw0 down").unwrap();
+    let options = Options::one_eip().arg("--metrics").arg("127.0.0.1:9464");
+    let gateway = Gateway::launch(&lab, &options).unwrap();
+    let ask = |path: &str| {
+        let url = format!("http://127.0.0.1:9464{path}");
+        let mut command = lab.gw().command("curl");
+        let out = command.args(["-s", "-w", "%{http_code}", &url]).output().unwrap();
+        String::from_utf8(out.stdout).unwrap()
+    };
+    wait_until("natgw to be up", PATIENCE, || gateway.log().contains("no packet gets through yet"));
+    wait_until("metrics", PATIENCE, || ask("/healthz").ends_with("200"));
+    let why = ask("/readyz");
+    assert!(why.ends_with("503") && why.starts_with("side_down: every outside interface"), "{why}");
+    let metrics = ask("/metrics");
+    assert!(metrics.contains("\nnatgw_up 0\n"), "{metrics}");
+    assert!(metrics.contains("natgw_fault{code=\"side_down\",severity=\"critical\"} 1"), "{metrics}");
+    assert!(!gateway.has_logged("ready"), "{}", gateway.log());
+
+    lab.node("wan").ip("link set gw0 up").unwrap();
+    wait_until("natgw to be ready", PATIENCE, || gateway.has_logged("ready"));
+    assert_eq!(clients::ping(lab.client(0), SRV_A, 1, &[]).unwrap(), 1);
+    assert!(ask("/readyz").ends_with("200") && ask("/metrics").contains("\nnatgw_up 1\n"));
 }

@@ -11,9 +11,10 @@ mod reload;
 mod services;
 
 use std::future::Future;
+use std::rc::Rc;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 pub use error::Error;
 pub use options::{AtExit, Options};
@@ -26,6 +27,7 @@ use bring_up::Running;
 use gateway::{Command, Gateway};
 use services::collector::Collector;
 use services::events::Events;
+use services::health::Health;
 use services::wait::maybe;
 
 /// Commands that wait: more than anybody sends before the owner has time.
@@ -51,7 +53,8 @@ pub async fn run(gateway: model::gateway::Gateway, options: Options) -> Result<(
     let mut events = Events::open(&mut running.plane, options.log);
     let at_exit = options.at_exit;
     let (commands, received) = mpsc::channel(COMMANDS);
-    let owner = Gateway::new(running, watch, options, received).await?;
+    let (changed, state_dir) = (Rc::new(Notify::new()), options.state_dir.clone());
+    let owner = Gateway::new(running, watch, options, received, Rc::clone(&changed)).await?;
     let counts = owner.counts();
     // Boxed: its state is large, and would be held here several times over.
     let mut owner = Box::pin(owner.run());
@@ -60,13 +63,18 @@ pub async fn run(gateway: model::gateway::Gateway, options: Options) -> Result<(
             Ok(collector) => collector,
             Err(e) => return Err(fail(owner, &commands, e.into()).await),
         };
-        let usage = collector.usage();
+        let mut health = match Health::new(&pins, &state_dir, changed) {
+            Ok(health) => health,
+            Err(e) => return Err(fail(owner, &commands, e.into()).await),
+        };
+        let (usage, found) = (collector.usage(), health.found());
         let shown = services::metrics::Shown::default();
-        let scrape = move || services::metrics::read(&pins, &usage, counts.get(), &shown);
+        let scrape = move || services::metrics::read(&pins, &usage, counts.get(), &found, &shown);
         let serving = maybe(listener.map(|l| metrics::serve_on(l, scrape)));
         let collecting = collector.run();
-        tokio::pin!(serving, collecting);
-        ready();
+        health.start().await;
+        let checking = health.run();
+        tokio::pin!(serving, collecting, checking);
         loop {
             tokio::select! {
                 _ = terminate.recv() => break Ok("SIGTERM"),
@@ -83,6 +91,7 @@ pub async fn run(gateway: model::gateway::Gateway, options: Options) -> Result<(
                     Err(e) => break Err(Error::Datapath(e)),
                 },
                 never = &mut serving => match never {},
+                never = &mut checking => match never {},
             }
         }
     };
@@ -135,10 +144,4 @@ fn announce(running: &Running, adoption: &Adoption) {
             "attached"
         );
     }
-}
-
-fn ready() {
-    tracing::info!("ready: packets are being translated");
-    // An error only says that there is no systemd.
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 }

@@ -7,6 +7,7 @@ use nat_common::stats::Stats;
 use tokio::sync::watch;
 
 use crate::daemon::services::collector::Usage;
+use crate::daemon::services::health::Found;
 use crate::datapath::Error;
 use crate::datapath::inspect::Inspect;
 use crate::datapath::pins::Pins;
@@ -32,6 +33,7 @@ pub(crate) fn read(
     pins: &Pins,
     usage: &watch::Receiver<Rc<Usage>>,
     host: HostCounts,
+    found: &watch::Receiver<Found>,
     shown: &Shown,
 ) -> Result<Snapshot, Error> {
     let inspect = Inspect::open(pins)?;
@@ -51,7 +53,14 @@ pub(crate) fn read(
         .collect();
     let mut stats = inspect.stats()?;
     shown.rise(&mut stats);
-    Ok(Snapshot { stats, capacity: inspect.capacity(), eips, destinations: usage.destinations.clone(), host })
+    Ok(Snapshot {
+        stats,
+        capacity: inspect.capacity(),
+        eips,
+        destinations: usage.destinations.clone(),
+        host,
+        faults: found.borrow().to_vec(),
+    })
 }
 
 #[cfg(test)]
