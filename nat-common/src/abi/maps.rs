@@ -70,6 +70,8 @@ macro_rules! for_each_map {
             SPARSE LpmTrie RESERVED reserved ($crate::eip::ReservedPort, u32) [$crate::eip::MAX_RESERVED];
             /// What each CPU has spent this second on what a hostile host could ask for.
             INTERNAL PerCpuArray BUDGET budget ($crate::budget::Budget) [1];
+            /// Packets that were sent and lost, by egress number.
+            PLAIN PerCpuArray LOST lost ($crate::lost::Lost) [$crate::hop::MAX_INTERFACES];
             /// What userspace is told; the size is in bytes.
             PLAIN RingBuf EVENTS events ($crate::event::Event) [64 * 1024];
         }

@@ -11,6 +11,7 @@ use nat_common::{
     eip::ReservedPort,
     event::Event,
     hop::{HopSlot, Iface, NextHop},
+    lost::Lost,
     maps::access,
     scarce::{Destination, Scarcity},
     settings::Settings,
@@ -78,6 +79,15 @@ static TRANSMITS: Global<u8> = Global::new(1);
 #[inline(always)]
 pub fn transmits() -> bool {
     TRANSMITS.load() != 0
+}
+
+#[unsafe(no_mangle)]
+static LOST_AT: Global<[u32; 4]> = Global::new([0; 4]);
+
+/// Where the kernel keeps what tells this gateway's devices from others ([`nat_common::abi::RODATA_LOST`]).
+#[inline(always)]
+pub fn lost_at() -> [u32; 4] {
+    LOST_AT.load()
 }
 
 /// A slot of the flow table. `None` only for slots that no home reaches.
@@ -204,6 +214,13 @@ pub fn settings() -> Option<&'static Settings> {
 pub fn stats() -> Option<&'static mut Stats> {
     // SAFETY: a per-CPU element, and XDP and tc programs do not preempt each other on a CPU.
     STATS.get_ptr_mut(0).map(|p| unsafe { &mut *p })
+}
+
+/// This CPU's counters of what was lost on its way out of an interface.
+#[inline(always)]
+pub fn lost(devmap: u32) -> Option<&'static mut Lost> {
+    // SAFETY: as in `stats`; the programs that use it run in softirqs, one after the other.
+    LOST.get_ptr_mut(devmap).map(|p| unsafe { &mut *p })
 }
 
 /// This CPU's counters of an EIP.

@@ -12,9 +12,10 @@ mod services;
 mod upkeep;
 
 use std::future::Future;
+use std::rc::Rc;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 pub use error::Error;
 pub use options::{AtExit, Options};
@@ -27,6 +28,7 @@ use bring_up::Running;
 use gateway::{Command, Gateway};
 use services::collector::Collector;
 use services::events::Events;
+use services::health::Health;
 use services::wait::maybe;
 
 /// Commands that wait: more than anybody sends before the owner has time.
@@ -53,7 +55,8 @@ pub async fn run(gateway: model::gateway::Gateway, options: Options) -> Result<(
     let mut events = Events::open(&mut running.plane, options.log);
     let at_exit = options.at_exit;
     let (commands, received) = mpsc::channel(COMMANDS);
-    let owner = Gateway::new(running, watch, options, received).await?;
+    let (changed, state_dir) = (Rc::new(Notify::new()), options.state_dir.clone());
+    let owner = Gateway::new(running, watch, options, received, Rc::clone(&changed)).await?;
     let counts = owner.counts();
     // Boxed: its state is large, and would be held here several times over.
     let mut owner = Box::pin(owner.run());
@@ -62,14 +65,23 @@ pub async fn run(gateway: model::gateway::Gateway, options: Options) -> Result<(
             Ok(collector) => collector,
             Err(e) => return Err(fail(owner, &commands, e.into()).await),
         };
-        let usage = collector.usage();
-        let serving = maybe(
-            listener
-                .map(|l| metrics::serve_on(l, move || services::metrics::read(&pins, &usage, counts.get()))),
-        );
+        let mut health = match Health::new(&pins, &state_dir, changed) {
+            Ok(health) => health,
+            Err(e) => return Err(fail(owner, &commands, e.into()).await),
+        };
+        let (usage, found) = (collector.usage(), health.found());
+        let shown = services::metrics::Shown::default();
+        let scrape = move || services::metrics::read(&pins, &usage, counts.get(), &found, &shown);
+        let serving = maybe(listener.map(|l| metrics::serve_on(l, scrape)));
         let collecting = collector.run();
-        tokio::pin!(serving, collecting);
-        ready(waiting.as_deref());
+        health.start().await;
+        let checking = health.run();
+        if let Some(name) = waiting {
+            tracing::warn!(
+                "waiting: {name} has no IPv4 address, so there is no EIP and nothing is translated yet"
+            );
+        }
+        tokio::pin!(serving, collecting, checking);
         loop {
             tokio::select! {
                 _ = terminate.recv() => break Ok("SIGTERM"),
@@ -86,6 +98,7 @@ pub async fn run(gateway: model::gateway::Gateway, options: Options) -> Result<(
                     Err(e) => break Err(Error::Datapath(e)),
                 },
                 never = &mut serving => match never {},
+                never = &mut checking => match never {},
             }
         }
     };
@@ -145,18 +158,4 @@ fn waiting(running: &Running) -> Option<String> {
     let has_eip = running.gateway.pools.iter().any(|p| !p.eips.is_empty());
     let first = running.gateway.followed().first().map(|(name, _)| (*name).to_owned());
     first.filter(|_| !has_eip)
-}
-
-/// Also without an EIP: whatever is to be started after natgw may be what brings the address.
-fn ready(waiting: Option<&str>) {
-    match waiting {
-        None => tracing::info!("ready: packets are being translated"),
-        Some(name) => {
-            tracing::warn!(
-                "ready, and waiting: {name} has no IPv4 address, so there is no EIP and nothing is translated yet"
-            );
-        }
-    }
-    // An error only says that there is no systemd.
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 }

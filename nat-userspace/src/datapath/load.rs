@@ -30,6 +30,8 @@ pub struct LoadOptions {
     pub several_inside: u8,
     /// 1: what is sent back by `XDP_TX` arrives.
     pub transmits: u8,
+    /// [`abi::RODATA_LOST`]; zeros when nothing is to be counted there.
+    pub lost_at: [u32; 4],
     /// Logging.
     pub log: LogLevel,
 }
@@ -57,6 +59,7 @@ pub fn load(pins: &Pins, options: LoadOptions) -> Result<Ebpf, Error> {
         .override_global(abi::RODATA_SEVERAL_INSIDE, &options.several_inside, true)
         .override_global(abi::RODATA_TRANSMITS, &options.transmits, true)
         .override_global(abi::RODATA_REDIRECT_FRAGS, &redirects_frags, true)
+        .override_global(abi::RODATA_LOST, &options.lost_at, true)
         // An object without log calls has no such variable.
         .override_global(aya_log::LEVEL, &log_level, false);
     let mut ebpf = loader.load(bytes).map_err(|source| Error::Maps {

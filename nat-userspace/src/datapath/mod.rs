@@ -6,6 +6,7 @@
 pub(crate) mod adopt;
 pub(crate) mod attach;
 pub(crate) mod batch;
+mod btf;
 pub(crate) mod error;
 pub(crate) mod guard;
 pub mod hops;
@@ -13,6 +14,7 @@ pub(crate) mod iface;
 pub mod inspect;
 pub(crate) mod links;
 pub(crate) mod load;
+pub(crate) mod lost;
 pub mod maps;
 pub mod memory;
 pub(crate) mod object;

@@ -101,6 +101,11 @@ impl Pins {
         self.dir.join(format!("{GUARD}{hook}_{}", escape(interface)))
     }
 
+    /// The pin of a link of a program that counts what is lost.
+    pub fn lost_link(&self, program: &str) -> PathBuf {
+        self.dir.join(format!("link_{program}"))
+    }
+
     /// Marks an interface whose guards are classic tc filters, which outlive the process without a pin.
     pub(super) fn tc_mark(&self, interface: &str) -> PathBuf {
         self.dir.join(format!("{TC}{}", escape(interface)))
@@ -313,12 +318,12 @@ mod tests {
     #[test]
     fn names_are_as_documented() {
         let pins = Pins::new("/sys/fs/bpf/natgw");
-        assert_eq!(pins.map("FLOWS"), Path::new("/sys/fs/bpf/natgw/v4/FLOWS"));
-        assert_eq!(pins.program("reaper"), Path::new("/sys/fs/bpf/natgw/v4/prog_reaper"));
-        assert_eq!(pins.xdp_link("eth0"), Path::new("/sys/fs/bpf/natgw/v4/link_xdp_eth0"));
-        assert_eq!(pins.xdp_link("eth0.7"), Path::new("/sys/fs/bpf/natgw/v4/link_xdp_eth0:7"));
+        assert_eq!(pins.map("FLOWS"), Path::new("/sys/fs/bpf/natgw/v5/FLOWS"));
+        assert_eq!(pins.program("reaper"), Path::new("/sys/fs/bpf/natgw/v5/prog_reaper"));
+        assert_eq!(pins.xdp_link("eth0"), Path::new("/sys/fs/bpf/natgw/v5/link_xdp_eth0"));
+        assert_eq!(pins.xdp_link("eth0.7"), Path::new("/sys/fs/bpf/natgw/v5/link_xdp_eth0:7"));
         let guard = pins.guard_link(Hook::Egress, "eth0");
-        assert_eq!(guard, Path::new("/sys/fs/bpf/natgw/v4/link_guard_egress_eth0"));
+        assert_eq!(guard, Path::new("/sys/fs/bpf/natgw/v5/link_guard_egress_eth0"));
     }
 
     #[test]

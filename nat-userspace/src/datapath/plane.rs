@@ -19,7 +19,7 @@ use super::tables::apply::Tables;
 use super::tables::contents::Edit;
 use super::tables::plan;
 use super::tables::wanted::{self, Keys, Wanted};
-use super::{attach, guard, links};
+use super::{attach, guard, links, lost};
 use crate::host::facts::Link;
 use crate::host::{namespace, offloads};
 use crate::model::gateway::{Gateway, XdpChoice};
@@ -56,14 +56,17 @@ impl Datapath {
                 "the flow table keeps its size; max_flows sets another, and empties it"
             );
         }
+        let lost_at = lost::places();
         let options = LoadOptions {
             max_flows,
             one_armed: gateway.is_one_armed().into(),
             transmits: gateway.inside.iter().all(|interface| offloads::sends_back(interface)).into(),
             several_inside: (gateway.inside.len() > 1).into(),
+            lost_at: lost_at.unwrap_or_default(),
             log,
         };
-        match Self::load(pins, options).and_then(|(ebpf, tables)| {
+        match Self::load(pins, options).and_then(|(mut ebpf, tables)| {
+            lost::attach(&mut ebpf, pins, lost_at)?;
             let hops = Hops::open(pins, Access::Write)?;
             let keys = keys(&tables, &hops, &adoption)?;
             let places = table::slots(max_flows);

@@ -3,6 +3,7 @@
 pub mod addresses;
 mod arp;
 pub mod bpffs;
+pub mod condition;
 pub mod error;
 mod ethtool;
 pub mod facts;
@@ -12,6 +13,7 @@ mod mounts;
 pub mod mtus;
 pub mod namespace;
 pub mod neighbours;
+mod netfilter;
 mod netlink;
 pub mod offloads;
 pub mod private;

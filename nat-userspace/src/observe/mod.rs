@@ -2,7 +2,7 @@
 
 pub mod devices;
 pub mod eips;
-mod faults;
+pub mod faults;
 pub mod flows;
 pub mod matches;
 pub mod metrics;

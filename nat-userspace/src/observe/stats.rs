@@ -1,5 +1,6 @@
 //! The counters as people and programs see them. The fields and their names are the JSON interface.
 
+use nat_common::lost::Lost;
 use nat_common::stats::{Meter, Stats};
 use nat_common::{Answer, PassReason, Proto, Reason};
 use serde::ser::{Serialize, Serializer};
@@ -28,6 +29,32 @@ pub struct StatsView {
     pub answers: Answers,
     /// How the packet path worked.
     pub internals: Internals,
+    /// Packets lost after they were sent, by the interface; those of them that lost any. They count as dropped
+    /// (`redirect_error`), and not as sent.
+    pub lost: Losses,
+}
+
+/// By interface: what was lost on its way out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Losses(pub Vec<(String, Lost)>);
+
+impl Losses {
+    /// Names of the kinds, and their counts.
+    pub const fn named(lost: &Lost) -> [(&'static str, u64); 3] {
+        [("refused", lost.refused), ("dropped", lost.dropped), ("back", lost.back)]
+    }
+}
+
+impl Serialize for Losses {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        struct Kinds<'a>(&'a Lost);
+        impl Serialize for Kinds<'_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_map(Losses::named(self.0))
+            }
+        }
+        serializer.collect_map(self.0.iter().map(|(interface, lost)| (interface, Kinds(lost))))
+    }
 }
 
 /// By [`Meter`].
@@ -189,7 +216,14 @@ impl StatsView {
             },
             answers: Answers::new(stats),
             internals: Internals::new(stats),
+            lost: Losses::default(),
         }
+    }
+
+    /// With what interfaces lost.
+    #[must_use]
+    pub fn with_losses(self, lost: Losses) -> Self {
+        Self { lost, ..self }
     }
 }
 
@@ -216,7 +250,9 @@ mod tests {
         stats.passes[PassReason::ToHost as usize] = 4;
         stats.passes[PassReason::HostProtocol as usize] = 8;
         (stats.lost_races, stats.probes, stats.hops_resolved) = (15, 16, 17);
-        let json = serde_json::to_string(&StatsView::new(&stats, 1000)).expect("serializes");
+        let lost = Lost { refused: 18, dropped: 19, back: 20 };
+        let view = StatsView::new(&stats, 1000).with_losses(Losses(vec![("eth0".to_owned(), lost)]));
+        let json = serde_json::to_string(&view).expect("serializes");
         assert_eq!(
             json,
             concat!(
@@ -231,7 +267,8 @@ mod tests {
                 r#""connections":{"attempts":18,"established":6,"idle_timeouts":3},"port_allocation_errors":11,"#,
                 r#""flows":{"tcp":5,"udp":0,"icmp":0,"capacity":1000},"#,
                 r#""answers":{"time_exceeded":21,"too_big":22,"reset":23,"prohibited":24,"unreachable":25,"limited":26},"#,
-                r#""internals":{"passed":12,"handovers":13,"revivals":14,"lost_races":15,"probes":16,"hops_resolved":17}}"#
+                r#""internals":{"passed":12,"handovers":13,"revivals":14,"lost_races":15,"probes":16,"hops_resolved":17},"#,
+                r#""lost":{"eth0":{"refused":18,"dropped":19,"back":20}}}"#
             )
         );
     }
