@@ -3,6 +3,8 @@
 pub mod addresses;
 mod arp;
 pub mod bpffs;
+mod conflict;
+pub mod duplicates;
 pub mod error;
 mod ethtool;
 pub mod facts;
@@ -23,4 +25,5 @@ pub mod state;
 pub mod sysctls;
 pub mod watch;
 
+pub use conflict::Conflict;
 pub use error::Error;
