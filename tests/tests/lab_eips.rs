@@ -235,3 +235,18 @@ fn four_thousand_eips_are_there_within_a_second() {
     assert!(begin.elapsed() < Duration::from_secs(4), "{:?} to stop", begin.elapsed());
     assert_eq!(count(), 0);
 }
+
+#[test]
+fn a_start_with_many_eips_can_be_taken_down_at_any_moment() {
+    let lab = Lab::two_armed(1).unwrap();
+    let options = Options { eips: vec!["198.18.0.0/20".to_owned()], ..Options::default() };
+    let gateway = Gateway::launch(&lab, &options).unwrap();
+    // It is recorded before anything is changed.
+    let state = gateway.state_dir().join("state.json");
+    wait_until("the start to begin", PATIENCE, || state.exists());
+    let said = gateway.say(&["detach"]).unwrap();
+    assert!(said.contains("stopped the daemon"), "{said}");
+    let left = lab.gw().output("ip", &["-o", "-4", "addr", "show", "dev", "out0"]).unwrap();
+    assert_eq!(left.lines().count(), 1, "{left}");
+    assert!(!state.exists());
+}

@@ -98,3 +98,89 @@ fn address(name: &str, facts: &HostFacts) -> Option<Ipv4Addr> {
     let mut mine = facts.addresses.iter().filter(|a| a.index == index).map(|a| a.net.addr());
     mine.find(|a| !Addr::from(*a).is_never_translated())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::flags::GatewayFlags;
+    use crate::config::render::to_toml;
+
+    const FILE: &str = "[interfaces]\ninside = [\"eth1\"]\noutside = [\"eth0\"]\n[[pool]]\nsources = [\"10.0.0.0/8\"]\n\
+                        eips = [\"eth0\", \"203.0.113.10\"]\n";
+
+    fn config(text: &str) -> Config {
+        Config::parse(Path::new("natgw.toml"), text, &GatewayFlags::default()).unwrap()
+    }
+
+    /// eth0 has these addresses.
+    fn host(addresses: &[&str]) -> HostFacts {
+        let link = |index, name: &str| Link {
+            name: name.into(),
+            index,
+            mac: [0; 6],
+            mtu: 1500,
+            up: true,
+            ethernet: true,
+        };
+        let address = |net: &&str| Address { index: 1, net: net.parse().unwrap(), broadcast: None };
+        HostFacts {
+            links: vec![link(1, "eth0"), link(2, "eth1")],
+            addresses: addresses.iter().map(address).collect(),
+            ephemeral: (32768, 60999),
+            memory_available: 1 << 30,
+            ..HostFacts::default()
+        }
+    }
+
+    fn eips(gateway: &Gateway) -> Vec<String> {
+        gateway.pools[0].eips.iter().map(|e| e.addr.to_string()).collect()
+    }
+
+    #[test]
+    fn it_is_the_first_address_and_check_says_which() {
+        let host = host(&["169.254.0.5/16", "203.0.113.2/24", "203.0.113.3/24"]);
+        let gateway = config(FILE).resolve(&host).unwrap();
+        assert_eq!(eips(&gateway), ["203.0.113.2", "203.0.113.10"]);
+        assert_eq!(gateway.pools[0].eips[0].host_ports, Some((32768, 60999)), "it is shared");
+        let printed = to_toml(&gateway);
+        assert!(printed.contains(r#"eips = ["eth0", "203.0.113.10"]"#), "{printed}");
+        assert!(printed.contains("# 203.0.113.2 is shared: it is the address of eth0 now"), "{printed}");
+        assert_eq!(config(&printed).resolve(&host).unwrap(), gateway, "{printed}");
+    }
+
+    #[test]
+    fn without_an_address_there_is_no_eip_and_check_says_so() {
+        let only = FILE.replace(", \"203.0.113.10\"", "");
+        let gateway = config(&only).resolve(&host(&[])).unwrap();
+        assert_eq!((eips(&gateway).len(), gateway.followed()), (0, vec![("eth0", None)]));
+        let printed = to_toml(&gateway);
+        assert!(printed.contains("# eth0 has no IPv4 address now"), "{printed}");
+        assert_eq!(config(&printed).resolve(&host(&[])).unwrap(), gateway, "{printed}");
+    }
+
+    #[test]
+    fn a_running_gateway_keeps_the_eip_until_there_is_another_address() {
+        let config = config(FILE);
+        let running = config.resolve(&host(&["203.0.113.2/24"])).unwrap();
+        let again = |host: HostFacts| config.resolve_again(host, &running).unwrap();
+        assert_eq!(again(host(&[])), running);
+        assert_eq!(again(HostFacts { links: vec![], ..host(&[]) }), running, "the interface is gone");
+        assert_eq!(eips(&again(host(&["198.51.100.7/24"]))), ["198.51.100.7", "203.0.113.10"]);
+    }
+
+    #[test]
+    fn what_cannot_be_followed_is_refused_naming_it() {
+        let refusal = |eips: &str, host: &HostFacts| {
+            let text = FILE.replace("\"eth0\", \"203.0.113.10\"", eips);
+            config(&text).resolve(host).expect_err(eips).to_string()
+        };
+        let usual = host(&["203.0.113.2/24"]);
+        assert!(refusal("\"eth9\"", &usual).contains("interface \"eth9\" does not exist"));
+        assert!(refusal("\"eth0\", \"eth0\"", &usual).contains("already"));
+        assert!(refusal("\"eth0\", \"203.0.113.2\"", &usual).contains("already in pool"));
+        let inside = refusal("\"eth0\"", &host(&["10.1.2.3/24"]));
+        assert!(inside.contains("10.1.2.3 lies in the inside prefix"), "{inside}");
+    }
+}

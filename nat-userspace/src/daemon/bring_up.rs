@@ -10,6 +10,7 @@ use super::options::{AtExit, Options};
 use crate::config::Config;
 use crate::datapath::pins::Pins;
 use crate::datapath::{Adoption, Datapath, iface};
+use crate::host::duplicates::Probe;
 use crate::host::facts::{HostFacts, Link};
 use crate::host::mtus::{self, RouteMtus};
 use crate::host::neighbours::Keeper;
@@ -71,7 +72,7 @@ impl Running {
         }
     }
 
-    async fn bring_up(&mut self, facts: &HostFacts, probe: Option<addresses::Probe>) -> Result<(), Error> {
+    async fn bring_up(&mut self, facts: &HostFacts, probe: Option<Probe>) -> Result<(), Error> {
         // Before anything is attached: where another host has an EIP, this one is as it was.
         if let Some(probe) = probe {
             probe.end().await?;
@@ -324,7 +325,7 @@ struct Prepared {
     facts: HostFacts,
     plane: Datapath,
     adoption: Adoption,
-    probe: Option<addresses::Probe>,
+    probe: Option<Probe>,
 }
 
 async fn prepare(state: &StateDir, gateway: &Gateway, options: &Options) -> Result<Prepared, Error> {
@@ -424,12 +425,12 @@ fn followed(gateway: &Gateway) -> Vec<FollowedEip> {
 }
 
 /// Asks whether other hosts have the EIPs that natgw would add.
-async fn probe(gateway: &Gateway, facts: &HostFacts) -> Result<Option<addresses::Probe>, Error> {
+async fn probe(gateway: &Gateway, facts: &HostFacts) -> Result<Option<Probe>, Error> {
     let outside = present(&gateway.outside, &facts.links);
     if !gateway.duplicate_check || gateway.announce == Announce::None || outside.is_empty() {
         return Ok(None);
     }
-    Ok(Some(addresses::Probe::begin(&dedicated(gateway), &outside).await?))
+    Ok(Some(Probe::begin(&dedicated(gateway), &outside).await?))
 }
 
 #[cfg(test)]

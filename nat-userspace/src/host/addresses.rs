@@ -1,8 +1,8 @@
 //! EIPs on the outside interfaces, so that the kernel answers ARP for them.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    fmt, io,
+    collections::{HashMap, HashSet},
+    io,
     net::{IpAddr, Ipv4Addr},
     time::Duration,
 };
@@ -17,17 +17,13 @@ use rtnetlink::{
     },
 };
 
-use tokio::{
-    task::{JoinHandle, spawn_blocking},
-    time::sleep,
-};
+use tokio::{task::JoinHandle, time::sleep};
 
 use super::error::Error;
 use super::{
     garp::Announcer,
     links::{self, Link},
     netlink::{Netlink, PROTOCOL},
-    probe::{self, Question},
     state::{AddedAddress, StateDir},
 };
 
@@ -47,87 +43,6 @@ pub(super) struct Found {
     pub(super) address: Address,
     /// natgw added it.
     pub(super) ours: bool,
-}
-
-/// An EIP that another host has already.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Conflict {
-    /// The EIP.
-    pub addr: Ipv4Addr,
-    /// Where the other host is.
-    pub interface: String,
-    /// Its Ethernet address.
-    pub mac: [u8; 6],
-}
-
-/// One sentence about all of them.
-pub(super) fn conflicts(conflicts: &[Conflict]) -> String {
-    let mut said: Vec<String> = conflicts.iter().take(SAID).map(ToString::to_string).collect();
-    if let Some(more) = conflicts.len().checked_sub(SAID).filter(|n| *n > 0) {
-        said.push(format!("{more} more EIPs are taken"));
-    }
-    said.join("; ")
-}
-
-/// Conflicts that are said one by one.
-const SAID: usize = 3;
-
-impl fmt::Display for Conflict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { addr, interface, mac: [a, b, c, d, e, g] } = self;
-        write!(
-            f,
-            "another host has the EIP {addr}: {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x} answers for it on {interface}"
-        )
-    }
-}
-
-/// A probe for duplicates that goes on in a thread of its own.
-pub struct Probe {
-    task: JoinHandle<io::Result<BTreeMap<Ipv4Addr, [u8; 6]>>>,
-    /// Where each EIP is asked for.
-    interfaces: HashMap<Ipv4Addr, String>,
-}
-
-impl Probe {
-    /// Begins to ask for those of `eips` that [`add_eips`] would add and that are not natgw's yet.
-    pub async fn begin(eips: &[Ipv4Addr], outside: &[&str]) -> Result<Self, Error> {
-        let netlink = Netlink::open()?;
-        let (links, found) = (links::dump(&netlink).await?, dump(&netlink).await?);
-        let mut wanted = place(eips, outside, &links, &found)?;
-        wanted.retain(|w| !w.is_ours && w.link.ethernet && w.link.up);
-        let interfaces = wanted.iter().map(|w| (w.addr, w.link.name.clone())).collect();
-        let questions: Vec<Question> = wanted
-            .iter()
-            .map(|w| Question { addr: w.addr, ifindex: w.link.index, mac: w.link.mac })
-            .collect();
-        let task =
-            spawn_blocking(
-                move || {
-                    if questions.is_empty() { Ok(BTreeMap::new()) } else { probe::probe(&questions) }
-                },
-            );
-        Ok(Self { task, interfaces })
-    }
-
-    /// Waits until it is over: an error when another host has an EIP.
-    pub async fn end(self) -> Result<(), Error> {
-        let taken = match self.task.await.map_err(io::Error::other).flatten() {
-            Ok(taken) => taken,
-            Err(error) => {
-                tracing::warn!(%error, "cannot ask by ARP whether another host has an EIP: they are taken unasked");
-                return Ok(());
-            }
-        };
-        let conflicts: Vec<Conflict> = taken
-            .into_iter()
-            .map(|(addr, mac)| {
-                let interface = self.interfaces.get(&addr).cloned().unwrap_or_default();
-                Conflict { addr, interface, mac }
-            })
-            .collect();
-        if conflicts.is_empty() { Ok(()) } else { Err(Error::Duplicates { conflicts }) }
-    }
 }
 
 /// Adds each EIP that the host does not have, as /32, to the outside interface whose connected prefix contains
@@ -230,11 +145,11 @@ async fn announce_all(added: &[AddedAddress]) -> Result<(), Error> {
 }
 
 /// An EIP, and where natgw has it.
-struct Wanted<'a> {
-    link: &'a Link,
-    addr: Ipv4Addr,
+pub(super) struct Wanted<'a> {
+    pub(super) link: &'a Link,
+    pub(super) addr: Ipv4Addr,
     /// It is there, left by an earlier run.
-    is_ours: bool,
+    pub(super) is_ours: bool,
 }
 
 impl Wanted<'_> {
@@ -244,7 +159,7 @@ impl Wanted<'_> {
 }
 
 /// Those of `eips` that natgw is to have.
-fn place<'a>(
+pub(super) fn place<'a>(
     eips: &[Ipv4Addr],
     outside: &[&str],
     links: &'a [Link],

@@ -117,11 +117,11 @@ pub enum Error {
     #[error(
         "{}; take the address away from that host or leave the EIP out; `duplicate_check = false` (--duplicate-check false) \
          takes it all the same",
-        super::addresses::conflicts(conflicts)
+        super::conflict::sentence(conflicts)
     )]
     Duplicates {
         /// Which, and who; not empty.
-        conflicts: Vec<super::addresses::Conflict>,
+        conflicts: Vec<super::conflict::Conflict>,
     },
     /// The gratuitous ARP could not be sent.
     #[error("cannot announce {addr} by ARP on {interface}")]

@@ -4,6 +4,8 @@ pub mod addresses;
 mod arp;
 pub mod bpffs;
 pub mod condition;
+mod conflict;
+pub mod duplicates;
 pub mod error;
 mod ethtool;
 pub mod facts;
@@ -25,4 +27,5 @@ pub mod state;
 pub mod sysctls;
 pub mod watch;
 
+pub use conflict::Conflict;
 pub use error::Error;

@@ -81,14 +81,12 @@ mod tests {
     fn what_the_host_lacks_is_missing_and_nothing_else() {
         let addr = |n: u8| Ipv4Addr::new(192, 0, 2, n);
         let eip = |n, shared| (Addr::from(addr(n)), Eip { shared, ..Eip::default() });
-        let state = RunState {
-            followed: vec![
-                FollowedEip { interface: "ppp0".into(), addr: None },
-                FollowedEip { interface: "eth0".into(), addr: Some(addr(2)) },
-            ],
-            addresses: vec![AddedAddress { addr: addr(3), interface: "eth0".into(), ifindex: 2 }],
-            ..RunState::default()
-        };
+        let mut state = RunState::here().unwrap();
+        state.followed = vec![
+            FollowedEip { interface: "ppp0".into(), addr: None },
+            FollowedEip { interface: "eth0".into(), addr: Some(addr(2)) },
+        ];
+        state.addresses = vec![AddedAddress { addr: addr(3), interface: "eth0".into(), ifindex: 2 }];
         let eips = [eip(1, 1), eip(2, 1), eip(3, 0), eip(4, 0)];
         let on = |addrs: &[u8]| addrs.iter().map(|n| ("eth0".to_owned(), addr(*n))).collect();
         let at = |addrs: &[u8]| missing(&eips, Some(&state), &on(addrs));

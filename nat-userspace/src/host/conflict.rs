@@ -1,0 +1,36 @@
+//! EIPs that other hosts have, in words.
+
+use std::{fmt, net::Ipv4Addr};
+
+/// An EIP that another host has already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// The EIP.
+    pub addr: Ipv4Addr,
+    /// Where the other host is.
+    pub interface: String,
+    /// Its Ethernet address.
+    pub mac: [u8; 6],
+}
+
+/// One sentence about all of them.
+pub(super) fn sentence(conflicts: &[Conflict]) -> String {
+    let mut said: Vec<String> = conflicts.iter().take(SAID).map(ToString::to_string).collect();
+    if let Some(more) = conflicts.len().checked_sub(SAID).filter(|n| *n > 0) {
+        said.push(format!("{more} more EIPs are taken"));
+    }
+    said.join("; ")
+}
+
+/// Conflicts that are said one by one.
+const SAID: usize = 3;
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { addr, interface, mac: [a, b, c, d, e, g] } = self;
+        write!(
+            f,
+            "another host has the EIP {addr}: {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x} answers for it on {interface}"
+        )
+    }
+}
