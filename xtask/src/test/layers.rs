@@ -54,7 +54,7 @@ pub(super) const PACKAGES: [&str; 6] =
 const SUITE: usize = 6;
 
 /// Suites of nat-tests that cannot be missing: the first words of their names.
-const SUITES: [&str; 6] = ["fixtures", "lab", "stress", "exhaustion", "expiry", "hostile"];
+const SUITES: [&str; 7] = ["fixtures", "lab", "stress", "exhaustion", "expiry", "hostile", "topology"];
 
 /// Compiles the tests of these packages.
 pub(super) fn compile(environment: &Environment, packages: &[&str], profile: &str) -> Result<Vec<Artifact>> {
