@@ -1,7 +1,9 @@
 //! Devices on top of others: macvlan, VXLAN.
 
-use crate::ground::Ground;
-use crate::traffic::works;
+use nat_tests::lab::{GW_OUTSIDE, WAN};
+
+use crate::ground::{EIP, Ground};
+use crate::traffic::{Internet, carries, works};
 
 /// A gateway in a container whose interfaces are macvlans of the host's cards.
 #[test]
@@ -41,4 +43,40 @@ fn vxlan_inside() {
     ground.outside_wire();
     let gateway = ground.gateway(&["vx0"], &["out0"]);
     works(&ground, &gateway, &["box"]);
+}
+
+/// Both interfaces and the routes between them belong to one VRF.
+#[test]
+#[ignore = "vm: vrf"]
+fn vm_a_vrf_with_both_sides() {
+    let ground = Ground::new(&["box"]);
+    ground.wire(("gw", "in0"), ("box", "eth0"));
+    ground.wire(("gw", "out0"), ("net", "eth0"));
+    ground.ip(
+        "gw",
+        &format!(
+            "link add blue type vrf table 10\nlink set blue up\nlink set in0 master blue\nlink set out0 master blue\n\
+             addr add {GW_OUTSIDE}/24 dev out0\nroute add default via {WAN} table 10"
+        ),
+    );
+    ground.ip("net", &format!("addr add {WAN}/24 dev eth0"));
+    ground.inside_by("in0");
+    ground.host_by("box", "eth0", 10);
+    let gateway = ground.gateway(&["in0"], &["out0"]);
+    works(&ground, &gateway, &["box"]);
+}
+
+/// The EIP is an address of this host on a device that has no wire: the usual place for routed addresses.
+#[test]
+#[ignore = "vm: dummy"]
+fn vm_an_eip_on_a_dummy() {
+    let ground = Ground::new(&["box"]);
+    ground.wire(("gw", "in0"), ("box", "eth0"));
+    ground.inside_by("in0");
+    ground.host_by("box", "eth0", 10);
+    ground.outside_wire();
+    ground.ip("gw", &format!("link add dummy0 type dummy\nlink set dummy0 up\naddr add {EIP}/32 dev dummy0"));
+    let _gateway = ground.gateway(&["in0"], &["out0"]);
+    let _internet = Internet::start(&ground);
+    carries(ground.node("box"), EIP);
 }

@@ -1,10 +1,12 @@
 //! Namespaces, and the devices that a test puts between them.
 
 use std::collections::BTreeMap;
+use std::process::Command;
+use std::time::Duration;
 
 use nat_tests::lab::netns::check;
 use nat_tests::lab::session::Session;
-use nat_tests::lab::{GW_OUTSIDE, Gateway, Netns, Options, SRV_A, WAN, eip};
+use nat_tests::lab::{GW_OUTSIDE, Gateway, Netns, Options, SRV_A, WAN, eip, wait_until};
 
 /// An end of a veth: node and device.
 pub(crate) type End<'a> = (&'a str, &'a str);
@@ -60,6 +62,15 @@ impl Ground {
         for (node, device) in [a, b] {
             self.run(node, "ethtool", &["-K", device, "tx", "off", "gro", "on"]);
         }
+    }
+
+    /// Takes a card of the virtual machine from the namespace that this process is in; the kernel gives it back with the node's end.
+    pub(crate) fn adopt(&self, node: &str, card: &str) {
+        wait_until("the card to be back from the last test", Duration::from_secs(10), || {
+            check("ip", Command::new("ip").args(["link", "set", card, "netns", self.node(node).name()]))
+                .is_ok()
+        });
+        self.ip(node, &format!("link set {card} up"));
     }
 
     /// `device` of `gw` gets the gateway's outside address and leads to `net`, whose end is `far`.

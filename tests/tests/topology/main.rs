@@ -6,16 +6,19 @@
 //! them in a virtual machine. What they have in common with the others is here.
 #![expect(clippy::unwrap_used, reason = "a test panics where it fails; helpers are part of tests")]
 
+mod bond;
 mod bridge;
 mod devices;
 mod ground;
 mod host;
+mod nic;
 mod one_armed;
 mod speed;
 mod tap;
 mod traffic;
 mod tunnel;
 mod veth;
+mod vlan;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
