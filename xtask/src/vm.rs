@@ -86,7 +86,7 @@ fn console(dir: &Path) -> std::path::PathBuf {
 
 fn machine(dir: &Path, kernel: &kernel::Kernel, initramfs: &Path) -> Command {
     let mut qemu = Command::new("timeout");
-    qemu.args([LIMIT_SECONDS, "qemu-system-x86_64", "-machine", "q35", "-accel", "kvm", "-accel", "tcg"]);
+    qemu.args([LIMIT_SECONDS, "qemu-system-x86_64", "-machine", "q35", "-accel", "tcg"]);
     qemu.args(["-cpu", "max", "-m", "2G", "-smp", "2", "-no-reboot", "-nodefaults", "-display", "none"]);
     qemu.arg("-serial").arg(format!("file:{}", console(dir).display())).args(["-serial", "stdio"]);
     for (hub, cable) in CABLES.iter().enumerate() {

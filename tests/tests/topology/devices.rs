@@ -1,8 +1,10 @@
 //! Devices on top of others: macvlan, VXLAN.
 
-use nat_tests::lab::{GW_OUTSIDE, WAN};
+use std::net::Ipv4Addr;
 
-use crate::ground::{EIP, Ground};
+use nat_tests::lab::{GW_OUTSIDE, Options, WAN};
+
+use crate::ground::Ground;
 use crate::traffic::{Internet, carries, works};
 
 /// A gateway in a container whose interfaces are macvlans of the host's cards.
@@ -66,17 +68,23 @@ fn vm_a_vrf_with_both_sides() {
     works(&ground, &gateway, &["box"]);
 }
 
-/// The EIP is an address of this host on a device that has no wire: the usual place for routed addresses.
+/// The EIP is an address of this host on a device that has no wire: the usual place for an address that the provider routes.
 #[test]
 #[ignore = "vm: dummy"]
 fn vm_an_eip_on_a_dummy() {
+    let routed = Ipv4Addr::new(203, 0, 113, 77);
     let ground = Ground::new(&["box"]);
     ground.wire(("gw", "in0"), ("box", "eth0"));
     ground.inside_by("in0");
     ground.host_by("box", "eth0", 10);
     ground.outside_wire();
-    ground.ip("gw", &format!("link add dummy0 type dummy\nlink set dummy0 up\naddr add {EIP}/32 dev dummy0"));
-    let _gateway = ground.gateway(&["in0"], &["out0"]);
+    ground.ip("net", &format!("route add {routed}/32 via {GW_OUTSIDE}"));
+    ground.ip(
+        "gw",
+        &format!("link add dummy0 type dummy\nlink set dummy0 up\naddr add {routed}/32 dev dummy0"),
+    );
+    let options = Options { eips: vec![routed.to_string()], ..Options::default() };
+    let _gateway = ground.gateway_with(&["in0"], &["out0"], &options);
     let _internet = Internet::start(&ground);
-    carries(ground.node("box"), EIP);
+    carries(ground.node("box"), routed);
 }

@@ -130,8 +130,9 @@ fn modules(kernel: &Kernel, root: &Path) -> Result<()> {
         fs::copy(kernel.root.join(&base).join(file), root.join(&base).join(file))
             .with_context(|| format!("Linux {} has no {file}", kernel.release))?;
     }
-    for path in listed.lines().filter_map(|line| line.strip_prefix("insmod ")) {
-        let path = Path::new(path.trim());
+    // insmod PATH [OPTIONS]
+    for path in listed.lines().filter_map(|line| line.strip_prefix("insmod ")?.split(' ').next()) {
+        let path = Path::new(path);
         let to = root.join(path.strip_prefix(&kernel.root).unwrap_or(path));
         fs::create_dir_all(to.parent().unwrap_or(root))?;
         fs::copy(path, to).with_context(|| format!("cannot copy {}", path.display()))?;

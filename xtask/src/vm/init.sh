@@ -11,6 +11,7 @@ mount -t bpf bpf /sys/fs/bpf
 mount -t tracefs tracefs /sys/kernel/tracing
 mkdir -p /run/netns /run/lock /var
 ln -s /run /var/run
+ln -s /proc/self/fd /dev/fd
 stty -F /dev/ttyS1 -onlcr
 exec </dev/null >/dev/ttyS1 2>&1
 echo /usr/bin/modprobe >/proc/sys/kernel/modprobe
