@@ -33,6 +33,18 @@ pub mod program {
         OUTSIDE "xdp_outside"
         /// XDP on the one interface of a one-armed gateway.
         ONEARM "xdp_onearm"
+        /// tc, ingress of an inside interface: the twin of [`INSIDE`].
+        TC_INSIDE "tc_inside"
+        /// tc, ingress of an outside interface.
+        TC_OUTSIDE "tc_outside"
+        /// tc, ingress of the one interface of a one-armed gateway.
+        TC_ONEARM "tc_onearm"
+        /// tc, ingress of an inside interface without link-layer header.
+        L3_INSIDE "l3_inside"
+        /// tc, ingress of an outside interface without link-layer header.
+        L3_OUTSIDE "l3_outside"
+        /// tc, ingress of the one interface of a one-armed gateway, without link-layer header.
+        L3_ONEARM "l3_onearm"
         /// Unattached; run with a list of candidates.
         REAPER "reaper"
         /// tc, egress of outside interfaces.

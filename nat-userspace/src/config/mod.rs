@@ -7,6 +7,7 @@ pub mod duration;
 mod error;
 mod file;
 pub mod flags;
+mod interfaces;
 pub mod origin;
 pub mod render;
 pub mod reserved;

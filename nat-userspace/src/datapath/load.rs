@@ -35,9 +35,16 @@ pub struct LoadOptions {
 /// Lines of the verifier's log that an error shows.
 const LOG_LINES: usize = 15;
 
-/// Loads the object. Maps that are pinned are reused *unchecked* ([`super::adopt`] checks), others are
-/// created and pinned. Programs are loaded but neither pinned nor attached.
+/// Loads the object with every program. Nothing is attached, and no program pinned.
 pub fn load(pins: &Pins, options: LoadOptions) -> Result<Ebpf, Error> {
+    let mut ebpf = open(pins, options)?;
+    abi::program::ALL.into_iter().try_for_each(|name| program(&mut ebpf, name))?;
+    Ok(ebpf)
+}
+
+/// Makes the object's maps. Those that are pinned are reused *unchecked* ([`super::adopt`] checks), others are created and pinned.
+/// Programs wait for [`program`].
+pub(super) fn open(pins: &Pins, options: LoadOptions) -> Result<Ebpf, Error> {
     let bytes = object::bytes()?;
     let log_level: u8 = match options.log {
         LogLevel::Off => 0,
@@ -56,23 +63,23 @@ pub fn load(pins: &Pins, options: LoadOptions) -> Result<Ebpf, Error> {
         .override_global(abi::RODATA_REDIRECT_FRAGS, &redirects_frags, true)
         // An object without log calls has no such variable.
         .override_global(aya_log::LEVEL, &log_level, false);
-    let mut ebpf = loader.load(bytes).map_err(|source| Error::Maps {
+    loader.load(bytes).map_err(|source| Error::Maps {
         max_flows: options.max_flows,
         mib: (u64::from(places) * size_of::<nat_common::FlowEntry>() as u64) >> 20,
         source: Box::new(source),
-    })?;
-    for name in abi::program::ALL {
-        let program = ebpf
-            .program_mut(name)
-            .ok_or_else(|| Error::BadObject { what: format!("it has no program {name}") })?;
-        match program {
-            Program::Xdp(p) => p.load(),
-            Program::SchedClassifier(p) => p.load(),
-            _ => Err(ProgramError::UnexpectedProgramType),
-        }
-        .map_err(|e| refused(name, e))?;
+    })
+}
+
+/// Gives one program to the verifier.
+pub(super) fn program(ebpf: &mut Ebpf, name: &'static str) -> Result<(), Error> {
+    let program =
+        ebpf.program_mut(name).ok_or_else(|| Error::BadObject { what: format!("it has no program {name}") })?;
+    match program {
+        Program::Xdp(p) => p.load(),
+        Program::SchedClassifier(p) => p.load(),
+        _ => Err(ProgramError::UnexpectedProgramType),
     }
-    Ok(ebpf)
+    .map_err(|e| refused(name, e))
 }
 
 fn refused(program: &'static str, error: ProgramError) -> Error {

@@ -5,6 +5,7 @@ pub mod bpffs;
 pub mod error;
 mod ethtool;
 pub mod facts;
+pub mod features;
 mod garp;
 mod links;
 mod mounts;
