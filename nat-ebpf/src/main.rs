@@ -1,4 +1,4 @@
-//! The natgw packet path: three XDP programs that differ by one constant, the reaper, and two tc guards.
+//! The natgw packet path: three XDP programs that differ by one constant, their twins for tc, the reaper, and two tc guards.
 //!
 //! Read `pipeline.rs` first: it is what a packet of a known flow meets, top to bottom. Everything else is the
 //! slow path, reached on a miss or by a packet that the fast path may not decide about.
@@ -34,7 +34,10 @@ use aya_ebpf::{
 };
 use nat_common::Side;
 
-use frame::{skb::Skb, xdp::Xdp};
+use frame::{
+    skb::{Ip, Skb},
+    xdp::Xdp,
+};
 
 /// On an inside interface.
 #[xdp(frags)]
@@ -52,6 +55,42 @@ pub fn xdp_outside(ctx: XdpContext) -> u32 {
 #[xdp(frags)]
 pub fn xdp_onearm(ctx: XdpContext) -> u32 {
     pipeline::translate::<_, { Side::ONEARM }>(Xdp::new(ctx.ctx))
+}
+
+/// tc ingress of an inside interface.
+#[classifier]
+pub fn tc_inside(ctx: TcContext) -> i32 {
+    pipeline::translate::<_, { Side::INSIDE }>(Skb::new(ctx.skb.skb)) as i32
+}
+
+/// tc ingress of an outside interface.
+#[classifier]
+pub fn tc_outside(ctx: TcContext) -> i32 {
+    pipeline::translate::<_, { Side::OUTSIDE }>(Skb::new(ctx.skb.skb)) as i32
+}
+
+/// tc ingress of the one interface of a one-armed gateway.
+#[classifier]
+pub fn tc_onearm(ctx: TcContext) -> i32 {
+    pipeline::translate::<_, { Side::ONEARM }>(Skb::new(ctx.skb.skb)) as i32
+}
+
+/// tc ingress of an inside interface that has no link-layer header.
+#[classifier]
+pub fn l3_inside(ctx: TcContext) -> i32 {
+    pipeline::translate::<_, { Side::INSIDE }>(Ip::new(ctx.skb.skb)) as i32
+}
+
+/// tc ingress of an outside interface that has no link-layer header.
+#[classifier]
+pub fn l3_outside(ctx: TcContext) -> i32 {
+    pipeline::translate::<_, { Side::OUTSIDE }>(Ip::new(ctx.skb.skb)) as i32
+}
+
+/// tc ingress of the one interface of a one-armed gateway, where it has no link-layer header.
+#[classifier]
+pub fn l3_onearm(ctx: TcContext) -> i32 {
+    pipeline::translate::<_, { Side::ONEARM }>(Ip::new(ctx.skb.skb)) as i32
 }
 
 /// Never attached: the daemon runs it with a list of candidates for a "packet".

@@ -9,7 +9,7 @@ use nat_common::{
 
 use crate::{
     flow::{birth, freshness, revival, state},
-    frame::{Frame, checked_alone},
+    frame::{Frame, Wire, checked_alone},
     hop::{
         slots::{self, Current},
         way::Way,
@@ -26,7 +26,7 @@ use crate::{
     work::{Work, packet::Packet},
 };
 
-/// The body of the three XDP programs: the action number.
+/// The body of the XDP programs and of their twins for tc: the action number.
 #[inline(always)]
 pub fn translate<F: Frame, const SIDE: u8>(frame: F) -> u32 {
     let Some(work) = maps::work() else { return F::DROP };
@@ -59,7 +59,7 @@ fn meet<F: Frame, const SIDE: u8>(frame: F, work: &mut Work) -> Result<u32, Verd
             table::find(&work.packet.tuple).ok_or(Verdict::drop(Reason::NoFlow))?
         }
     };
-    hit::<F, SIDE>(frame, work, &headers, flow, now)
+    hit::<F, SIDE>(frame, work, headers, flow, now)
 }
 
 /// No live entry.
@@ -74,11 +74,11 @@ fn miss<F: Frame, const SIDE: u8>(frame: F, work: &mut Work) -> Result<(), Verdi
 }
 
 checked_alone! {
-    fn miss_inside<F: Frame>(frame, work) -> Result<(), Verdict> = outbound; Xdp as outbound_xdp
+    fn miss_inside<F: Frame>(frame, work) -> Result<(), Verdict> = outbound; Xdp as outbound_xdp, Skb as outbound_skb, Ip as outbound_ip
 }
 
 checked_alone! {
-    fn miss_outside<F: Frame>(frame, work) -> Result<(), Verdict> = inbound; Xdp as inbound_xdp
+    fn miss_outside<F: Frame>(frame, work) -> Result<(), Verdict> = inbound; Xdp as inbound_xdp, Skb as inbound_skb, Ip as inbound_ip
 }
 
 /// A packet from inside that no live flow claims. `Ok`: its flow exists now.
@@ -107,7 +107,7 @@ fn inbound<F: Frame>(frame: F, work: &mut Work) -> Result<(), Verdict> {
 fn hit<F: Frame, const SIDE: u8>(
     frame: F,
     work: &mut Work,
-    headers: &Headers,
+    mut headers: Headers,
     flow: EntryRef,
     now: Stamp,
 ) -> Result<u32, Verdict> {
@@ -145,24 +145,26 @@ fn hit<F: Frame, const SIDE: u8>(
     if !last.is_fresh(now, TOUCH) {
         freshness::touch(packet, flow, last, now);
     }
-    if !rewrite::translate(frame, headers, packet, flow, ttl) {
+    if !rewrite::translate(frame, &mut headers, packet, flow, ttl) {
         return Err(Verdict::drop(Reason::BadHeader));
     }
     if !flow.is_still(&packet.tuple) {
         return Err(Verdict::drop(Reason::Expired));
     }
-    let bytes = u64::from(packet.len);
-    flow.count(bytes);
+    let wire = frame.wire(packet.len);
+    flow.count(wire.packets, wire.bytes);
     if way == Way::Handover {
         if !frame.mark() {
             return Err(Verdict::drop(Reason::RedirectError));
         }
-        forwarded(outbound, bytes);
+        forwarded(outbound, wire);
         stats::count(|s| s.handovers += 1);
         return Ok(F::PASS);
     }
     let egress = hop.egress();
-    rewrite::set_macs(headers, hop.macs());
+    if !rewrite::set_macs(frame, &headers, hop.macs()) {
+        return Err(Verdict::drop(Reason::RedirectError));
+    }
     if !hop.is_still(stamp) {
         // Another CPU resolved it anew, or gave its slot away.
         return Err(Verdict::drop(Reason::NoRoute));
@@ -173,7 +175,7 @@ fn hit<F: Frame, const SIDE: u8>(
     } else {
         frame.send(egress).ok_or(Verdict::drop(Reason::RedirectError))?
     };
-    forwarded(outbound, bytes);
+    forwarded(outbound, wire);
     Ok(action)
 }
 
@@ -185,10 +187,10 @@ fn is_plain(packet: &Packet, hop: Current) -> bool {
 
 /// Counts a translated packet: as sent, which implies received (`Stats::sum`).
 #[inline(always)]
-fn forwarded(outbound: bool, bytes: u64) {
+fn forwarded(outbound: bool, wire: Wire) {
     let sent = if outbound { Meter::DestinationOut } else { Meter::SourceOut };
     stats::count(|s| {
-        s.packets[sent as usize] += 1;
-        s.bytes[sent as usize] += bytes;
+        s.packets[sent as usize] += wire.packets;
+        s.bytes[sent as usize] += wire.bytes;
     });
 }

@@ -28,7 +28,7 @@ pub fn finish<F: Frame>(frame: F, work: &mut Work, verdict: Verdict) -> u32 {
 }
 
 checked_alone! {
-    fn end<F: Frame>(frame, work, number: u32) -> u32 = ended; Xdp as verdict_xdp
+    fn end<F: Frame>(frame, work, number: u32) -> u32 = ended; Xdp as verdict_xdp, Skb as verdict_skb, Ip as verdict_ip
 }
 
 #[inline(always)]
@@ -38,13 +38,15 @@ fn ended<F: Frame>(frame: F, work: &mut Work, number: u32) -> u32 {
         stats::passed(verdict.reason());
         return F::PASS;
     }
-    stats::dropped(verdict.reason());
     if work.packet.len == 0 {
+        stats::dropped(verdict.reason());
         return F::DROP;
     }
+    let wire = frame.wire(work.packet.len);
+    stats::dropped_packets(verdict.reason(), wire.packets);
     let outbound = was_outbound(&work.packet);
     let meter = if outbound { Meter::SourceIn } else { Meter::DestinationIn };
-    stats::received(meter, u64::from(work.packet.len));
+    stats::received(meter, wire);
     log::refused(frame, &work.packet.tuple, verdict.reason() as u32);
     match verdict.told() {
         Some(answer) => tell(frame, work, answer, outbound),

@@ -22,7 +22,7 @@ pub fn observe<V: View>(frame: V, work: &mut Work, now: Stamp) {
 }
 
 checked_alone! {
-    fn observe_at<V: View>(frame, work, now: u32) -> bool = look; Xdp as state_xdp
+    fn observe_at<V: View>(frame, work, now: u32) -> bool = look; Xdp as state_xdp, Skb as state_skb, Ip as state_ip
 }
 
 /// The body of `observe_at`, which the verifier checks by itself: such a function takes no `EntryRef`, so it looks the flow up

@@ -116,7 +116,16 @@ macro_rules! checked_alone {
             $crate::frame::Kind::$other => $crate::frame::Register::from_number($other_symbol($frame.context().cast(), $work $(, $arg)*)),
         }
     };
+    (@call $view:ident $frame:ident ($symbol:ident $work:ident $($arg:ident)*) $kind:ident
+     [$other:ident $other_symbol:ident $third:ident $third_symbol:ident]) => {
+        match $view::KIND {
+            $crate::frame::Kind::$kind => $crate::frame::Register::from_number($symbol($frame.context().cast(), $work $(, $arg)*)),
+            $crate::frame::Kind::$other => $crate::frame::Register::from_number($other_symbol($frame.context().cast(), $work $(, $arg)*)),
+            $crate::frame::Kind::$third => $crate::frame::Register::from_number($third_symbol($frame.context().cast(), $work $(, $arg)*)),
+        }
+    };
     (@type Xdp) => { $crate::frame::xdp::Xdp };
     (@type Skb) => { $crate::frame::skb::Skb };
+    (@type Ip) => { $crate::frame::skb::Ip };
 }
 pub(crate) use checked_alone;

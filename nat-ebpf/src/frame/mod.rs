@@ -10,4 +10,4 @@ pub mod xdp;
 
 pub use alone::Register;
 pub(crate) use alone::{checked_alone, registers};
-pub use view::{Frame, Kind, View};
+pub use view::{Change, Frame, Kind, View, Wire};

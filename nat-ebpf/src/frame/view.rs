@@ -7,8 +7,28 @@ use core::ffi::c_void;
 pub enum Kind {
     /// XDP.
     Xdp,
-    /// tc.
+    /// tc, on a device with a link-layer header.
     Skb,
+    /// tc, on a device without: WireGuard, TUN, PPP.
+    Ip,
+}
+
+/// What a frame is on the wire: the kernel cuts what it put together of several packets ("GSO") apart again before it sends it.
+#[derive(Clone, Copy)]
+pub struct Wire {
+    /// Packets.
+    pub packets: u64,
+    /// Their bytes of IPv4: every one has headers of its own.
+    pub bytes: u64,
+}
+
+/// How a transport checksum changes, as sums that [`nat_common::checksum::Delta`] folds.
+pub trait Change {
+    /// By everything that is rewritten.
+    fn whole(&self) -> u16;
+
+    /// The same in two parts: by the addresses, which only the pseudo header has, and by ports.
+    fn parts(&self) -> (u16, u16);
 }
 
 /// What can be read of a frame.
@@ -19,7 +39,7 @@ pub trait View: Copy {
     /// Which kind of program this is.
     const KIND: Kind;
 
-    /// Bytes in front of the network header: an Ethernet header.
+    /// Bytes in front of the network header: those of an Ethernet header, or 0 on a device that has no link-layer header.
     const LINK: usize;
 
     /// The context, for helpers that take it.
@@ -36,6 +56,16 @@ pub trait View: Copy {
 
     /// Index of the interface that the frame came by.
     fn ingress(self) -> u32;
+
+    /// What the link-layer header says that follows it, network byte order.
+    ///
+    /// # Safety
+    /// `start` is the start of the frame, which has its link-layer header.
+    #[inline(always)]
+    unsafe fn ethertype(self, start: usize) -> u16 {
+        // SAFETY: the last two bytes of the link-layer header, by the caller's promise.
+        unsafe { ((start + Self::LINK - 2) as *const u16).read() }
+    }
 }
 
 /// What can be done with a frame.
@@ -46,8 +76,33 @@ pub trait Frame: View {
     /// Action number: the kernel gets the frame.
     const PASS: u32;
 
+    /// Makes the headers readable directly, and `most` bytes where more than the headers of plain TCP is to be looked at, as far
+    /// as the frame has them. Pointers into the frame are to be made anew.
+    fn pull_headers(self, most: usize);
+
+    /// The VLAN tag that the kernel has taken off and keeps beside the frame: its control information, host order.
+    fn tag_beside(self) -> Option<u16>;
+
+    /// Takes the first `tags` VLAN tags off, the one beside the frame included: whether that was possible. `None` where the caller
+    /// moves the bytes itself. Pointers into the frame are to be made anew.
+    fn pop_tags(self, tags: usize) -> Option<bool>;
+
+    /// Whether the kernel has found that the frame is for another station. Where it has not looked yet, `false`.
+    fn is_anothers(self) -> bool;
+
+    /// Bytes of IPv4, where its header says `total`. It says 0 when they are too many for its field (net/ipv4/ip_output.c,
+    /// `__ip_local_out`: "BIG TCP").
+    fn total(self, total: u16) -> u32;
+
+    /// Bytes of payload in each packet that the kernel cuts the frame into, but the last; 0 when it is one packet.
+    fn gso_size(self) -> u32;
+
+    /// What the frame is on the wire, where its largest packet has `len` bytes of IPv4.
+    fn wire(self, len: u32) -> Wire;
+
     /// Moves the first byte of the frame by `bytes`: forward when positive, which takes bytes off. Pointers into the frame
-    /// are to be made anew. `false` when the driver has no room for it; the frame is then as it was.
+    /// are to be made anew, and the link-layer header is to be written. `false` when the driver has no room for it; the frame is
+    /// then as it was.
     fn move_start(self, bytes: i32) -> bool;
 
     /// Cuts the frame down to `len` bytes; one that is shorter stays as it is. `false` when that was not possible.
@@ -70,10 +125,25 @@ pub trait Frame: View {
     /// Sends the frame back out of the interface that it came by: the action number.
     fn send_back(self) -> u32;
 
-    /// Applies the change `delta` of a pseudo header and ports to the transport checksum at `field`. The checksum of a
-    /// protocol where it is `optional` (UDP) stays zero when it is zero (RFC 768).
+    /// Applies the change of a pseudo header and ports to the transport checksum at `field`, whose offset in the frame is `at`.
+    /// The checksum of a protocol where it is `optional` (UDP) stays zero when it is zero (RFC 768). `None` when it could not be
+    /// changed; `Some(true)` when pointers into the frame are to be made anew.
     ///
     /// # Safety
     /// `field` points to the two bytes of the checksum, within the frame.
-    unsafe fn adjust_checksum(self, field: *mut u8, delta: u16, optional: bool);
+    unsafe fn adjust_checksum(
+        self,
+        field: *mut u8,
+        at: u32,
+        change: impl Change,
+        optional: bool,
+    ) -> Option<bool>;
+
+    /// Whether the transport checksum at offset `at` is still to be completed, by the device that sends the frame or by whoever
+    /// receives it on this host (`CHECKSUM_PARTIAL`). Pointers into the frame are to be made anew.
+    fn is_partial(self, at: u32) -> bool;
+
+    /// Puts an Ethernet header for IPv4 in front of a packet that came without one: destination's and source's address. Pointers
+    /// into the frame are to be made anew. `false` when there is no room.
+    fn put_link(self, macs: [u32; 3]) -> bool;
 }

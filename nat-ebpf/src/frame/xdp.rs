@@ -15,7 +15,7 @@ use aya_ebpf::{
 use nat_common::{abi::HANDOVER_MARK, checksum};
 use network_types::eth::EthHdr;
 
-use super::view::{Frame, Kind, View};
+use super::view::{Change, Frame, Kind, View, Wire};
 use crate::maps;
 
 /// A frame that an XDP program was given.
@@ -78,6 +78,41 @@ impl Frame for Xdp {
     const DROP: u32 = XDP_DROP;
     const PASS: u32 = XDP_PASS;
 
+    /// The parser looks for frames of several buffers by itself.
+    #[inline(always)]
+    fn pull_headers(self, _most: usize) {}
+
+    /// A tag that the device takes off is not told (`host/offloads.rs` turns that off).
+    #[inline(always)]
+    fn tag_beside(self) -> Option<u16> {
+        None
+    }
+
+    #[inline(always)]
+    fn pop_tags(self, _tags: usize) -> Option<bool> {
+        None
+    }
+
+    #[inline(always)]
+    fn is_anothers(self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn total(self, total: u16) -> u32 {
+        u32::from(total)
+    }
+
+    #[inline(always)]
+    fn gso_size(self) -> u32 {
+        0
+    }
+
+    #[inline(always)]
+    fn wire(self, len: u32) -> Wire {
+        Wire { packets: 1, bytes: u64::from(len) }
+    }
+
     #[inline(always)]
     fn move_start(self, bytes: i32) -> bool {
         // SAFETY: a valid context.
@@ -128,7 +163,14 @@ impl Frame for Xdp {
     }
 
     #[inline(always)]
-    unsafe fn adjust_checksum(self, field: *mut u8, delta: u16, optional: bool) {
+    unsafe fn adjust_checksum(
+        self,
+        field: *mut u8,
+        _at: u32,
+        change: impl Change,
+        optional: bool,
+    ) -> Option<bool> {
+        let delta = change.whole();
         #[expect(clippy::cast_ptr_alignment, reason = "the verifier does not ask for alignment in packets")]
         let field = field.cast::<u16>();
         // SAFETY: the caller's promise.
@@ -136,6 +178,19 @@ impl Frame for Xdp {
             let old = field.read();
             field.write(if optional { checksum::apply_udp(old, delta) } else { checksum::apply(old, delta) });
         }
+        Some(false)
+    }
+
+    /// XDP is not told: what comes by such a device is for the twin.
+    #[inline(always)]
+    fn is_partial(self, _at: u32) -> bool {
+        false
+    }
+
+    /// Every device with XDP has Ethernet headers.
+    #[inline(always)]
+    fn put_link(self, _macs: [u32; 3]) -> bool {
+        false
     }
 }
 

@@ -56,7 +56,7 @@ pub fn resolve<F: Frame>(frame: F, work: &mut Work, translated: Tuple) -> Reach 
 }
 
 checked_alone! {
-    fn ask<F: Frame>(frame, work) -> Reach = resolved; Xdp as hop_resolve
+    fn ask<F: Frame>(frame, work) -> Reach = resolved; Xdp as hop_resolve, Skb as hop_resolve_skb, Ip as hop_resolve_ip
 }
 
 #[inline(always)]
@@ -79,7 +79,7 @@ fn resolved<F: Frame>(frame: F, work: &mut Work) -> Reach {
     let next = fib::next_hop(&route.fib);
     let (reach, egress) = reach(ifindex, &next, route.translated.dst);
     route.hop.mtu = mtu(frame, next.ifindex, route.translated.dst);
-    if found == Route::Resolved {
+    if found == Route::Resolved || has_no_neighbours(next.ifindex) {
         route.hop.macs = macs(&route.fib);
         route.hop.egress = egress;
         share(frame, work, next);
@@ -116,6 +116,13 @@ pub fn is_neighbour(ifindex: u32, next: &NextHop, destination: Addr) -> bool {
     next.ifindex == ifindex && next.addr == destination
 }
 
+/// Whether a managed interface has no link-layer header: whatever is sent by it has one receiver, and nobody's address is asked
+/// for. The kernel knows no neighbour there until it has sent something by itself.
+#[inline(always)]
+fn has_no_neighbours(ifindex: u32) -> bool {
+    maps::iface(ifindex).is_some_and(|iface| iface.mac == [0; 6])
+}
+
 /// The largest packet that fits the device and the route. Never the kernel's own answer, which honours the exceptions of
 /// path MTU discovery: anybody can plant those, and forwarding ignores them (`net.ipv4.ip_forward_use_pmtu`).
 #[inline(always)]
@@ -143,8 +150,8 @@ fn share<F: Frame>(frame: F, work: &mut Work, next: NextHop) {
     let Some(held) = slots::hold(slot, &next) else { return };
     // The generation must be there before the lookup whose answer it stands for: a change in between would otherwise go
     // unnoticed.
-    if fib::route(frame.context(), frame.ingress(), &route.translated, tos, &mut route.fib) != Route::Resolved
-    {
+    let found = fib::route(frame.context(), frame.ingress(), &route.translated, tos, &mut route.fib);
+    if found != Route::Resolved && (found != Route::Unresolved || !has_no_neighbours(next.ifindex)) {
         return slots::abandon(slot, held);
     }
     let again = fib::next_hop(&route.fib);

@@ -33,7 +33,7 @@ use crate::{
 checked_alone! {
     /// Searches a port for the flow of the packet at hand, beginning with the search that was prefetched. `work.search` has
     /// the outcome and, when a port was claimed, the key of the reverse entry.
-    pub fn claim<F: Frame>(frame, work) -> bool = search; Xdp as claim_xdp
+    pub fn claim<F: Frame>(frame, work) -> bool = search; Xdp as claim_xdp, Skb as claim_skb, Ip as claim_ip
 }
 
 #[inline(always)]

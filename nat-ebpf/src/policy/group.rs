@@ -13,7 +13,7 @@ use crate::{
 
 checked_alone! {
     /// How the frame ends, of whose packet only the addresses are read.
-    pub fn verdict<F: Frame>(frame, work) -> Result<(), Verdict> = decide; Xdp as group_xdp
+    pub fn verdict<F: Frame>(frame, work) -> Result<(), Verdict> = decide; Xdp as group_xdp, Skb as group_skb, Ip as group_ip
 }
 
 #[inline(always)]

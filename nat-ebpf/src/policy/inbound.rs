@@ -10,7 +10,7 @@ use crate::{
     frame::Frame,
     kernel::{clock, sockets},
     maps, table,
-    wire::{embedded::Embedded, parse},
+    wire::embedded::Embedded,
     work::{
         Work,
         packet::{Content, Fragment, Packet},
@@ -55,7 +55,7 @@ pub fn verdict<F: Frame>(frame: F, work: &mut Work) -> Verdict {
 fn to_host<F: Frame>(frame: F, work: &mut Work, iface: &Iface) -> Verdict {
     let Packet { tuple, tos, .. } = work.packet;
     // For another interface on this device (macvlan, VRRP); the kernel drops what is for another host's.
-    if !kernel::is_for_station(iface, parse::station(frame)) {
+    if !kernel::is_for_station(frame, iface) {
         return Verdict::pass(PassReason::OtherStation);
     }
     if tuple.dst.is_group() {

@@ -6,10 +6,11 @@ use aya_ebpf::bindings::bpf_fib_lookup;
 use nat_common::{Addr, Side, Tuple, hop::Iface};
 
 use crate::{
-    frame::View,
+    frame::{Kind, View},
     hop::resolve::is_neighbour,
     kernel::fib::{self, Route},
     maps,
+    wire::parse,
 };
 
 /// Where the kernel would send an untranslated packet that came by a managed interface.
@@ -65,9 +66,15 @@ pub fn is_for_everybody(iface: &Iface, destination: Addr) -> bool {
         || destination == iface.broadcasts[3] && destination != Addr::default()
 }
 
-/// Whether a frame was sent to this interface's own station address.
+/// Whether a frame was sent to this interface's own station address. tc programs have been told ([`Frame::is_anothers`]).
+///
+/// [`Frame::is_anothers`]: crate::frame::Frame::is_anothers
 #[inline(always)]
-pub fn is_for_station(iface: &Iface, dmac: [u8; 6]) -> bool {
+pub fn is_for_station<V: View>(frame: V, iface: &Iface) -> bool {
+    if !matches!(V::KIND, Kind::Xdp) {
+        return true;
+    }
+    let dmac = parse::station(frame);
     let mut difference = 0;
     for (own, sent) in iface.mac.iter().zip(dmac) {
         difference |= own ^ sent;

@@ -13,7 +13,6 @@ use crate::{
         way,
     },
     maps, table,
-    wire::parse,
     work::{
         Work,
         packet::{Content, Fragment, Packet},
@@ -27,7 +26,7 @@ pub fn admit<F: Frame>(frame: F, work: &mut Work) -> Result<PoolRef, Verdict> {
     let Some(iface) = maps::iface(frame.ingress()) else { return Err(Verdict::drop(Reason::Policy)) };
     let Tuple { src, dst, .. } = work.packet.tuple;
     // For another interface on this device (macvlan, VRRP); the kernel drops what is for another host's.
-    if !kernel::is_for_station(iface, parse::station(frame)) {
+    if !kernel::is_for_station(frame, iface) {
         return Err(Verdict::pass(PassReason::OtherStation));
     }
     let pool = maps::pool(src);

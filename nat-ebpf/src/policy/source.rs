@@ -16,7 +16,7 @@ use crate::{
 
 checked_alone! {
     /// Whether the source of the packet at hand can be its sender's.
-    pub fn is_genuine<V: View>(frame, work) -> bool = of_packet; Xdp as source_xdp, Skb as source_skb
+    pub fn is_genuine<V: View>(frame, work) -> bool = of_packet; Xdp as source_xdp, Skb as source_skb, Ip as source_ip
 }
 
 #[inline(always)]

@@ -2,7 +2,7 @@
 
 use nat_common::stats::{Meter, Stats};
 
-use crate::maps;
+use crate::{frame::Wire, maps};
 
 /// Applies `f` to this CPU's counters.
 #[inline(always)]
@@ -15,9 +15,15 @@ pub fn count(f: impl FnOnce(&mut Stats)) {
 /// Counts a drop by the index of its reason.
 #[inline(always)]
 pub fn dropped(reason: usize) {
+    dropped_packets(reason, 1);
+}
+
+/// Counts a drop of so many packets.
+#[inline(always)]
+pub fn dropped_packets(reason: usize, packets: u64) {
     count(|s| {
         if let Some(drops) = s.drops.get_mut(reason) {
-            *drops += 1;
+            *drops += packets;
         }
     });
 }
@@ -32,12 +38,12 @@ pub fn passed(reason: usize) {
     });
 }
 
-/// Counts a packet received from clients or destinations that went no further.
+/// Counts what was received from clients or destinations that went no further.
 #[inline(always)]
-pub fn received(meter: Meter, bytes: u64) {
+pub fn received(meter: Meter, wire: Wire) {
     count(|s| {
-        s.packets[meter as usize] += 1;
-        s.bytes[meter as usize] += bytes;
+        s.packets[meter as usize] += wire.packets;
+        s.bytes[meter as usize] += wire.bytes;
     });
 }
 

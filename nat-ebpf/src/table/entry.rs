@@ -129,11 +129,11 @@ impl EntryRef {
         find::is_still(self, Key::of(key))
     }
 
-    /// Counts one packet of `bytes`. Not atomic: exact while the direction stays on one queue.
+    /// Counts packets, of so many bytes together. Not atomic: exact while the direction stays on one queue.
     #[inline(always)]
-    pub fn count(self, bytes: u64) {
+    pub fn count(self, more: u64, bytes: u64) {
         let (packets, total) = (part!(self.0, packets), part!(self.0, bytes));
-        packets.set(packets.get() + 1);
+        packets.set(packets.get() + more);
         total.set(total.get() + bytes);
     }
 

@@ -12,7 +12,7 @@ use crate::{
     kernel::register,
     work::{
         Work,
-        packet::{QUOTE_ROOM, Quote},
+        packet::{Fragment, Packet, QUOTE_ROOM, Quote},
     },
 };
 
@@ -26,11 +26,14 @@ const AT_ONCE: usize = 512;
 pub fn build<F: Frame>(frame: F, work: &mut Work, answer: Answer, from: Addr, smac: [u8; 6]) -> Option<()> {
     let packet = &work.packet;
     let quoted = if packet.len < QUOTE { packet.len } else { QUOTE };
-    let dmac = sender(frame)?;
+    let dmac = if F::LINK == 0 { [0; 6] } else { sender(frame)? };
     if !frame.cut_to(F::LINK as u32 + quoted) {
         return None;
     }
-    let sum = sum(frame, quoted, &mut work.quote)?;
+    let sum = match partial(frame, packet) {
+        Some(field) => settled(frame, field, sum(frame, quoted, &mut work.quote)?)?,
+        None => sum(frame, quoted, &mut work.quote)?,
+    };
     if !frame.move_start(-(HEADERS as i32)) {
         return None;
     }
@@ -53,9 +56,11 @@ pub fn build<F: Frame>(frame: F, work: &mut Work, answer: Answer, from: Addr, sm
         u32::from(first) + u32::from(total) + u32::from(DONT_FRAGMENT) + u32::from(lifetime) + addresses;
     // SAFETY: the link-layer header and HEADERS bytes from the start are in bounds.
     unsafe {
-        store(link, 0, dmac);
-        store(link, 6, smac);
-        store(link, 12, ETHERTYPE_IPV4);
+        if F::LINK != 0 {
+            store(link, 0, dmac);
+            store(link, 6, smac);
+            store(link, 12, ETHERTYPE_IPV4);
+        }
         store(ip, 0, first);
         store(ip, 2, total);
         // Identification 0: a datagram that may not be fragmented needs none (RFC 6864 section 4.1).
@@ -102,6 +107,46 @@ fn sum<F: Frame>(frame: F, quoted: u32, quote: &mut Quote) -> Option<u32> {
         let rest = QUOTE - AT_ONCE as u32;
         Some(bpf_csum_diff(core::ptr::null_mut(), 0, to.add(AT_ONCE / 4), rest, sum as u32) as u32)
     }
+}
+
+/// Offset of the quoted packet's transport checksum, if that is still to be completed.
+#[inline(always)]
+fn partial<F: Frame>(frame: F, packet: &Packet) -> Option<u32> {
+    if matches!(packet.fragment, Fragment::Later) {
+        return None;
+    }
+    let within = match Proto::from_number(packet.tuple.proto)? {
+        Proto::Tcp => 16,
+        Proto::Udp => 6,
+        Proto::Icmp => return None,
+    };
+    let at = u32::from(packet.l4) + within;
+    if frame.is_partial(at) { Some(at) } else { None }
+}
+
+/// Whoever completes the checksum at offset `field` of the quoted packet would do so behind the back of the error's own checksum,
+/// and nothing can keep them from it. So the field gets the one value that completing leaves as it is: of a packet whose bytes have
+/// the sum `sum`, the returned sum then stays true whether that happens or not. What is quoted of the checksum is wrong, as it was
+/// before; who gets an error cannot verify it, for the quote is cut off.
+///
+/// The network header, whose own checksum makes its sum 0 (or -0), does not change the sum. Completing stores the complement of
+/// the sum of all bytes, those of the field (F) included: with the others' sum R that is `-(F + R)`, which is F again when F is
+/// `-R / 2`. Sums are numbers modulo 65,535, which is odd: every one of them has a half.
+#[inline(always)]
+fn settled<F: Frame>(frame: F, field: u32, sum: u32) -> Option<u32> {
+    let at = frame.start() + (field & 0x7f) as usize;
+    if at + 2 > frame.end() {
+        return None;
+    }
+    let at = at as *mut u8;
+    // SAFETY: two bytes from `at` are in bounds.
+    let old: u16 = unsafe { load(at, 0) };
+    let others = half_sum(sum) + u32::from(!old);
+    let less = u32::from(folded(others));
+    let half = if less & 1 == 0 { less / 2 } else { (less + 0xffff) / 2 };
+    // SAFETY: as above.
+    unsafe { store(at, 0, half as u16) };
+    Some(half_sum(others) + half)
 }
 
 /// A 32-bit sum, or word, as a sum of its halves.

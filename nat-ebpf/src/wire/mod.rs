@@ -59,8 +59,8 @@ pub struct Ipv4 {
     pub version_ihl: u8,
     /// DSCP and ECN.
     pub tos: u8,
-    /// Total length in bytes, host order.
-    pub total: u16,
+    /// Total length in bytes.
+    pub total: u32,
     /// Flags and fragment offset, network byte order.
     pub fragment: u16,
     /// Time to live.
@@ -85,7 +85,7 @@ impl Ipv4 {
             Self {
                 version_ihl: load(ip, 0),
                 tos: load(ip, 1),
-                total: u16::from_be(load(ip, 2)),
+                total: u32::from(u16::from_be(load(ip, 2))),
                 fragment: load(ip, 6),
                 ttl: load(ip, 8),
                 proto: load(ip, 9),
@@ -104,6 +104,6 @@ impl Ipv4 {
     /// Whether version and lengths can be true (RFC 1122 section 3.2.1).
     #[inline(always)]
     pub fn is_sane(&self) -> bool {
-        self.version_ihl >> 4 == 4 && self.header() >= IPV4_MIN && usize::from(self.total) >= self.header()
+        self.version_ihl >> 4 == 4 && self.header() >= IPV4_MIN && self.total as usize >= self.header()
     }
 }

@@ -25,7 +25,7 @@ pub fn has_source_route<V: View>(frame: V, work: &mut Work, end: u32) -> bool {
 
 checked_alone! {
     /// Whether the options from offset `work.option` to `end` hold a source route, or cannot be read to their end.
-    pub fn walk<V: View>(frame, work, end: u32) -> bool = walk_on; Xdp as options_xdp, Skb as options_skb
+    pub fn walk<V: View>(frame, work, end: u32) -> bool = walk_on; Xdp as options_xdp, Skb as options_skb, Ip as options_ip
 }
 
 #[inline(always)]

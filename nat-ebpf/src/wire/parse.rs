@@ -1,18 +1,22 @@
 //! Parsing: from a frame to a [`Packet`], in the order of its headers.
 
-use nat_common::{Addr, Port, Proto, Reason, Tuple, Verdict, icmp, tcp};
+use nat_common::{Addr, PassReason, Port, Proto, Reason, Tuple, Verdict, icmp, tcp};
+use network_types::eth::EthHdr;
 
 use super::{
     DONT_FRAGMENT, ETHERTYPE_IPV4, FRAGMENT_BITS, IPV4_MAX, IPV4_MIN, Ipv4, OFFSET_BITS, TCP_MIN,
     TRANSPORT_MIN, load, options, tags,
 };
 use crate::{
-    frame::{Frame, View},
+    frame::{Frame, Kind, View},
     work::{
         Work,
         packet::{Content, Fragment, Packet},
     },
 };
+
+/// Bytes that a packet's end is decided by: tags, both network headers of an ICMP error, and what follows each.
+pub const MOST_BYTES: usize = EthHdr::LEN + tags::MOST_TAGS * tags::VLAN + 2 * (IPV4_MAX + TRANSPORT_MIN);
 
 /// What a frame turned out to be.
 pub enum Parsed {
@@ -40,13 +44,17 @@ pub struct Headers {
 /// Reads the headers of a frame that arrived on `side` into the packet at hand.
 #[inline(always)]
 pub fn frame<F: Frame>(frame: F, side: u8, work: &mut Work) -> Parsed {
+    if frame.is_anothers() {
+        return unread(work, Verdict::pass(PassReason::OtherStation));
+    }
+    frame.pull_headers(MOST_BYTES);
     let (mut start, mut end) = (frame.start(), frame.end());
-    if !is_ipv4::<F>(start, end) {
+    if frame.tag_beside().is_some() || !is_ipv4(frame, start, end) {
         if let Err(verdict) = tags::take_off(frame, work) {
             return unread(work, verdict);
         }
         (start, end) = (frame.start(), frame.end());
-        if !is_ipv4::<F>(start, end) {
+        if !is_ipv4(frame, start, end) {
             return unread(work, Verdict::drop(Reason::BadHeader));
         }
     }
@@ -54,7 +62,8 @@ pub fn frame<F: Frame>(frame: F, side: u8, work: &mut Work) -> Parsed {
     let ip = (start + F::LINK) as *mut u8;
     // SAFETY: `is_ipv4` checked the link-layer header and IPV4_MIN bytes. Group bit: link-layer broadcast or multicast is
     // never forwarded (RFC 1812 section 5.3.4).
-    let (is_group, header) = unsafe { (load::<u8>(link, 0) & 1 != 0, Ipv4::load(ip)) };
+    let (is_group, mut header) = unsafe { (F::LINK > 0 && load::<u8>(link, 0) & 1 != 0, Ipv4::load(ip)) };
+    header.total = frame.total(header.total as u16);
     if is_group {
         (work.packet.tuple.src, work.packet.tuple.dst) = (header.src, header.dst);
         work.packet.len = 0;
@@ -63,7 +72,7 @@ pub fn frame<F: Frame>(frame: F, side: u8, work: &mut Work) -> Parsed {
     if !header.is_sane() {
         return unread(work, Verdict::drop(Reason::BadHeader));
     }
-    let len = usize::from(header.total);
+    let len = header.total as usize;
     // Lengths are compared, not pointers: the verifier of Linux 6.1 forgets that a byte-swapped `u16` is
     // bounded, and refuses to add it to a packet pointer.
     if F::LINK + len > end - start && F::LINK + len > frame.len() as usize {
@@ -79,6 +88,10 @@ pub fn frame<F: Frame>(frame: F, side: u8, work: &mut Work) -> Parsed {
     if !transport(&header, l4, end, &mut work.packet) {
         return unread(work, Verdict::drop(Reason::BadHeader));
     }
+    let gso_size = frame.gso_size();
+    if gso_size != 0 {
+        work.packet.len = header.header() as u32 + transport_len(&header, l4, end) + gso_size;
+    }
     Parsed::Ipv4(Headers { link, ip, l4: l4 as *mut u8, end })
 }
 
@@ -91,10 +104,9 @@ fn unread(work: &mut Work, verdict: Verdict) -> Parsed {
 
 /// Whether a frame is untagged IPv4 and long enough for it.
 #[inline(always)]
-fn is_ipv4<F: View>(start: usize, end: usize) -> bool {
+fn is_ipv4<V: View>(frame: V, start: usize, end: usize) -> bool {
     // SAFETY: the link-layer header is in bounds when the second half is asked.
-    start + F::LINK + IPV4_MIN <= end
-        && unsafe { load::<u16>(start as *mut u8, F::LINK - 2) } == ETHERTYPE_IPV4
+    start + V::LINK + IPV4_MIN <= end && unsafe { frame.ethertype(start) } == ETHERTYPE_IPV4
 }
 
 /// What the network header says.
@@ -104,7 +116,7 @@ fn network<F: View>(header: &Ipv4, side: u8, packet: &mut Packet) {
     *packet = Packet {
         tuple: Tuple { src, dst, sport: Port { be: 0 }, dport: Port { be: 0 }, proto, side, state: 0 },
         flags: tcp::ANY,
-        len: u32::from(header.total),
+        len: header.total,
         l3: F::LINK as u16,
         l4: (F::LINK + header.header()) as u16,
         content: Content::Flow,
@@ -125,7 +137,7 @@ fn network<F: View>(header: &Ipv4, side: u8, packet: &mut Packet) {
 /// What the transport header at address `l4` says; `false` when there must be one and it is cut short.
 #[inline(always)]
 fn transport(header: &Ipv4, l4: usize, end: usize, packet: &mut Packet) -> bool {
-    let payload = usize::from(header.total) - header.header();
+    let payload = header.total as usize - header.header();
     if header.fragment & OFFSET_BITS != 0 {
         return true;
     }
@@ -166,6 +178,16 @@ fn transport(header: &Ipv4, l4: usize, end: usize, packet: &mut Packet) -> bool 
         packet.content = Content::Other;
     }
     true
+}
+
+/// Bytes of the transport header at address `l4`, as it says itself.
+#[inline(always)]
+fn transport_len(header: &Ipv4, l4: usize, end: usize) -> u32 {
+    if header.proto != Proto::Tcp as u8 || l4 + TCP_MIN > end {
+        return TRANSPORT_MIN as u32;
+    }
+    // SAFETY: TCP_MIN bytes from `l4` are in bounds.
+    u32::from(unsafe { load::<u8>(l4 as *const u8, 12) } >> 4) * 4
 }
 
 /// Addresses of an IPv4 packet whose network header is at offset `at` of the frame, for callers that decide by addresses alone;
@@ -232,10 +254,10 @@ pub fn tcp_payload<V: View>(frame: V, packet: &Packet) -> u32 {
     packet.len.saturating_sub(u32::from(packet.l4 - packet.l3) + offset)
 }
 
-/// Whether the packet spans several buffers.
+/// Whether the packet spans several buffers of XDP's, each a place of its own for the program to look.
 #[inline(always)]
 pub fn has_frags<V: View>(frame: V, packet: &Packet) -> bool {
-    V::LINK + packet.len as usize > frame.end() - frame.start()
+    matches!(V::KIND, Kind::Xdp) && V::LINK + packet.len as usize > frame.end() - frame.start()
 }
 
 /// Destination address of the link-layer header; zero when there is none.

@@ -44,6 +44,11 @@ pub enum Tagged {
 #[inline(always)]
 pub fn look_through<V: View>(frame: V) -> Tagged {
     let (start, end) = (frame.start(), frame.end());
+    if V::LINK == 0 {
+        // SAFETY: there is no link-layer header.
+        let is_ipv4 = unsafe { frame.ethertype(start) } == ETHERTYPE_IPV4;
+        return if is_ipv4 { Tagged::Ipv4(0) } else { Tagged::Foreign };
+    }
     if start + V::LINK > end {
         return Tagged::Short;
     }
@@ -73,14 +78,19 @@ pub fn look_through<V: View>(frame: V) -> Tagged {
 checked_alone! {
     /// Takes the priority tags off a frame whose first ethertype is not IPv4, or that is too short for IPv4. `Ok`: it is
     /// untagged IPv4 now, and pointers into it are to be made anew.
-    pub fn take_off<F: Frame>(frame, work) -> Result<(), Verdict> = take_tags; Xdp as tags_xdp
+    pub fn take_off<F: Frame>(frame, work) -> Result<(), Verdict> = take_tags; Xdp as tags_xdp, Skb as tags_skb, Ip as tags_ip
 }
 
 #[inline(always)]
 fn take_tags<F: Frame>(frame: F, _work: &mut Work) -> Result<(), Verdict> {
+    let beside = frame.tag_beside();
+    if beside.is_some_and(|tag| tag & u16::from_be(VID) != 0) {
+        return Err(Verdict::pass(PassReason::OtherVlan));
+    }
+    let beside = usize::from(beside.is_some());
     match look_through(frame) {
         // Without a tag: too short for IPv4, or the parser would not have asked.
-        Tagged::Ipv4(at) if at > F::LINK => remove(frame, at - F::LINK),
+        Tagged::Ipv4(at) if at > F::LINK || beside > 0 => remove(frame, (at - F::LINK) / VLAN, beside),
         Tagged::Ipv4(_) | Tagged::Short => Err(Verdict::drop(Reason::BadHeader)),
         Tagged::Foreign => Err(Verdict::pass(PassReason::NotIpv4)),
         Tagged::OtherVlan => Err(Verdict::pass(PassReason::OtherVlan)),
@@ -88,17 +98,20 @@ fn take_tags<F: Frame>(frame: F, _work: &mut Work) -> Result<(), Verdict> {
     }
 }
 
-/// Takes the first `bytes` behind the link-layer addresses off.
+/// Takes the first `tags` behind the link-layer addresses off, and as many as there are beside the frame.
 #[inline(always)]
-fn remove<F: Frame>(frame: F, bytes: usize) -> Result<(), Verdict> {
+fn remove<F: Frame>(frame: F, tags: usize, beside: usize) -> Result<(), Verdict> {
     const BAD: Result<(), Verdict> = Err(Verdict::drop(Reason::BadHeader));
+    if let Some(is_done) = frame.pop_tags(tags + beside) {
+        return if is_done { Ok(()) } else { BAD };
+    }
     let start = frame.start();
     if start + F::LINK > frame.end() {
         return BAD;
     }
     // SAFETY: the link-layer header is in bounds.
     let addresses: [u32; 3] = unsafe { load(start as *const u8, 0) };
-    if !frame.move_start(bytes as i32) {
+    if !frame.move_start((tags * VLAN) as i32) {
         return BAD;
     }
     let start = frame.start();

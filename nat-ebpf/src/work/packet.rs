@@ -37,7 +37,7 @@ pub struct Packet {
     pub tuple: Tuple,
     /// TCP flags that natgw tracks, or [`nat_common::tcp::ANY`].
     pub flags: u32,
-    /// IPv4 total length in bytes. 0: the headers could not be read, and nothing else here is this packet's.
+    /// IPv4 total length in bytes; of what the kernel put together of several packets (GSO), that of the largest of them. 0: the headers could not be read, and nothing else here is this packet's.
     pub len: u32,
     /// Offset of the network header from the start of the frame.
     pub l3: u16,
