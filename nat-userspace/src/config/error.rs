@@ -88,7 +88,9 @@ pub enum Error {
         why: Refusal,
     },
     /// A pattern of names that is none.
-    #[error("{at}: \"{pattern}\" is no pattern of interface names ({why}); `*` stands for any characters, `?` for one")]
+    #[error(
+        "{at}: \"{pattern}\" is no pattern of interface names ({why}); `*` stands for any characters, `?` for one"
+    )]
     BadPattern {
         /// Where.
         at: Origin,

@@ -44,14 +44,15 @@ impl Running {
         let mut state = StateDir::open(&options.state_dir)?;
         let lock = state.try_lock()?;
         let before = state.read()?;
-        let Prepared { bpffs, facts, features, plane, adoption } = match prepare(&state, &gateway, options).await {
-            Ok(prepared) => prepared,
-            Err(e) => {
-                undo(&state, lock, before, options)
-                    .unwrap_or_else(|e| tracing::error!("while cleaning up: {e}"));
-                return Err(e);
-            }
-        };
+        let Prepared { bpffs, facts, features, plane, adoption } =
+            match prepare(&state, &gateway, options).await {
+                Ok(prepared) => prepared,
+                Err(e) => {
+                    undo(&state, lock, before, options)
+                        .unwrap_or_else(|e| tracing::error!("while cleaning up: {e}"));
+                    return Err(e);
+                }
+            };
         let route_mtus = RouteMtus::default();
         let (paths, interfaces) = (BTreeMap::new(), Vec::new());
         let mut running =

@@ -186,7 +186,10 @@ impl Host {
                 if self.running.interfaces().any(|i| i.ifindex == index) {
                     self.running.forget(index, &name)?;
                     if self.running.gateway.interfaces().contains(&name.as_str()) {
-                        tracing::warn!(interface = name, "interface is gone; natgw waits for it to come back");
+                        tracing::warn!(
+                            interface = name,
+                            "interface is gone; natgw waits for it to come back"
+                        );
                     } else {
                         tracing::info!(interface = name, "interface is gone");
                     }
@@ -320,7 +323,11 @@ impl Host {
             tracing::info!(interface = name, before, "renamed; natgw goes on with it");
             return Ok(());
         }
-        tracing::warn!(interface = before, now = name, "renamed, and given up: the configuration does not name it so");
+        tracing::warn!(
+            interface = before,
+            now = name,
+            "renamed, and given up: the configuration does not name it so"
+        );
         self.link(name).await
     }
 

@@ -44,8 +44,14 @@ fn needs_restart(current: &Gateway, wanted: &Gateway, max_flows: u32) -> Vec<&'s
         metrics,
     } = wanted;
     let differs = [
-        ("interfaces.inside", written(inside, &patterns.inside) != written(&current.inside, &current.patterns.inside)),
-        ("interfaces.outside", written(outside, &patterns.outside) != written(&current.outside, &current.patterns.outside)),
+        (
+            "interfaces.inside",
+            written(inside, &patterns.inside) != written(&current.inside, &current.patterns.inside),
+        ),
+        (
+            "interfaces.outside",
+            written(outside, &patterns.outside) != written(&current.outside, &current.patterns.outside),
+        ),
         // A size that nobody asked for yields to that of the table which is there.
         ("max_flows", *max_flows_by == SizedBy::Operator && *wanted_flows != max_flows),
         ("xdp", *xdp != current.xdp),

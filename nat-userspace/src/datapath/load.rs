@@ -35,13 +35,6 @@ pub struct LoadOptions {
 /// Lines of the verifier's log that an error shows.
 const LOG_LINES: usize = 15;
 
-/// Loads the object with every program. Nothing is attached, and no program pinned.
-pub fn load(pins: &Pins, options: LoadOptions) -> Result<Ebpf, Error> {
-    let mut ebpf = open(pins, options)?;
-    abi::program::ALL.into_iter().try_for_each(|name| program(&mut ebpf, name))?;
-    Ok(ebpf)
-}
-
 /// Makes the object's maps. Those that are pinned are reused *unchecked* ([`super::adopt`] checks), others are created and pinned.
 /// Programs wait for [`program`].
 pub(super) fn open(pins: &Pins, options: LoadOptions) -> Result<Ebpf, Error> {
@@ -72,8 +65,9 @@ pub(super) fn open(pins: &Pins, options: LoadOptions) -> Result<Ebpf, Error> {
 
 /// Gives one program to the verifier.
 pub(super) fn program(ebpf: &mut Ebpf, name: &'static str) -> Result<(), Error> {
-    let program =
-        ebpf.program_mut(name).ok_or_else(|| Error::BadObject { what: format!("it has no program {name}") })?;
+    let program = ebpf
+        .program_mut(name)
+        .ok_or_else(|| Error::BadObject { what: format!("it has no program {name}") })?;
     match program {
         Program::Xdp(p) => p.load(),
         Program::SchedClassifier(p) => p.load(),

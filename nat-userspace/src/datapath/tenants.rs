@@ -59,7 +59,8 @@ async fn filters(index: u32) -> Vec<String> {
     };
     let connection = tokio::spawn(connection);
     let mut names = Vec::new();
-    for request in [handle.traffic_filter(index).get().ingress(), handle.traffic_filter(index).get().egress()] {
+    for request in [handle.traffic_filter(index).get().ingress(), handle.traffic_filter(index).get().egress()]
+    {
         let mut messages = std::pin::pin!(request.execute());
         // An error: there is no such qdisc.
         while let Ok(Some(message)) = messages.try_next().await {

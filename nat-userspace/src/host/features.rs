@@ -146,7 +146,8 @@ async fn resolve() -> Result<Option<(u16, u32)>, Error> {
     let (connection, handle, _) =
         new_connection::<GenlMessage<GenlCtrl>>(NETLINK_GENERIC).map_err(Error::NetlinkSocket)?;
     let task = tokio::spawn(connection);
-    let asked = GenlCtrl { cmd: GenlCtrlCmd::GetFamily, nlas: vec![GenlCtrlAttrs::FamilyName(FAMILY.to_owned())] };
+    let asked =
+        GenlCtrl { cmd: GenlCtrlCmd::GetFamily, nlas: vec![GenlCtrlAttrs::FamilyName(FAMILY.to_owned())] };
     let mut request = NetlinkMessage::from(GenlMessage::from_payload(asked));
     request.header.flags = NLM_F_REQUEST;
     let failed = Error::netlink("look for the netdev family of generic netlink");

@@ -61,7 +61,9 @@ pub enum Refusal {
     #[error("it is a port of a {0}, which has the addresses and the routes; name the {0} instead")]
     Port(&'static str),
     /// XDP was asked for where there is no Ethernet header.
-    #[error("its frames have no Ethernet header, without which there is no XDP; write xdp = \"auto\" or xdp = \"tc\"")]
+    #[error(
+        "its frames have no Ethernet header, without which there is no XDP; write xdp = \"auto\" or xdp = \"tc\""
+    )]
     NoEthernet,
     /// Native XDP was asked for on a bond.
     #[error(
@@ -149,7 +151,19 @@ mod tests {
     #[test]
     fn what_the_kernel_makes_itself_gets_tc_even_where_it_has_native_xdp() {
         for kind in [
-            "veth", "bridge", "tun", "vlan", "bond", "team", "macvlan", "ipvlan", "vxlan", "dummy", "openvswitch", "vrf", "netkit",
+            "veth",
+            "bridge",
+            "tun",
+            "vlan",
+            "bond",
+            "team",
+            "macvlan",
+            "ipvlan",
+            "vxlan",
+            "dummy",
+            "openvswitch",
+            "vrf",
+            "netkit",
         ] {
             for features in [NONE, VETH, READY, XdpFeatures::Untold] {
                 assert_eq!(path_for(&device(kind), XdpChoice::Auto, features), Ok(XdpMode::Tc), "{kind}");

@@ -71,7 +71,8 @@ mod tests {
     use super::*;
 
     fn patterns(inside: &[&str], outside: &[&str]) -> Patterns {
-        let parse = |texts: &[&str]| texts.iter().map(|t| NamePattern::parse(t).expect("a pattern")).collect();
+        let parse =
+            |texts: &[&str]| texts.iter().map(|t| NamePattern::parse(t).expect("a pattern")).collect();
         Patterns { inside: parse(inside), outside: parse(outside) }
     }
 
@@ -102,7 +103,9 @@ mod tests {
 
     #[test]
     fn a_pattern_is_told_from_a_name() {
-        assert!(NamePattern::is_one("veth-*") && NamePattern::is_one("p[1]") && !NamePattern::is_one("eth0.7"));
+        assert!(
+            NamePattern::is_one("veth-*") && NamePattern::is_one("p[1]") && !NamePattern::is_one("eth0.7")
+        );
         assert!(NamePattern::parse("veth-[").is_err());
         assert_eq!(NamePattern::parse("veth-*").expect("a pattern").to_string(), "veth-*");
     }

@@ -103,7 +103,9 @@ impl Tables {
 
     /// The interfaces that XDP can redirect to: index by place. The kernel takes one out itself when it goes away.
     pub fn targets(&self) -> BTreeMap<u32, u32> {
-        (0..MAX_INTERFACES).filter_map(|place| Some((place, self.devices.get(place, 0).ok()?.if_index))).collect()
+        (0..MAX_INTERFACES)
+            .filter_map(|place| Some((place, self.devices.get(place, 0).ok()?.if_index)))
+            .collect()
     }
 
     /// Makes the changes, one after the other.
