@@ -10,7 +10,7 @@ use netlink_packet_generic::ctrl::nlas::{GenlCtrlAttrs, McastGrpAttrs};
 use netlink_packet_generic::ctrl::{GenlCtrl, GenlCtrlCmd};
 use netlink_packet_generic::{GenlFamily, GenlHeader, GenlMessage};
 use rtnetlink::packet_core::{
-    DecodeError, Emitable, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload, NlasIterator,
+    DecodeError, Emitable, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload, NlasIterator,
     ParseableParametrized, parse_u32, parse_u64,
 };
 use rtnetlink::proto::{ConnectionHandle, new_connection};
@@ -103,7 +103,9 @@ impl Watch {
         let mut message = Message::from_payload(Device { command: DEV_GET, ..Device::default() });
         message.set_resolved_family_id(self.family);
         let mut request = NetlinkMessage::from(message);
-        request.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+        // The kernel does not mark these messages as parts of a dump (net/core/netdev-genl.c, `netdev_nl_dev_fill`), so the netlink
+        // crate would take the first for all of them. Told to wait for an acknowledgement, it reads on to the dump's end.
+        request.header.flags = NLM_F_REQUEST | NLM_F_DUMP | NLM_F_ACK;
         let failed = Error::netlink("read the XDP features of the interfaces");
         let answers = self.handle.request(request, SocketAddr::new(0, 0));
         let mut answers = match answers {

@@ -1,5 +1,6 @@
 //! Facts, sysctls and addresses of a host, in a private network namespace.
 
+use nat_userspace::model::path::Framing;
 use crate::netns::{self, Peer, ifindex, in_namespace, set_sysctl, sh, state_dir, sysctl};
 use nat_userspace::host::{
     Error, addresses,
@@ -24,8 +25,8 @@ fn facts_are_those_of_the_namespace() {
         assert_eq!(facts.gateways, [[10, 1, 2, 8].into(), [10, 1, 2, 9].into()].into());
         let link = facts.link("ng0").unwrap();
         assert_eq!((link.index, link.mtu, link.mac), (ifindex("ng0"), 1400, [2, 0, 0, 0, 0, 7]));
-        assert!(link.up && link.ethernet);
-        assert!(!facts.link("lo").unwrap().ethernet);
+        assert!(link.up && link.device.framing == Framing::Ethernet);
+        assert_eq!(facts.link("lo").unwrap().device.framing, Framing::Other);
         assert!(facts.has_address([10, 1, 2, 3].into()));
         assert_eq!(facts.addresses.iter().find(|a| a.index == link.index).unwrap().broadcast, None);
         sh("ip addr add 10.1.9.3/24 brd 10.1.9.77 dev ng0");
