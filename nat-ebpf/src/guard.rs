@@ -4,7 +4,7 @@
 //! What they do not stop is `TC_ACT_UNSPEC`: `TC_ACT_OK` would end the hook, and with it the programs of others.
 
 use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
-use nat_common::{Addr, Reason, Side, Tuple, hop::Iface};
+use nat_common::{Addr, Reason, Side, Tuple, handover::Handover, hop::Iface};
 
 use crate::{
     frame::{
@@ -79,19 +79,25 @@ pub fn egress(frame: Skb) -> i32 {
 /// The kernel gets what natgw hands over, and what is for this host or exempt, with a source that can be genuine.
 #[inline(always)]
 pub fn ingress(frame: Skb) -> i32 {
-    if maps::iface(frame.interface()).is_none() || frame.station() == Station::Another {
+    if maps::iface(frame.interface()).is_none() {
         return TC_ACT_UNSPEC;
     }
     let (Some(work), Some(settings)) = (maps::work(), maps::settings()) else { return shot() };
-    // The mark is read before `classify` pulls bytes of the frame into its linear part, which may lose the metadata that the mark
-    // is in (net/core/skbuff.c, `pskb_expand_head`).
-    let is_marked = frame.is_marked(settings);
+    let handed_over = frame.handed_over(settings);
+    if let Some(to) = handed_over
+        && to != Handover::KERNEL
+    {
+        return frame.redirect(to);
+    }
+    if frame.station() == Station::Another {
+        return TC_ACT_UNSPEC;
+    }
     let tuple = match classify(frame, work) {
         Guarded::Ipv4 { tuple, .. } => tuple,
         Guarded::Foreign => return TC_ACT_UNSPEC,
         Guarded::Unclassified => return shot(),
     };
-    if is_marked {
+    if handed_over.is_some() {
         return TC_ACT_UNSPEC;
     }
     (work.packet.tuple.src, work.packet.tuple.dst) = (tuple.src, tuple.dst);

@@ -4,7 +4,8 @@
 //! that takes a decision is a call out of line, on a miss ([`outbound`], [`inbound`]) or for one packet in very many.
 
 use nat_common::{
-    EGRESS_KERNEL, FlowEntry, Reason, Side, Stamp, Verdict, stamp::TOUCH, stats::Meter, tcp as flags,
+    EGRESS_KERNEL, FlowEntry, Reason, Side, Stamp, Verdict, handover::Handover, stamp::TOUCH, stats::Meter,
+    tcp as flags,
 };
 
 use crate::{
@@ -129,12 +130,8 @@ fn hit<F: Frame, const SIDE: u8>(
             (way, Current::own(&raw const work.route.hop), work.route.hop.stamp)
         }
     };
-    let way = match way {
-        Way::Forward if !maps::redirects_frags() && parse::has_frags(frame, &work.packet) => Way::Handover,
-        way => way,
-    };
     let ttl = match way {
-        Way::Forward => TtlStep::Decrement,
+        Way::Forward | Way::Neighbour => TtlStep::Decrement,
         Way::Handover => TtlStep::Keep,
     };
     if flags::is_event(work.packet.flags, seen) {
@@ -153,13 +150,10 @@ fn hit<F: Frame, const SIDE: u8>(
     }
     let wire = frame.wire(packet.len);
     flow.count(wire.packets, wire.bytes);
-    if way == Way::Handover {
-        if !frame.mark() {
-            return Err(Verdict::drop(Reason::RedirectError));
-        }
+    if way != Way::Forward {
+        let action = hand_over(frame, work, way)?;
         forwarded(outbound, wire);
-        stats::count(|s| s.handovers += 1);
-        return Ok(F::PASS);
+        return Ok(action);
     }
     let egress = hop.egress();
     if !rewrite::set_macs(frame, &headers, hop.macs()) {
@@ -169,14 +163,29 @@ fn hit<F: Frame, const SIDE: u8>(
         // Another CPU resolved it anew, or gave its slot away.
         return Err(Verdict::drop(Reason::NoRoute));
     }
-    let action = if SIDE == Side::ONEARM && maps::ifindex(egress) == frame.ingress() {
+    let action = if SIDE == Side::ONEARM && maps::transmits() && maps::ifindex(egress) == frame.ingress() {
         // Only on a one-armed gateway can a packet leave by the interface that it came by: the driver itself sends it (XDP_TX).
-        frame.send_back()
+        Some(frame.send_back())
+    } else if !maps::redirects_frags() && parse::has_frags(frame, &work.packet) {
+        frame.send_whole(egress)
     } else {
-        frame.send(egress).ok_or(Verdict::drop(Reason::RedirectError))?
+        frame.send(egress)
     };
+    let action = action.ok_or(Verdict::drop(Reason::RedirectError))?;
     forwarded(outbound, wire);
     Ok(action)
+}
+
+/// A translated packet that the kernel must do something for.
+#[inline(always)]
+fn hand_over<F: Frame>(frame: F, work: &Work, way: Way) -> Result<u32, Verdict> {
+    let to = if way == Way::Neighbour {
+        work.route.next
+    } else {
+        stats::count(|s| s.handovers += 1);
+        Handover::KERNEL
+    };
+    frame.hand_over(to).ok_or(Verdict::drop(Reason::RedirectError))
 }
 
 /// Whether nothing about sending the packet by this hop needs a decision.

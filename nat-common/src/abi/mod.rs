@@ -3,6 +3,7 @@
 pub mod budget;
 pub mod eip;
 pub mod event;
+pub mod handover;
 pub mod maps;
 pub mod reap;
 pub mod scarce;
@@ -54,9 +55,6 @@ pub mod program {
     }
 }
 
-/// XDP metadata that marks a translated packet which natgw hands to the kernel; the ingress guards let it pass.
-pub const HANDOVER_MARK: u32 = 0x6e61_7467;
-
 /// Load-time constant: 1 when one interface is inside and outside at once (guards allow inside-to-inside).
 pub const RODATA_ONE_ARMED: &str = "ONE_ARMED";
 
@@ -67,6 +65,9 @@ pub const RODATA_SEVERAL_INSIDE: &str = "SEVERAL_INSIDE";
 /// Load-time constant: 1 when the kernel redirects frames that span several buffers (Linux 6.3); else natgw hands
 /// them over.
 pub const RODATA_REDIRECT_FRAGS: &str = "REDIRECT_FRAGS";
+
+/// Load-time constant: 0 when the one interface of a one-armed gateway loses what is sent back by `XDP_TX`.
+pub const RODATA_TRANSMITS: &str = "TRANSMITS";
 
 #[cfg(test)]
 mod tests {

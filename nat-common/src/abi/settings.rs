@@ -36,8 +36,8 @@ pub struct Settings {
     pub choice: HashKey,
     /// Key by which a next hop's slots are chosen. Not the flow table's, for the same reason.
     pub placing: HashKey,
-    /// An Ethernet address (the first six bytes), drawn at random. Packets that natgw hands to the kernel have it for their sender
-    /// where the driver has no room for the mark; the ingress guard knows them by it.
+    /// Drawn at random: the mark of packets that the XDP programs hand to the ingress guard, by which it knows them. Where the
+    /// driver has no room for it, they have the first six bytes for their sender's Ethernet address.
     pub handover_mac: [u8; 8],
     /// Homes of the flow table. Never changes while the table lives.
     pub homes: u32,
@@ -56,6 +56,13 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The mark in front of packets that are handed over, see [`super::handover::Handover`].
+    #[inline(always)]
+    pub const fn handover_mark(&self) -> [u32; 2] {
+        let [a, b, c, d, e, f, g, h] = self.handover_mac;
+        [u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h])]
+    }
+
     /// The sender's Ethernet address of packets that are handed to the kernel without a mark in front of them.
     #[inline(always)]
     pub const fn handover_sender(&self) -> [u8; 6] {

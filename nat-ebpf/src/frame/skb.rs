@@ -3,13 +3,14 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{
-    bindings::{__sk_buff, TC_ACT_REDIRECT, TC_ACT_SHOT, TC_ACT_UNSPEC},
+    bindings::{__sk_buff, TC_ACT_REDIRECT, TC_ACT_SHOT, TC_ACT_UNSPEC, bpf_redir_neigh},
     helpers::generated::{
-        bpf_csum_update, bpf_l4_csum_replace, bpf_redirect, bpf_skb_adjust_room, bpf_skb_change_head,
-        bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes, bpf_skb_vlan_pop,
+        bpf_csum_update, bpf_l4_csum_replace, bpf_redirect, bpf_redirect_neigh, bpf_skb_adjust_room,
+        bpf_skb_change_head, bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes,
+        bpf_skb_vlan_pop,
     },
 };
-use nat_common::{Proto, abi::HANDOVER_MARK, settings::Settings};
+use nat_common::{Proto, handover::Handover, hop::NextHop, settings::Settings};
 use network_types::{
     eth::{EthHdr, EtherType},
     ip::Ipv4Hdr,
@@ -32,6 +33,7 @@ pub type Skb = Tc<{ EthHdr::LEN }>;
 /// On a device without link-layer header.
 pub type Ip = Tc<0>;
 
+const AF_INET: u32 = 2;
 const PACKET_HOST: u32 = 0;
 const PACKET_OTHERHOST: u32 = 3;
 
@@ -95,33 +97,39 @@ impl<const HEADER: usize> Tc<HEADER> {
         }
     }
 
-    /// Whether an XDP program or the twin marked the frame as translated by natgw ([`Frame::mark`]).
+    /// Where a program of natgw's wants the frame to go, which it translated ([`Frame::hand_over`]). To be read before anything
+    /// pulls bytes of the frame into its linear part, which may lose metadata (net/core/skbuff.c, `pskb_expand_head`).
     #[inline(always)]
-    pub fn is_marked(self, settings: &Settings) -> bool {
-        let [low, high] = key(settings);
+    pub fn handed_over(self, settings: &Settings) -> Option<NextHop> {
+        let mark = settings.handover_mark();
         // SAFETY: a valid context.
-        if unsafe { (*self.0).cb[0] == low && (*self.0).cb[1] == high } {
-            return true;
+        if unsafe { [(*self.0).cb[0], (*self.0).cb[1]] } == mark {
+            return Some(Handover::KERNEL);
         }
         // SAFETY: a valid context.
-        let meta = unsafe { (*self.0).data_meta as usize };
+        let meta = unsafe { (&raw const (*self.0).data_meta).read_volatile() as usize };
         let start = self.start();
-        if meta + size_of::<u32>() <= start {
-            // SAFETY: four bytes from `meta` are in bounds.
-            return unsafe { (meta as *const u32).read() == HANDOVER_MARK };
+        if meta + size_of::<Handover>() <= start {
+            // SAFETY: that many bytes from `meta` are in bounds.
+            let Handover { mark: found, to } = unsafe { (meta as *const Handover).read() };
+            return if found == mark { Some(to) } else { None };
         }
         if Self::LINK == 0 || start + Self::LINK > self.end() {
-            return false;
+            return None;
         }
         // SAFETY: an Ethernet header is in bounds; its sender's address is at 6.
-        unsafe { ((start + 6) as *const [u8; 6]).read() == settings.handover_sender() }
+        let sender = unsafe { ((start + 6) as *const [u8; 6]).read() };
+        if sender == settings.handover_sender() { Some(Handover::KERNEL) } else { None }
     }
-}
 
-/// What the twin marks frames by: bits that were drawn for this and that nobody can see.
-#[inline(always)]
-fn key(settings: &Settings) -> [u32; 2] {
-    bytemuck::cast(settings.handover_mac)
+    /// Sends a frame that was handed over: the action number.
+    #[inline(always)]
+    pub fn redirect(self, to: NextHop) -> i32 {
+        if to == Handover::addressed(to.ifindex) {
+            return redirect(to.ifindex) as i32;
+        }
+        to_neighbour(to.ifindex, to.addr.be) as i32
+    }
 }
 
 impl<const HEADER: usize> View for Tc<HEADER> {
@@ -269,18 +277,26 @@ impl<const HEADER: usize> Frame for Tc<HEADER> {
         unsafe { bpf_skb_load_bytes(self.context(), from, to.cast(), len) == 0 }
     }
 
-    /// The mark is a key beside the frame, in the control block that programs of one hook share. It never leaves the host: IPv4
-    /// clears it (net/ipv4/ip_input.c, `ip_rcv_core`). `skb->mark` is the host's own, to route and filter by.
+    /// What the kernel is to forward is marked beside the frame, in the control block that programs of one hook share. That never
+    /// leaves the host, and IPv4 clears it (net/ipv4/ip_input.c, `ip_rcv_core`); `skb->mark` is the host's own, to route and filter
+    /// by. What goes to a neighbour is sent right here; the kernel takes an Ethernet header off first, which an L3 packet needs for
+    /// that (net/core/filter.c, `__bpf_redirect_neigh`).
     #[inline(always)]
-    fn mark(self) -> bool {
-        let Some(settings) = maps::settings() else { return false };
-        let [low, high] = key(settings);
+    fn hand_over(self, to: NextHop) -> Option<u32> {
+        if to != Handover::KERNEL {
+            return if Self::LINK != 0 || self.put_link([0; 3]) {
+                Some(to_neighbour(to.ifindex, to.addr.be))
+            } else {
+                None
+            };
+        }
+        let [low, high] = maps::settings()?.handover_mark();
         // SAFETY: a valid context.
         unsafe {
             (&raw mut (*self.0).cb[0]).write_volatile(low);
             (&raw mut (*self.0).cb[1]).write_volatile(high);
         }
-        true
+        Some(Self::PASS)
     }
 
     #[inline(always)]
@@ -289,6 +305,11 @@ impl<const HEADER: usize> Frame for Tc<HEADER> {
             0 => None,
             ifindex => Some(redirect(ifindex)),
         }
+    }
+
+    #[inline(always)]
+    fn send_whole(self, egress: u16) -> Option<u32> {
+        self.send(egress)
     }
 
     #[inline(always)]
@@ -368,6 +389,18 @@ const ROOM_BEHIND_LINK: u32 = 1;
 /// Flags of `bpf_l4_csum_replace`; the size in the lowest bits is 0, as the change comes as a sum.
 const PSEUDO_HDR: u64 = aya_ebpf::bindings::BPF_F_PSEUDO_HDR as u64;
 const MARK_MANGLED_0: u64 = aya_ebpf::bindings::BPF_F_MARK_MANGLED_0 as u64;
+
+/// Sends the frame to a neighbour that the kernel resolves: the action number. Out of line, because the fast path's stack has no
+/// room for the parameters.
+#[inline(never)]
+fn to_neighbour(ifindex: u32, addr: u32) -> u32 {
+    // SAFETY: plain data, for which all-zero is valid.
+    let mut next: bpf_redir_neigh = unsafe { core::mem::zeroed() };
+    next.nh_family = AF_INET;
+    next.__bindgen_anon_1.ipv4_nh = addr;
+    // SAFETY: parameters of the size given.
+    unsafe { bpf_redirect_neigh(ifindex, &raw mut next, size_of::<bpf_redir_neigh>() as i32, 0) as u32 }
+}
 
 /// Sends the frame out of a device: the action number. A device without link-layer header gets it without.
 #[inline(always)]

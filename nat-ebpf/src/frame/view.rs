@@ -2,6 +2,8 @@
 
 use core::ffi::c_void;
 
+use nat_common::hop::NextHop;
+
 /// Which kind of program a frame was given to. A constant of each frame type, so that the compiler picks the branch.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -114,13 +116,17 @@ pub trait Frame: View {
     /// `len` bytes from `to` are writable.
     unsafe fn copy(self, from: u32, to: *mut u8, len: u32) -> bool;
 
-    /// Marks the frame as translated by natgw, so that the ingress guard lets it pass to the kernel. `false` when the frame
-    /// has no room for a mark. Pointers into the frame are to be made anew.
-    fn mark(self) -> bool;
+    /// Has a translated packet leave by `to`, whose neighbour the kernel resolves, past the host's own forwarding; or by that
+    /// forwarding ([`nat_common::handover::Handover::KERNEL`]). The action number; `None` when that is not possible. Pointers into
+    /// the frame are to be made anew.
+    fn hand_over(self, to: NextHop) -> Option<u32>;
 
-    /// Sends the frame out of the managed interface with this devmap index: the action number. `None` when there is no such
-    /// interface.
+    /// Sends the frame, which is addressed, out of the managed interface with this number: the action number. `None` when there is
+    /// no such interface.
     fn send(self, egress: u16) -> Option<u32>;
+
+    /// The same for a frame that a redirect between XDP devices would lose, because it spans several buffers.
+    fn send_whole(self, egress: u16) -> Option<u32>;
 
     /// Sends the frame back out of the interface that it came by: the action number.
     fn send_back(self) -> u32;

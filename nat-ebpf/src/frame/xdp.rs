@@ -4,7 +4,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::{
     bindings::{
-        xdp_action::{XDP_DROP, XDP_PASS, XDP_TX},
+        xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX},
         xdp_md,
     },
     helpers::generated::{
@@ -12,7 +12,7 @@ use aya_ebpf::{
         bpf_xdp_load_bytes,
     },
 };
-use nat_common::{abi::HANDOVER_MARK, checksum};
+use nat_common::{Addr, checksum, handover::Handover, hop::NextHop, settings::Settings};
 use network_types::eth::EthHdr;
 
 use super::view::{Change, Frame, Kind, View, Wire};
@@ -134,27 +134,23 @@ impl Frame for Xdp {
         unsafe { bpf_xdp_load_bytes(self.0, from, to.cast(), len) == 0 }
     }
 
-    /// The mark is metadata in front of the frame. Drivers without room for that (tun, ENA) get another: the frame is then
-    /// from an Ethernet address that was drawn for this and that nobody can see.
-    #[inline(never)]
-    fn mark(self) -> bool {
-        let size = size_of_val(&HANDOVER_MARK);
-        // SAFETY: a valid context. Packet pointers are read anew below.
-        if unsafe { bpf_xdp_adjust_meta(self.0, -(size as i32)) } != 0 {
-            return mark_sender(self);
-        }
-        let (meta, data) = (self.metadata(), self.start());
-        if meta + size > data {
-            return false;
-        }
-        // SAFETY: `size` bytes from `meta` are in bounds.
-        unsafe { (meta as *mut u32).write(HANDOVER_MARK) };
-        true
+    #[inline(always)]
+    fn hand_over(self, to: NextHop) -> Option<u32> {
+        action(leave_to_guard(self, to.ifindex, to.addr.be))
     }
 
     #[inline(always)]
     fn send(self, egress: u16) -> Option<u32> {
-        maps::redirect(egress).ok()
+        match maps::redirect(egress) {
+            Ok(action) => Some(action),
+            Err(_) => self.send_whole(egress),
+        }
+    }
+
+    /// By the ingress guard, which sends it as the kernel would send a packet of its own: out of any device.
+    #[inline(always)]
+    fn send_whole(self, egress: u16) -> Option<u32> {
+        action(send_by_guard(self, egress))
     }
 
     #[inline(always)]
@@ -194,14 +190,52 @@ impl Frame for Xdp {
     }
 }
 
+/// What a function out of line returns instead of an action that it could not take. An `Option` would be returned in memory, on a
+/// stack that has no room for it.
+const NONE: u32 = XDP_ABORTED;
+
 #[inline(always)]
-fn mark_sender(frame: Xdp) -> bool {
-    let start = frame.start();
-    let Some(settings) = maps::settings() else { return false };
-    if start + Xdp::LINK > frame.end() {
-        return false;
+fn action(number: u32) -> Option<u32> {
+    if number == NONE { None } else { Some(number) }
+}
+
+#[inline(never)]
+fn send_by_guard(frame: Xdp, egress: u16) -> u32 {
+    let to = Handover::addressed(maps::ifindex(egress));
+    if to == Handover::KERNEL { NONE } else { leave_to_guard(frame, to.ifindex, to.addr.be) }
+}
+
+/// Passes the frame, with a [`Handover`] in front of it for the ingress guard.
+#[inline(never)]
+fn leave_to_guard(frame: Xdp, ifindex: u32, addr: u32) -> u32 {
+    let Some(settings) = maps::settings() else { return NONE };
+    // SAFETY: a valid context. Packet pointers are read anew below.
+    if unsafe { bpf_xdp_adjust_meta(frame.0, -(size_of::<Handover>() as i32)) } != 0 {
+        return leave_to_kernel(frame, settings);
     }
-    // SAFETY: an Ethernet header is in bounds; its sender's address is at 6.
-    unsafe { ((start + 6) as *mut [u8; 6]).write(settings.handover_sender()) };
-    true
+    let (meta, data) = (frame.metadata(), frame.start());
+    if meta + size_of::<Handover>() > data {
+        return NONE;
+    }
+    let to = NextHop { ifindex, addr: Addr { be: addr } };
+    // SAFETY: that many bytes from `meta` are in bounds.
+    unsafe { (meta as *mut Handover).write(Handover { mark: settings.handover_mark(), to }) };
+    XDP_PASS
+}
+
+/// Drivers without room for metadata (tun, ENA) leave the kernel to forward the packet. The mark is then an Ethernet address that
+/// was drawn for this and that nobody can see, and the frame is for this station, whatever it was addressed to.
+#[inline(always)]
+fn leave_to_kernel(frame: Xdp, settings: &Settings) -> u32 {
+    let Some(iface) = maps::iface(frame.ingress()) else { return NONE };
+    let start = frame.start();
+    if start + Xdp::LINK > frame.end() {
+        return NONE;
+    }
+    // SAFETY: an Ethernet header is in bounds; its receiver's address is at 0, its sender's at 6.
+    unsafe {
+        (start as *mut [u8; 6]).write(iface.mac);
+        ((start + 6) as *mut [u8; 6]).write(settings.handover_sender());
+    }
+    XDP_PASS
 }

@@ -1,7 +1,7 @@
 //! Where a translated packet goes next: the FIB, asked once per flow and direction.
 
 use aya_ebpf::bindings::bpf_fib_lookup;
-use nat_common::{Addr, EGRESS_KERNEL, HopStamp, Side, Tuple, hop::NextHop};
+use nat_common::{Addr, EGRESS_KERNEL, HopStamp, Side, Tuple, handover::Handover, hop::NextHop};
 
 use super::slots;
 use crate::{
@@ -63,7 +63,7 @@ checked_alone! {
 fn resolved<F: Frame>(frame: F, work: &mut Work) -> Reach {
     let (context, ifindex, tos) = (frame.context(), frame.ingress(), work.packet.tos);
     let route = &mut work.route;
-    route.hop = Hop::UNRESOLVED;
+    (route.hop, route.next) = (Hop::UNRESOLVED, Handover::KERNEL);
     let found = fib::route(context, ifindex, &route.translated, tos, &mut route.fib);
     match found {
         Route::Resolved | Route::Unresolved => {}
@@ -77,6 +77,7 @@ fn resolved<F: Frame>(frame: F, work: &mut Work) -> Reach {
         Route::Nowhere => return Reach::Nowhere,
     }
     let next = fib::next_hop(&route.fib);
+    route.next = next;
     let (reach, egress) = reach(ifindex, &next, route.translated.dst);
     route.hop.mtu = mtu(frame, next.ifindex, route.translated.dst);
     if found == Route::Resolved || has_no_neighbours(next.ifindex) {

@@ -30,6 +30,12 @@ pub fn current(stamp: HopStamp) -> Option<Current> {
     if part!(slot, stamp).get() == stamp { Some(Current(hop_of(slot))) } else { None }
 }
 
+/// Whose slot it is. As good as the rest of what a flow with this stamp uses, see [`Current::is_still`].
+#[inline(always)]
+pub fn next(stamp: HopStamp) -> Option<NextHop> {
+    maps::hop(stamp.slot()).map(|slot| part!(slot, next).get())
+}
+
 /// The beginning of a slot, which `work::route` asserts to be a [`Hop`].
 #[inline(always)]
 fn hop_of(slot: Shared<HopSlot>) -> Shared<Hop> {

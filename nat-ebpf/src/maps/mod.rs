@@ -70,6 +70,16 @@ pub fn redirects_frags() -> bool {
     REDIRECT_FRAGS.load() != 0
 }
 
+#[unsafe(no_mangle)]
+static TRANSMITS: Global<u8> = Global::new(1);
+
+/// Whether the one interface of a one-armed gateway can send a frame back that came by it (`XDP_TX`). A veth whose peer runs no XDP
+/// program counts the frame as sent and loses it (drivers/net/veth.c, `veth_xdp_flush`).
+#[inline(always)]
+pub fn transmits() -> bool {
+    TRANSMITS.load() != 0
+}
+
 /// A slot of the flow table. `None` only for slots that no home reaches.
 #[inline(always)]
 pub fn slot(index: u32) -> Option<Shared<FlowEntry>> {

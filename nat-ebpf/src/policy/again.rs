@@ -1,7 +1,7 @@
 //! A packet of a live flow that the fast path would not send: its hop is stale, its TTL or size is special, or its device is
 //! the kernel's. Routes may have changed, so whether the packet may go there is decided again.
 
-use nat_common::{Reason, Verdict};
+use nat_common::{Reason, Verdict, handover::Handover};
 
 use super::source;
 use crate::{
@@ -24,6 +24,7 @@ pub fn way<F: Frame>(frame: F, work: &mut Work, flow: EntryRef) -> Result<Way, V
     work.route.hop = Hop::UNRESOLVED;
     if let Some(current) = slots::current(stamp) {
         work.route.hop = current.read();
+        work.route.next = slots::next(stamp).unwrap_or(Handover::KERNEL);
     }
     // The slot may have been given to another next hop while it was read, so its stamp is compared once more after that.
     if work.route.hop.stamp != stamp || slots::current(stamp).is_none() {
@@ -39,8 +40,7 @@ pub fn way<F: Frame>(frame: F, work: &mut Work, flow: EntryRef) -> Result<Way, V
             return Err(Verdict::drop(Reason::Expired));
         }
     }
-    let Hop { mtu, egress, .. } = work.route.hop;
-    way::of(&work.packet, mtu, egress)
+    way::of(work)
 }
 
 /// Whether a packet of a live flow must not go where its route leads now: outbound back inside or where natgw opened the way,

@@ -16,7 +16,6 @@ use crate::{
     work::{
         Work,
         packet::{Content, Fragment, Packet},
-        route::Hop,
     },
 };
 
@@ -108,8 +107,7 @@ pub fn route<F: Frame>(frame: F, work: &mut Work, eip: Addr) -> Result<(), Verdi
         Reach::Prohibited => return Err(Verdict::answer(Reason::NoRoute, Answer::Prohibited)),
         Reach::Nowhere => return Err(Verdict::drop(Reason::NoRoute)),
     }
-    let Hop { mtu, egress, .. } = work.route.hop;
-    way::of(&work.packet, mtu, egress).map(|_| ())
+    way::of(work).map(|_| ())
 }
 
 /// Whether a packet from inside may start a flow.

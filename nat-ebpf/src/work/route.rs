@@ -3,7 +3,10 @@
 use core::mem::offset_of;
 
 use aya_ebpf::bindings::bpf_fib_lookup;
-use nat_common::{EGRESS_KERNEL, HopStamp, Tuple, hop::HopSlot};
+use nat_common::{
+    EGRESS_KERNEL, HopStamp, Tuple,
+    hop::{HopSlot, NextHop},
+};
 
 /// A route: the question, the kernel's answer, and what natgw makes of it.
 #[repr(C)]
@@ -14,6 +17,8 @@ pub struct Route {
     pub fib: bpf_fib_lookup,
     /// The hop.
     pub hop: Hop,
+    /// Whose hop it is; all zero when the kernel does not tell (encapsulation).
+    pub next: NextHop,
 }
 
 /// A resolved (or unresolved) hop: the beginning of a [`HopSlot`].

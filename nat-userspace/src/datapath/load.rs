@@ -28,6 +28,8 @@ pub struct LoadOptions {
     pub one_armed: u8,
     /// 1: there are several inside interfaces.
     pub several_inside: u8,
+    /// 1: what is sent back by `XDP_TX` arrives.
+    pub transmits: u8,
     /// Logging.
     pub log: LogLevel,
 }
@@ -53,6 +55,7 @@ pub(super) fn open(pins: &Pins, options: LoadOptions) -> Result<Ebpf, Error> {
         .map_max_entries(abi::map::FLOWS, places)
         .override_global(abi::RODATA_ONE_ARMED, &options.one_armed, true)
         .override_global(abi::RODATA_SEVERAL_INSIDE, &options.several_inside, true)
+        .override_global(abi::RODATA_TRANSMITS, &options.transmits, true)
         .override_global(abi::RODATA_REDIRECT_FRAGS, &redirects_frags, true)
         // An object without log calls has no such variable.
         .override_global(aya_log::LEVEL, &log_level, false);

@@ -21,7 +21,7 @@ use super::tables::plan;
 use super::tables::wanted::{self, Keys, Wanted};
 use super::{attach, guard, links};
 use crate::host::facts::Link;
-use crate::host::namespace;
+use crate::host::{namespace, offloads};
 use crate::model::gateway::{Gateway, XdpChoice};
 use crate::model::interface::XdpMode;
 
@@ -59,6 +59,10 @@ impl Datapath {
         let options = LoadOptions {
             max_flows,
             one_armed: gateway.is_one_armed().into(),
+            // One that a pattern takes in later may be of any kind.
+            transmits: (gateway.patterns.inside.is_empty()
+                && gateway.inside.iter().all(|interface| offloads::sends_back(interface)))
+            .into(),
             several_inside: gateway.has_several_inside().into(),
             log,
         };

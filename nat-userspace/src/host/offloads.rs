@@ -12,6 +12,15 @@ use super::{
 /// Drivers that hand a tag over beside the frame, whatever their own setting is: the sender decides.
 const SENDER_DECIDES: &[&str] = &["veth"];
 
+/// Drivers that lose what an XDP program sends back by `XDP_TX`, unless the other end runs one too (drivers/net/veth.c,
+/// `veth_xdp_flush`).
+const LOSES_WHAT_IS_SENT_BACK: &[&str] = &["veth"];
+
+/// Whether a program on `interface` can send a frame back that came by it (`XDP_TX`).
+pub fn sends_back(interface: &str) -> bool {
+    ethtool::driver(interface).is_ok_and(|driver| !LOSES_WHAT_IS_SENT_BACK.contains(&driver.as_str()))
+}
+
 /// The offloads as natgw needs them. Dropping it changes nothing: see [`Offloads::restore_saved`].
 #[derive(Debug)]
 pub struct Offloads;

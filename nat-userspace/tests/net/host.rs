@@ -1,6 +1,5 @@
 //! Facts, sysctls and addresses of a host, in a private network namespace.
 
-use nat_userspace::model::path::Framing;
 use crate::netns::{self, Peer, ifindex, in_namespace, set_sysctl, sh, state_dir, sysctl};
 use nat_userspace::host::{
     Error, addresses,
@@ -8,6 +7,7 @@ use nat_userspace::host::{
     state::SavedSysctl,
     sysctls::{Before, Sysctls},
 };
+use nat_userspace::model::path::Framing;
 
 const TWO_LEGS: &str = "ip link add ngin type veth peer name ngin-p; ip addr add 10.0.0.1/24 dev ngin; \
                         ip link add ngout type veth peer name ngout-p; ip addr add 198.51.100.1/24 dev ngout; \

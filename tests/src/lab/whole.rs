@@ -8,8 +8,7 @@ use anyhow::{Context as _, Result};
 use super::netns::Netns;
 use super::session::Session;
 use super::tap::{LeakTap, Tap};
-use super::topology::{self, Arms, Topology};
-use super::xdp_pass;
+use super::topology::{self, Topology};
 
 /// A running lab. Dropping it removes everything, and fails a test during which an inside source was
 /// seen on the outside wire.
@@ -18,8 +17,6 @@ pub struct Lab {
     topology: Topology,
     nodes: BTreeMap<String, Netns>,
     leaks: Vec<LeakTap>,
-    /// Links that live as long as the lab, see [`super::xdp_pass`].
-    _pass: Vec<std::os::fd::OwnedFd>,
     session: Session,
 }
 
@@ -28,11 +25,7 @@ impl Lab {
     pub fn start(topology: Topology) -> Result<Self> {
         let session = Session::open()?;
         let nodes = topology::build(&session, &topology).context("build the lab")?;
-        let pass = match topology.arms {
-            Arms::Two => Vec::new(),
-            Arms::One => vec![xdp_pass::attach(&nodes["lan"], "gw")?],
-        };
-        let mut lab = Self { topology, nodes, leaks: Vec::new(), _pass: pass, session };
+        let mut lab = Self { topology, nodes, leaks: Vec::new(), session };
         for port in lab.topology.outside_taps() {
             lab.leaks.push(LeakTap::start(lab.node("wan"), port, lab.topology.arms)?);
         }
