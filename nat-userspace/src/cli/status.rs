@@ -8,6 +8,7 @@ use super::instance::Instance;
 use super::table::{Paint, bits_per_second};
 use crate::datapath::Error as DatapathError;
 use crate::host::condition::Condition;
+use crate::model::interface::XdpMode;
 use crate::model::status::{InterfaceStatus, Status};
 use crate::observe::number::{float, percent};
 use crate::observe::status::{SAMPLE, Since, addresses, flows, look};
@@ -65,7 +66,9 @@ fn render(status: &Status, paint: Paint) -> String {
         let side = recorded.side.name();
         let state = match (present, attached) {
             (false, _) => paint.red("missing"),
+            (true, false) if recorded.xdp_mode == XdpMode::Tc => paint.red("no program"),
             (true, false) => paint.red("no XDP"),
+            (true, true) if recorded.xdp_mode == XdpMode::Tc => "tc".to_owned(),
             (true, true) => format!("{} XDP", recorded.xdp_mode.name()),
         };
         line("interface", format!("{} ({side}, {state})", recorded.name));

@@ -9,6 +9,7 @@ use nat_common::eip::{MAX_EIPS, MAX_PREFIXES, MAX_RESERVED};
 use nat_common::hop::MAX_INTERFACES;
 
 use super::origin::Origin;
+use crate::model::path::Refusal;
 use crate::model::ports::Ports;
 
 /// Most that `answers_per_second` can be.
@@ -76,13 +77,44 @@ pub enum Error {
         /// Name as written.
         name: String,
     },
-    /// An interface without Ethernet framing.
-    #[error("{at}: interface \"{name}\" is not an Ethernet interface; natgw attaches to Ethernet only")]
-    NotEthernet {
+    /// An interface on which natgw cannot work, or not as asked for.
+    #[error("{at}: natgw cannot use interface \"{name}\": {why}")]
+    Unusable {
         /// Where.
         at: Origin,
         /// Name as written.
         name: String,
+        /// Why, and what to do.
+        why: Refusal,
+    },
+    /// A pattern of names that is none.
+    #[error(
+        "{at}: \"{pattern}\" is no pattern of interface names ({why}); `*` stands for any characters, `?` for one"
+    )]
+    BadPattern {
+        /// Where.
+        at: Origin,
+        /// As written.
+        pattern: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// A name that is on both sides because a pattern matches it.
+    #[error(
+        "{at}: \"{pattern}\" matches {name}, which is on the other side by \"{other}\" ({other_at}); write patterns that leave each \
+         interface on one side"
+    )]
+    BothSides {
+        /// Where the pattern is.
+        at: Origin,
+        /// The pattern.
+        pattern: String,
+        /// The interface.
+        name: String,
+        /// What else names it.
+        other: String,
+        /// Where.
+        other_at: Origin,
     },
     /// More interfaces than the devmap holds.
     #[error("{0} interfaces are configured; natgw manages at most {MAX_INTERFACES}")]

@@ -24,10 +24,10 @@ pub struct GatewayFlags {
     /// Configuration file (TOML); flags come on top of it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Interface towards the clients; may be repeated
+    /// Interface towards the clients, or a pattern such as "veth-*"; may be repeated
     #[arg(long, value_name = "IF")]
     pub inside: Vec<String>,
-    /// Interface towards the internet; may be repeated; the same as --inside makes a one-armed gateway
+    /// Interface towards the internet, or a pattern; may be repeated; the same as --inside makes a one-armed gateway
     #[arg(long, value_name = "IF")]
     pub outside: Vec<String>,
     /// Elastic IP, a range of them, or an interface whose address is one, whatever it is; added to the first pool; may be
@@ -49,7 +49,7 @@ pub struct GatewayFlags {
     /// How a port is chosen
     #[arg(long, value_enum)]
     pub mode: Option<Mode>,
-    /// How to attach [default: auto]
+    /// How to get packets: native XDP where a network card has it and tc elsewhere (auto), or one way everywhere [default: auto]
     #[arg(long, value_enum)]
     pub xdp: Option<XdpChoice>,
     /// Whether the best route to the source of a packet from inside must lead to the interface it came by, any route will

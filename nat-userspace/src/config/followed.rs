@@ -10,6 +10,7 @@ use super::value::EipSpec;
 use super::written::{Config, PoolConfig};
 use crate::host::facts::{Address, HostFacts, Link};
 use crate::model::gateway::{Gateway, SizedBy};
+use crate::model::path::Device;
 
 impl Config {
     /// Whether the address of some interface is an EIP.
@@ -49,7 +50,7 @@ impl Config {
                     mac: [0; 6],
                     mtu: 0,
                     up: false,
-                    ethernet: true,
+                    device: Device::default(),
                 });
             }
         }
@@ -122,7 +123,7 @@ mod tests {
             mac: [0; 6],
             mtu: 1500,
             up: true,
-            ethernet: true,
+            device: Device::default(),
         };
         let address = |net: &&str| Address { index: 1, net: net.parse().unwrap(), broadcast: None };
         HostFacts {

@@ -8,6 +8,7 @@ mod error;
 mod file;
 pub mod flags;
 pub mod followed;
+mod interfaces;
 pub mod origin;
 pub mod render;
 pub mod reserved;

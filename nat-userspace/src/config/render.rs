@@ -7,6 +7,7 @@ use toml::Value;
 
 use super::duration::render_ms;
 use crate::model::gateway::{DesiredEip, Gateway, Pool, SizedBy};
+use crate::model::patterns::NamePattern;
 
 /// Valid TOML that means the same gateway on the same host. Comments say what natgw found out itself.
 pub fn to_toml(gateway: &Gateway) -> String {
@@ -20,6 +21,7 @@ fn write(out: &mut String, gateway: &Gateway) -> std::fmt::Result {
     let Gateway {
         inside,
         outside,
+        patterns,
         pools,
         exempt,
         timeouts,
@@ -50,8 +52,8 @@ fn write(out: &mut String, gateway: &Gateway) -> std::fmt::Result {
     writeln!(out, "duplicate_check = {duplicate_check}")?;
     writeln!(out, "shared_echo = {shared_echo}")?;
     writeln!(out, "\n[interfaces]")?;
-    writeln!(out, "inside = {}", list(inside))?;
-    writeln!(out, "outside = {}", list(outside))?;
+    writeln!(out, "inside = {}", list(written(inside, &patterns.inside)))?;
+    writeln!(out, "outside = {}", list(written(outside, &patterns.outside)))?;
     for pool in pools {
         write_pool(out, pool)?;
     }
@@ -65,6 +67,12 @@ fn write(out: &mut String, gateway: &Gateway) -> std::fmt::Result {
         writeln!(out, "\n[metrics]\nlisten = \"{listen}\"")?;
     }
     Ok(())
+}
+
+/// Names and patterns, without the names that a pattern stands for.
+fn written(names: &[String], patterns: &[NamePattern]) -> Vec<String> {
+    let named = names.iter().filter(|name| !patterns.iter().any(|p| p.matches(name))).cloned();
+    named.chain(patterns.iter().map(ToString::to_string)).collect()
 }
 
 fn write_pool(out: &mut String, pool: &Pool) -> std::fmt::Result {

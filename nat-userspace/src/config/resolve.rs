@@ -14,12 +14,14 @@ use nat_common::{FlowEntry, table};
 
 use super::error::{Error, MAX_ANSWERS};
 use super::followed::addresses;
+use super::interfaces;
 use super::origin::{Origin, Sourced};
 use super::reserved::exhausted;
 use super::sources::{self, Sides};
 use super::written::{Config, PoolConfig};
 use crate::host::facts::HostFacts;
 use crate::model::gateway::{DesiredEip, Gateway, Pool, SizedBy};
+use crate::model::patterns::Patterns;
 use crate::model::ports::ReservedPorts;
 
 /// Bytes of kernel memory that a flow's two entries take, locked at start.
@@ -34,8 +36,11 @@ const MOST_FLOWS: u64 = table::MOST_FLOWS as u64;
 impl Config {
     /// What this configuration means on a host with these `facts`.
     pub fn resolve(&self, facts: &HostFacts) -> Result<Gateway, Error> {
-        let inside = interfaces("inside", &self.inside, facts)?;
-        let outside = interfaces("outside", &self.outside, facts)?;
+        let inside = interfaces::found("inside", &self.inside, facts, self.xdp)?;
+        let outside = interfaces::found("outside", &self.outside, facts, self.xdp)?;
+        interfaces::refuse_both_sides(&self.inside, &self.outside, facts)?;
+        let patterns = Patterns { inside: inside.patterns, outside: outside.patterns };
+        let (inside, outside) = (inside.names, outside.names);
         let eips = self.eips(facts)?;
         refuse_eips_of_others(&eips, &outside, facts)?;
         let sides = Sides { inside: &inside, outside: &outside };
@@ -79,6 +84,7 @@ impl Config {
             metrics: self.metrics,
             inside,
             outside,
+            patterns,
         };
         match gateway.interfaces().len() {
             n if n > MAX_INTERFACES as usize => Err(Error::TooManyInterfaces(n)),
@@ -196,25 +202,6 @@ impl Config {
         }
         Ok(all)
     }
-}
-
-fn interfaces(
-    side: &'static str,
-    names: &[Sourced<String>],
-    facts: &HostFacts,
-) -> Result<Vec<String>, Error> {
-    let mut found: Vec<String> = Vec::new();
-    for Sourced { value: name, at } in names {
-        let link =
-            facts.link(name).ok_or_else(|| Error::UnknownInterface { at: at.clone(), name: name.clone() })?;
-        if !link.ethernet {
-            return Err(Error::NotEthernet { at: at.clone(), name: name.clone() });
-        }
-        if !found.contains(name) {
-            found.push(name.clone());
-        }
-    }
-    if found.is_empty() { Err(Error::NoInterface(side)) } else { Ok(found) }
 }
 
 /// Addresses that cannot be the gateway's on the networks that it is connected to.

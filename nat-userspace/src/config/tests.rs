@@ -13,24 +13,25 @@ use super::render::to_toml;
 use super::written::Config;
 use crate::host::facts::{Address, HostFacts, Link};
 use crate::model::gateway::{Announce, DesiredEip, Gateway, SizedBy, XdpChoice};
+use crate::model::path::{Device, Framing};
 
 fn host() -> HostFacts {
-    let link = |index, name: &str, ethernet| Link {
+    let link = |index, name: &str, framing| Link {
         name: name.to_owned(),
         index,
         mac: [2, 0, 0, 0, 0, 1],
         mtu: 1500,
         up: true,
-        ethernet,
+        device: Device { framing, ..Device::default() },
     };
     let address = |index, net: &str| Address { index, net: net.parse().expect("prefix"), broadcast: None };
     HostFacts {
         links: vec![
-            link(1, "lo", false),
-            link(2, "eth0", true),
-            link(3, "eth1", true),
-            link(4, "eth2", true),
-            link(5, "wg0", false),
+            link(1, "lo", Framing::Other),
+            link(2, "eth0", Framing::Ethernet),
+            link(3, "eth1", Framing::Ethernet),
+            link(4, "eth2", Framing::Ethernet),
+            link(5, "wg0", Framing::Ip),
         ],
         addresses: vec![
             address(1, "127.0.0.1/8"),
@@ -147,8 +148,8 @@ fn refusals_that_name_key_and_line() {
             &["line 2, interfaces.inside", "\"eth9\" does not exist"],
         ),
         (
-            "[interfaces]\ninside = [\"eth1\"]\noutside = [\"wg0\"]\n".to_owned(),
-            &["line 3, interfaces.outside", "\"wg0\" is not an Ethernet interface"],
+            "xdp = \"native\"\n[interfaces]\ninside = [\"eth1\"]\noutside = [\"wg0\"]\n".to_owned(),
+            &["line 4, interfaces.outside", "\"wg0\"", "no Ethernet header", "write xdp = \"auto\""],
         ),
     ] {
         says(&refusal(&text), parts);
@@ -164,7 +165,7 @@ fn values_of_the_wrong_kind_are_answered_in_words_of_the_manual() {
         ),
         (
             "xdp = \"turbo\"\n".to_owned(),
-            &["unknown value \"turbo\"; write \"auto\", \"native\" or \"generic\""],
+            &["unknown value \"turbo\"; write \"auto\", \"native\", \"generic\" or \"tc\""],
         ),
         (
             "[interfaces]\ninside = \"eth1\"\n".to_owned(),
@@ -284,7 +285,7 @@ fn refusals_of_flags_name_the_flag() {
     let base = ["--inside", "eth1", "--outside", "eth0", "--eip", "203.0.113.10"];
     for (more, parts) in [
         (["--inside", "eth9"], ["--inside", "does not exist"]),
-        (["--outside", "lo"], ["--outside", "not an Ethernet"]),
+        (["--outside", "lo"], ["--outside", "neither an Ethernet nor an IP header"]),
         (["--eip", "203.0.113.8/29"], ["--eip", "already in pool"]),
         (["--source", "203.0.0.0/16"], ["--source", "inside prefix"]),
         (["--max-flows", "0"], ["--max-flows", "at least 1"]),

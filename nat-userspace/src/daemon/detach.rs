@@ -102,7 +102,7 @@ async fn take_down(state: &StateDir, bpffs_path: &Path, home: Home) -> Result<De
         Sysctls::restore_saved(state)?;
         addresses::remove_all_eips(state).await?;
     }
-    links::detach_xdp(&pins)?;
+    links::detach_paths(&pins)?;
     if home == Home::Here {
         Offloads::restore_saved(state)?;
         Keeper::on(&interfaces).await?.unmanage_all().await?;

@@ -20,6 +20,7 @@ use super::upkeep::Upkeep;
 use crate::host::facts::{HostFacts, Link};
 use crate::host::mtus::RouteMtus;
 use crate::host::watch::{HostEvent, Watch};
+use crate::model::patterns::Matched;
 use crate::observe::metrics::HostCounts;
 
 /// Between looks at what should be kept and attached.
@@ -72,6 +73,8 @@ pub(super) enum Wake {
     Event(HostEvent),
     /// The MTUs of routes were read again.
     Mtus(RouteMtus),
+    /// Interfaces became targets of XDP redirects, or ceased to be.
+    Features,
     /// Hops are to be resolved again.
     Bump,
     /// Hops of single neighbours are to be resolved again.
@@ -124,6 +127,7 @@ impl Host {
     pub(super) async fn wake(&mut self) -> Result<Wake, Error> {
         tokio::select! {
             event = self.watch.next() => event.map(Wake::Event).ok_or(Error::WatchEnded),
+            told = self.running.features.next() => told.map(|()| Wake::Features).map_err(Error::from),
             found = self.mtus.read() => Ok(Wake::Mtus(found)),
             () = wait::maybe(self.bump_at.map(sleep_until)) => Ok(Wake::Bump),
             () = wait::maybe(self.bumps.next().map(sleep_until)) => Ok(Wake::BumpSome),
@@ -141,6 +145,10 @@ impl Host {
                 if self.running.set_route_mtus(found)? {
                     self.running.plane.bump_all();
                 }
+                Ok(())
+            }
+            Wake::Features => {
+                self.running.settle_targets();
                 Ok(())
             }
             Wake::Bump => {
@@ -202,10 +210,21 @@ impl Host {
             }
             HostEvent::LinkGone { index, name } => {
                 if self.running.interfaces().any(|i| i.ifindex == index) {
-                    tracing::warn!(interface = name, "interface is gone; natgw waits for it to come back");
                     self.running.forget(index, &name)?;
+                    if self.running.gateway.interfaces().contains(&name.as_str()) {
+                        tracing::warn!(
+                            interface = name,
+                            "interface is gone; natgw waits for it to come back"
+                        );
+                    } else {
+                        tracing::info!(interface = name, "interface is gone");
+                    }
                 }
                 self.known.retain(|(i, _), _| *i != index);
+            }
+            HostEvent::LinkRenamed { index, before, name } => {
+                self.renamed(index, &before, &name).await?;
+                self.bump_soon();
             }
             HostEvent::LinkUp { name, .. } => {
                 self.link(&name).await?;
@@ -296,17 +315,52 @@ impl Host {
 
     /// A link appeared or changed: one of ours is attached if it is not, and followed if it has a new address.
     async fn link(&mut self, name: &str) -> Result<(), Error> {
-        if !self.running.gateway.interfaces().contains(&name) {
+        if !self.running.gateway.manages(name) {
             return Ok(());
         }
         let facts = HostFacts::read_interfaces().await?;
         let Some(link) = facts.link(name) else { return Ok(()) };
-        if self.running.interfaces().any(|i| i.ifindex == link.index) {
+        let is_attached = self.running.interfaces().any(|i| i.ifindex == link.index);
+        if !self.running.is_usable(link) && self.running.gateway.patterns.side_of(name) != Matched::No {
+            // A pattern means what natgw can work on: a port of a bridge is the bridge's.
+            self.running.gateway.let_go(name);
+            if is_attached {
+                tracing::info!(interface = name, "given up: it has become a port of another interface");
+                self.running.give_up(link.index, name).await?;
+            }
+            return Ok(());
+        }
+        if self.running.gateway.take_in(name) == Matched::Both {
+            if self.complained.insert(name.to_owned()) {
+                tracing::error!(
+                    interface = name,
+                    "patterns of both sides match it, so natgw leaves it alone; write patterns that leave each interface on one side"
+                );
+            }
+            return Ok(());
+        }
+        if is_attached {
             self.running.readdress(link, &facts)
         } else {
             self.attach(link).await;
             Ok(())
         }
+    }
+
+    async fn renamed(&mut self, index: u32, before: &str, name: &str) -> Result<(), Error> {
+        if !self.running.interfaces().any(|i| i.ifindex == index) {
+            return self.link(name).await;
+        }
+        if self.running.rename(index, before, name).await? {
+            tracing::info!(interface = name, before, "renamed; natgw goes on with it");
+            return Ok(());
+        }
+        tracing::warn!(
+            interface = before,
+            now = name,
+            "renamed, and given up: the configuration does not name it so"
+        );
+        self.link(name).await
     }
 
     /// The packet path answers from the host's own addresses, and knows the broadcast addresses of its networks.
@@ -350,7 +404,7 @@ impl Host {
             if !self.complained.contains(&name) {
                 tracing::error!(
                     interface = name,
-                    "somebody detached natgw's XDP program or a guard here; attaching what is missing again"
+                    "somebody detached natgw's program or a guard here; attaching what is missing again"
                 );
             }
             self.attach(link).await;

@@ -6,6 +6,7 @@ pub mod detach;
 mod error;
 mod gateway;
 mod host;
+mod interfaces;
 mod options;
 mod reload;
 mod services;

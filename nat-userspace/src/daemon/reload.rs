@@ -7,6 +7,7 @@ use crate::config::flags::GatewayFlags;
 use crate::config::{Config, followed};
 use crate::host::facts::HostFacts;
 use crate::model::gateway::{Gateway, SizedBy};
+use crate::model::patterns::NamePattern;
 
 /// What `flags`, and the file that they name, mean now. Refused where that needs a restart.
 pub(super) async fn read(flags: &GatewayFlags, running: &Running) -> Result<(Config, Gateway), Error> {
@@ -30,6 +31,7 @@ fn needs_restart(current: &Gateway, wanted: &Gateway, max_flows: u32) -> Vec<&'s
     let Gateway {
         inside,
         outside,
+        patterns,
         pools: _,
         exempt: _,
         timeouts: _,
@@ -44,14 +46,25 @@ fn needs_restart(current: &Gateway, wanted: &Gateway, max_flows: u32) -> Vec<&'s
         metrics,
     } = wanted;
     let differs = [
-        ("interfaces.inside", *inside != current.inside),
-        ("interfaces.outside", *outside != current.outside),
+        (
+            "interfaces.inside",
+            written(inside, &patterns.inside) != written(&current.inside, &current.patterns.inside),
+        ),
+        (
+            "interfaces.outside",
+            written(outside, &patterns.outside) != written(&current.outside, &current.patterns.outside),
+        ),
         // A size that nobody asked for yields to that of the table which is there.
         ("max_flows", *max_flows_by == SizedBy::Operator && *wanted_flows != max_flows),
         ("xdp", *xdp != current.xdp),
         ("metrics.listen", *metrics != current.metrics),
     ];
     differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+}
+
+/// Interfaces that a pattern matches come and go without a reload.
+fn written<'a>(names: &'a [String], patterns: &'a [NamePattern]) -> (Vec<&'a String>, &'a [NamePattern]) {
+    (names.iter().filter(|name| !patterns.iter().any(|p| p.matches(name))).collect(), patterns)
 }
 
 /// Tells systemd that a reload begins (`Type=notify-reload` waits for the end).
@@ -75,11 +88,13 @@ mod tests {
 
     use super::*;
     use crate::model::gateway::{Announce, XdpChoice};
+    use crate::model::patterns::Patterns;
 
     fn gateway() -> Gateway {
         Gateway {
             inside: vec!["in0".into()],
             outside: vec!["out0".into()],
+            patterns: Patterns::default(),
             pools: vec![],
             exempt: vec![],
             timeouts: Timeouts::RFC,

@@ -39,9 +39,9 @@ pub struct LoadOptions {
 /// Lines of the verifier's log that an error shows.
 const LOG_LINES: usize = 15;
 
-/// Loads the object. Maps that are pinned are reused *unchecked* ([`super::adopt`] checks), others are
-/// created and pinned. Programs are loaded but neither pinned nor attached.
-pub fn load(pins: &Pins, options: LoadOptions) -> Result<Ebpf, Error> {
+/// Makes the object's maps. Those that are pinned are reused *unchecked* ([`super::adopt`] checks), others are created and pinned.
+/// Programs wait for [`program`].
+pub(super) fn open(pins: &Pins, options: LoadOptions) -> Result<Ebpf, Error> {
     let bytes = object::bytes()?;
     let log_level: u8 = match options.log {
         LogLevel::Off => 0,
@@ -62,23 +62,24 @@ pub fn load(pins: &Pins, options: LoadOptions) -> Result<Ebpf, Error> {
         .override_global(abi::RODATA_LOST, &options.lost_at, true)
         // An object without log calls has no such variable.
         .override_global(aya_log::LEVEL, &log_level, false);
-    let mut ebpf = loader.load(bytes).map_err(|source| Error::Maps {
+    loader.load(bytes).map_err(|source| Error::Maps {
         max_flows: options.max_flows,
         mib: (u64::from(places) * size_of::<nat_common::FlowEntry>() as u64) >> 20,
         source: Box::new(source),
-    })?;
-    for name in abi::program::ALL {
-        let program = ebpf
-            .program_mut(name)
-            .ok_or_else(|| Error::BadObject { what: format!("it has no program {name}") })?;
-        match program {
-            Program::Xdp(p) => p.load(),
-            Program::SchedClassifier(p) => p.load(),
-            _ => Err(ProgramError::UnexpectedProgramType),
-        }
-        .map_err(|e| refused(name, e))?;
+    })
+}
+
+/// Gives one program to the verifier.
+pub(super) fn program(ebpf: &mut Ebpf, name: &'static str) -> Result<(), Error> {
+    let program = ebpf
+        .program_mut(name)
+        .ok_or_else(|| Error::BadObject { what: format!("it has no program {name}") })?;
+    match program {
+        Program::Xdp(p) => p.load(),
+        Program::SchedClassifier(p) => p.load(),
+        _ => Err(ProgramError::UnexpectedProgramType),
     }
-    Ok(ebpf)
+    .map_err(|e| refused(name, e))
 }
 
 fn refused(program: &'static str, error: ProgramError) -> Error {

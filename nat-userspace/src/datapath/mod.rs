@@ -21,10 +21,14 @@ pub(crate) mod object;
 pub(crate) mod occupant;
 pub mod pins;
 mod plane;
+mod programs;
 pub(crate) mod reap;
 mod sys;
 pub(crate) mod table;
 pub mod tables;
+mod tc;
+mod tenants;
+mod twin;
 
 pub use adopt::Adoption;
 pub use error::Error;

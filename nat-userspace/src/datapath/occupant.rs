@@ -75,7 +75,7 @@ impl fmt::Display for Occupant {
             (Held::Interface, XdpMode::Native) => {
                 write!(f, "take it off with `ip link set dev {interface} xdpdrv off`")
             }
-            (Held::Interface, XdpMode::Generic) => {
+            (Held::Interface, XdpMode::Generic | XdpMode::Tc) => {
                 write!(f, "take it off with `ip link set dev {interface} xdpgeneric off`")
             }
             (Held::Unknown, _) => write!(f, "find its owner with `bpftool net` and `bpftool link`, as root"),

@@ -335,7 +335,7 @@ mod tests {
     use super::*;
 
     fn link(index: u32) -> Link {
-        Link { name: format!("e{index}"), index, mac: [0; 6], mtu: 1500, up: true, ethernet: true }
+        Link { name: format!("e{index}"), index, mtu: 1500, up: true, ..Link::default() }
     }
 
     #[test]

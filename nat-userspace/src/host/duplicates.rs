@@ -16,6 +16,7 @@ use super::{
     netlink::Netlink,
     probe::{self, Question},
 };
+use crate::model::path::Framing;
 
 /// A probe for duplicates that goes on in a thread of its own.
 pub struct Probe {
@@ -30,7 +31,7 @@ impl Probe {
         let netlink = Netlink::open()?;
         let (links, found) = (links::dump(&netlink).await?, dump(&netlink).await?);
         let mut wanted = place(eips, outside, &links, &found)?;
-        wanted.retain(|w| !w.is_ours && w.link.ethernet && w.link.up);
+        wanted.retain(|w| !w.is_ours && w.link.device.framing == Framing::Ethernet && w.link.up);
         let interfaces = wanted.iter().map(|w| (w.addr, w.link.name.clone())).collect();
         let questions: Vec<Question> = wanted
             .iter()

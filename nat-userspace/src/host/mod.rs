@@ -9,6 +9,7 @@ pub mod duplicates;
 pub mod error;
 mod ethtool;
 pub mod facts;
+pub mod features;
 mod garp;
 mod links;
 mod mounts;

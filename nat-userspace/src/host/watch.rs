@@ -56,7 +56,16 @@ pub enum HostEvent {
         /// Ethernet address; zero when it has none.
         mac: [u8; 6],
     },
-    /// An interface was deleted, moved to another namespace, or renamed (then the new name follows).
+    /// An interface has another name. What else is new of it follows.
+    LinkRenamed {
+        /// Index.
+        index: u32,
+        /// Name it had.
+        before: String,
+        /// Name it has.
+        name: String,
+    },
+    /// An interface was deleted, or moved to another namespace.
     LinkGone {
         /// Index it had.
         index: u32,
@@ -240,14 +249,18 @@ impl Watch {
     }
 
     fn see(&mut self, link: Link) {
-        if self.links.get(&link.index).is_some_and(|known| known.name != link.name) {
-            self.lose(link.index);
+        if let Some(known) = self.links.get_mut(&link.index)
+            && known.name != link.name
+        {
+            let before = std::mem::replace(&mut known.name, link.name.clone());
+            let name = link.name.clone();
+            self.ready.push_back(HostEvent::LinkRenamed { index: link.index, before, name });
         }
         let known = self.links.insert(link.index, link.clone());
         if known.as_ref() == Some(&link) {
             return;
         }
-        let Link { name, index, mac, mtu, up, ethernet: _ } = link;
+        let Link { name, index, mac, mtu, up, device: _ } = link;
         self.ready.push_back(if up && !known.is_some_and(|k| k.up) {
             HostEvent::LinkUp { index, name, mac }
         } else {

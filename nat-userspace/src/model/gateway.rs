@@ -9,15 +9,19 @@ use nat_common::hop::Rpf;
 use nat_common::timeouts::Timeouts;
 use serde::de::{Deserialize, Deserializer, Visitor};
 
+use super::patterns::{Matched, Patterns};
 use super::ports::ReservedPorts;
 
 /// A complete, validated gateway. Nothing in it can be refused any more, short of the host changing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gateway {
-    /// Interfaces towards the clients. An interface that is also in `outside` makes a one-armed gateway.
+    /// Interfaces towards the clients. An interface that is also in `outside` makes a one-armed gateway. Those that a pattern
+    /// matches are among them while they exist.
     pub inside: Vec<String>,
-    /// Interfaces towards the internet.
+    /// Interfaces towards the internet, likewise.
     pub outside: Vec<String>,
+    /// Patterns of names, of interfaces that come and go.
+    pub patterns: Patterns,
     /// Pools, in the order of the configuration; never empty.
     pub pools: Vec<Pool>,
     /// Destinations that are routed, not translated.
@@ -70,6 +74,41 @@ impl Gateway {
             .iter()
             .flat_map(|pool| pool.follows.iter().map(move |name| (name.as_str(), of(pool, name))))
             .collect()
+    }
+
+    /// Whether there are several inside interfaces, or may be.
+    pub fn has_several_inside(&self) -> bool {
+        self.inside.len() > 1 || !self.patterns.inside.is_empty()
+    }
+
+    /// Whether an interface is the gateway's by its name, there or not.
+    pub fn manages(&self, interface: &str) -> bool {
+        self.interfaces().contains(&interface) || self.patterns.side_of(interface) != Matched::No
+    }
+
+    /// Takes in an interface that is there, when a pattern matches its name. [`Matched::Both`]: it is on neither side.
+    pub fn take_in(&mut self, interface: &str) -> Matched {
+        let matched = self.patterns.side_of(interface);
+        if !self.interfaces().contains(&interface) {
+            match matched {
+                Matched::Inside => self.inside.push(interface.to_owned()),
+                Matched::Outside => self.outside.push(interface.to_owned()),
+                Matched::Both | Matched::No => {}
+            }
+        }
+        matched
+    }
+
+    /// Forgets an interface that is gone, when it was taken in by a pattern: whether that is so. One that the configuration
+    /// names is waited for.
+    pub fn let_go(&mut self, interface: &str) -> bool {
+        let matched = self.patterns.side_of(interface);
+        match matched {
+            Matched::Inside => self.inside.retain(|i| i != interface),
+            Matched::Outside => self.outside.retain(|o| o != interface),
+            Matched::Both | Matched::No => {}
+        }
+        matched != Matched::No
     }
 
     /// Every managed interface once, inside ones first.
@@ -188,13 +227,15 @@ impl fmt::Display for Alternatives {
 choices! {
     /// `xdp = "..."`.
     XdpChoice {
-        /// Native, else generic with a warning.
+        /// For each interface what is fastest there: native XDP on network cards that have it, tc on everything else.
         #[default]
         Auto = "auto",
-        /// Native or fail.
+        /// Native XDP or fail.
         Native = "native",
-        /// Generic.
+        /// Generic XDP.
         Generic = "generic",
+        /// tc.
+        Tc = "tc",
     }
 
     /// `rpf = "..."`.

@@ -7,6 +7,7 @@ use nat_userspace::host::{
     state::SavedSysctl,
     sysctls::{Before, Sysctls},
 };
+use nat_userspace::model::path::Framing;
 
 const TWO_LEGS: &str = "ip link add ngin type veth peer name ngin-p; ip addr add 10.0.0.1/24 dev ngin; \
                         ip link add ngout type veth peer name ngout-p; ip addr add 198.51.100.1/24 dev ngout; \
@@ -24,8 +25,8 @@ fn facts_are_those_of_the_namespace() {
         assert_eq!(facts.gateways, [[10, 1, 2, 8].into(), [10, 1, 2, 9].into()].into());
         let link = facts.link("ng0").unwrap();
         assert_eq!((link.index, link.mtu, link.mac), (ifindex("ng0"), 1400, [2, 0, 0, 0, 0, 7]));
-        assert!(link.up && link.ethernet);
-        assert!(!facts.link("lo").unwrap().ethernet);
+        assert!(link.up && link.device.framing == Framing::Ethernet);
+        assert_eq!(facts.link("lo").unwrap().device.framing, Framing::Other);
         assert!(facts.has_address([10, 1, 2, 3].into()));
         assert_eq!(facts.addresses.iter().find(|a| a.index == link.index).unwrap().broadcast, None);
         sh("ip addr add 10.1.9.3/24 brd 10.1.9.77 dev ng0");

@@ -1,5 +1,7 @@
 //! The maps that the daemon writes, opened: reads what they hold and makes the changes that [`super::plan`] asks for.
 
+use std::collections::BTreeMap;
+
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::xdp::DevMap;
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, PerCpuValues};
@@ -94,11 +96,16 @@ impl Tables {
                 Err(MapError::KeyNotFound) => None,
                 Err(e) => return Err(Error::map("read", map::IFACES)(e)),
             };
-            // The kernel empties the element itself when the device goes away.
-            let is_target = self.devices.get(place, 0).is_ok_and(|device| device.if_index == index);
-            found.insert(place, (index, iface.filter(|_| is_target)));
+            found.insert(place, (index, iface));
         }
         Ok(found)
+    }
+
+    /// The interfaces that XDP can redirect to: index by place. The kernel takes one out itself when it goes away.
+    pub fn targets(&self) -> BTreeMap<u32, u32> {
+        (0..MAX_INTERFACES)
+            .filter_map(|place| Some((place, self.devices.get(place, 0).ok()?.if_index)))
+            .collect()
     }
 
     /// Makes the changes, one after the other.
@@ -123,6 +130,8 @@ impl Tables {
             Edit::SetRouteMtu(prefix, mtu) => insert(&mut self.route_mtu, map::ROUTE_MTU, *prefix, *mtu),
             Edit::RemoveRouteMtu(prefix) => remove(&mut self.route_mtu, map::ROUTE_MTU, *prefix),
             Edit::SetInterface { place, index, iface } => self.set_interface(*place, *index, iface),
+            Edit::SetTarget { place, index } => self.set_target(*place, *index),
+            Edit::RemoveTarget { place } => self.remove_target(*place),
             Edit::RemoveInterface { place, index } => self.remove_interface(*place, *index),
         }
     }
@@ -134,13 +143,26 @@ impl Tables {
         self.eip_stats.set(slot, zeros, 0).map_err(Error::map("write", map::EIP_STATS))
     }
 
-    /// From what is referred to, to what refers to it.
-    fn set_interface(&mut self, place: u32, index: u32, iface: &Iface) -> Result<(), Error> {
+    fn set_target(&mut self, place: u32, index: u32) -> Result<(), Error> {
         self.devices.set(place, index, None, 0).map_err(|e| {
             let name = if_indextoname(index).map(|n| n.to_string_lossy().into_owned());
             let name = name.unwrap_or_else(|_| format!("interface {index}"));
             Error::bpf(format!("cannot make {name} a redirect target"))(std::io::Error::other(e))
-        })?;
+        })
+    }
+
+    /// What is not there any more is no error.
+    fn remove_target(&mut self, place: u32) -> Result<(), Error> {
+        sys::delete(self.devices_raw.fd(), &place)
+            .map(drop)
+            .map_err(Error::bpf(format!("cannot delete from map {}", map::DEVICES)))
+    }
+
+    /// From what is referred to, to what refers to it. Who had the place before is no target any more.
+    fn set_interface(&mut self, place: u32, index: u32, iface: &Iface) -> Result<(), Error> {
+        if self.devices.get(place, 0).is_ok_and(|device| device.if_index != index) {
+            self.remove_target(place)?;
+        }
         self.ifindex.set(place, index, 0).map_err(Error::map("write", map::IFINDEX))?;
         self.ifaces.insert(index, iface, 0).map_err(Error::map("write", map::IFACES))
     }
@@ -149,7 +171,7 @@ impl Tables {
     fn remove_interface(&mut self, place: u32, index: u32) -> Result<(), Error> {
         let deleted = |name: &'static str| Error::bpf(format!("cannot delete from map {name}"));
         sys::delete(self.ifaces_raw.fd(), &index).map_err(deleted(map::IFACES))?;
-        sys::delete(self.devices_raw.fd(), &place).map_err(deleted(map::DEVICES))?;
+        self.remove_target(place)?;
         self.ifindex.set(place, 0, 0).map_err(Error::map("write", map::IFINDEX))
     }
 }

@@ -13,8 +13,8 @@ pub type Prefix<K> = (u32, K);
 /// What an LPM trie holds.
 pub type Trie<K, V> = HashMap<Prefix<K>, V>;
 
-/// Managed interfaces by their place in the devmap: index, and what the packet path is told; `None` when the kernel emptied
-/// the place, or an earlier daemon died in the middle of a change.
+/// Managed interfaces by their number, which is their place in the devmap: index, and what the packet path is told; `None` when
+/// an earlier daemon died in the middle of a change.
 pub type Interfaces = BTreeMap<u32, (u32, Option<Iface>)>;
 
 /// What a configuration becomes.
@@ -93,6 +93,18 @@ pub enum Edit {
         index: u32,
         /// What the packet path is told.
         iface: Iface,
+    },
+    /// Let XDP redirect to an interface.
+    SetTarget {
+        /// Its place in the devmap.
+        place: u32,
+        /// Its index.
+        index: u32,
+    },
+    /// Let tc send to it, what XDP would redirect there.
+    RemoveTarget {
+        /// Its place in the devmap.
+        place: u32,
     },
     /// Forget an interface.
     RemoveInterface {

@@ -3,7 +3,7 @@
 //! The order is such that the packet path, which goes on meanwhile, sees the old configuration or the new one: what is
 //! added comes before what is removed, and what is referred to before what refers to it. Nothing here touches a map.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
 
 use bytemuck::Pod;
@@ -57,6 +57,22 @@ pub fn interface(current: &Interfaces, index: u32, described: Iface) -> Result<O
     let iface = Iface { devmap: place as u16, ..described };
     let is_as_before = current.get(&place) == Some(&(index, Some(iface)));
     Ok((!is_as_before).then_some(Edit::SetInterface { place, index, iface }))
+}
+
+/// What makes the interface with an index a target of XDP redirects, or ends that. `targets`: index by place in the devmap.
+pub fn target(
+    current: &Interfaces,
+    targets: &BTreeMap<u32, u32>,
+    index: u32,
+    is_target: bool,
+) -> Option<Edit> {
+    let (place, _) = current.iter().find(|(_, (known, _))| *known == index)?;
+    match (targets.get(place), is_target) {
+        (Some(there), true) if *there == index => None,
+        (_, true) => Some(Edit::SetTarget { place: *place, index }),
+        (Some(_), false) => Some(Edit::RemoveTarget { place: *place }),
+        (None, false) => None,
+    }
 }
 
 /// What forgets the interfaces whose index `is_kept` does not want.
