@@ -59,8 +59,11 @@ impl Settings {
     /// The mark in front of packets that are handed over, see [`super::handover::Handover`].
     #[inline(always)]
     pub const fn handover_mark(&self) -> [u32; 2] {
-        let [a, b, c, d, e, f, g, h] = self.handover_mac;
-        [u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h])]
+        let mac = &self.handover_mac;
+        [
+            u32::from_ne_bytes([mac[0], mac[1], mac[2], mac[3]]),
+            u32::from_ne_bytes([mac[4], mac[5], mac[6], mac[7]]),
+        ]
     }
 
     /// The sender's Ethernet address of packets that are handed to the kernel without a mark in front of them.
