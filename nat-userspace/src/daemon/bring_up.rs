@@ -26,7 +26,7 @@ pub(super) struct Running {
     pub(super) gateway: Gateway,
     pub(super) plane: Datapath,
     /// What was written, which is held against the host again when addresses change.
-    pub(super) config: Config,
+    pub(super) config: Box<Config>,
     route_mtus: RouteMtus,
     pub(super) state: StateDir,
     bpffs: PathBuf,
