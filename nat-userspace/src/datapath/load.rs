@@ -2,10 +2,11 @@
 
 use aya::programs::{Program, ProgramError};
 use aya::util::KernelVersion;
-use aya::{Ebpf, EbpfLoader};
+use aya::{Btf, Ebpf, EbpfLoader};
 use nat_common::abi;
 
 use super::error::Error;
+use super::kfuncs;
 use super::object;
 use super::pins::Pins;
 
@@ -47,7 +48,11 @@ pub fn load(pins: &Pins, options: LoadOptions) -> Result<Ebpf, Error> {
     };
     let redirects_frags: u8 = KernelVersion::current().is_ok_and(|v| v >= KernelVersion::new(6, 3, 0)).into();
     let places = nat_common::table::slots(options.max_flows);
+    let btf = Btf::from_sys_fs().ok();
+    let (bytes, conntrack) = kfuncs::resolve(bytes, btf.as_ref());
+    let conntrack = conntrack as u8;
     let mut loader = EbpfLoader::new();
+    loader.btf(btf.as_ref());
     for name in abi::map::ALL {
         loader.map_pin_path(name, pins.map(name));
     }
@@ -56,10 +61,11 @@ pub fn load(pins: &Pins, options: LoadOptions) -> Result<Ebpf, Error> {
         .override_global(abi::RODATA_ONE_ARMED, &options.one_armed, true)
         .override_global(abi::RODATA_SEVERAL_INSIDE, &options.several_inside, true)
         .override_global(abi::RODATA_TRANSMITS, &options.transmits, true)
+        .override_global(abi::conntrack::RODATA_CONNTRACK, &conntrack, true)
         .override_global(abi::RODATA_REDIRECT_FRAGS, &redirects_frags, true)
         // An object without log calls has no such variable.
         .override_global(aya_log::LEVEL, &log_level, false);
-    let mut ebpf = loader.load(bytes).map_err(|source| Error::Maps {
+    let mut ebpf = loader.load(&bytes).map_err(|source| Error::Maps {
         max_flows: options.max_flows,
         mib: (u64::from(places) * size_of::<nat_common::FlowEntry>() as u64) >> 20,
         source: Box::new(source),

@@ -28,9 +28,7 @@ fn the_kernels_errors_about_handed_over_packets_stay_here() {
     let errors = || lab.gw().counter("Icmp", "OutDestUnreachs").unwrap();
     let before = (errors(), gateway.drops("guard").unwrap());
     wait_until("the kernel to give the client up, and the guard to stop what it says", PATIENCE, || {
-        server
-            .send(Packet::udp(at(SRV_A, 53), seen).payload(vec![7; 1420]).with(|p| p.df = false))
-            .unwrap();
+        server.send(Packet::udp(at(SRV_A, 53), seen).payload(vec![7; 1420]).with(|p| p.df = false)).unwrap();
         errors() > before.0 && gateway.drops("guard").unwrap() > before.1
     });
     let own = client_addr(0).octets();
