@@ -52,8 +52,9 @@ mod tests {
 
     #[test]
     fn a_kernel_without_type_information_gets_the_object_as_it_is() {
-        let (bytes, known) = resolve(&placeholder(conntrack::RELEASE), None);
-        assert_eq!(*bytes, placeholder(conntrack::RELEASE));
+        let object = placeholder(conntrack::RELEASE);
+        let (bytes, known) = resolve(&object, None);
+        assert_eq!(*bytes, object);
         assert_ne!(known, Conntrack::Known);
     }
 }

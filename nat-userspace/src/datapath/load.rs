@@ -4,6 +4,7 @@ use aya::programs::{Program, ProgramError};
 use aya::util::KernelVersion;
 use aya::{Btf, Ebpf, EbpfLoader};
 use nat_common::abi;
+use nat_common::conntrack::Conntrack;
 
 use super::error::Error;
 use super::kfuncs;
@@ -31,6 +32,8 @@ pub struct LoadOptions {
     pub several_inside: u8,
     /// 1: what is sent back by `XDP_TX` arrives.
     pub transmits: u8,
+    /// Whether some EIP is an address of the host's, too.
+    pub shares: bool,
     /// Logging.
     pub log: LogLevel,
 }
@@ -50,6 +53,13 @@ pub fn load(pins: &Pins, options: LoadOptions) -> Result<Ebpf, Error> {
     let places = nat_common::table::slots(options.max_flows);
     let btf = Btf::from_sys_fs().ok();
     let (bytes, conntrack) = kfuncs::resolve(bytes, btf.as_ref());
+    if conntrack == Conntrack::Silent && options.shares {
+        tracing::warn!(
+            "this kernel's connection tracking is a module, and natgw cannot ask it: on an EIP that is the host's own address, \
+             every port that natgw never takes is left to the host, scans included; what the kernel forwards to containers from \
+             other ports belongs in [reserved]"
+        );
+    }
     let conntrack = conntrack as u8;
     let mut loader = EbpfLoader::new();
     loader.btf(btf.as_ref());

@@ -61,6 +61,7 @@ impl Datapath {
             one_armed: gateway.is_one_armed().into(),
             transmits: gateway.inside.iter().all(|interface| offloads::sends_back(interface)).into(),
             several_inside: (gateway.inside.len() > 1).into(),
+            shares: gateway.pools.iter().flat_map(|pool| &pool.eips).any(|eip| eip.host_ports.is_some()),
             log,
         };
         match Self::load(pins, options).and_then(|(ebpf, tables)| {
