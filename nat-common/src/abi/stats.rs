@@ -78,6 +78,9 @@ pub struct Stats {
     pub lost_races: u64,
     /// Frames left to the kernel as they came, by [`PassReason`].
     pub passes: [u64; PASS_SLOTS],
+    /// Packets dropped, and flows ended, because their way leads out of a link that their EIP does not belong to, and the pool has
+    /// no EIP that does.
+    pub wrong_link: u64,
 }
 
 impl Stats {

@@ -56,6 +56,7 @@ pub(super) struct Pool {
     pub(super) eips: Vec<Spanned<Eips>>,
     pub(super) sources: Vec<Spanned<Prefix>>,
     pub(super) ports: Option<Spanned<Ports>>,
+    pub(super) outside: Option<Spanned<String>>,
 }
 
 /// `[exempt]`

@@ -391,6 +391,7 @@ fn check_says_what_sharing_an_eip_costs() {
     let shared = DesiredEip {
         addr: "203.0.113.2".parse().expect("address"),
         host_ports: Some((32768, 60999)),
+        outside: None,
         reserved: Vec::new(),
     };
     assert_eq!(gateway.pools[0].eips[1], shared);

@@ -82,6 +82,8 @@ pub struct Pool {
     pub sources: Vec<Ipv4Net>,
     /// First and last port.
     pub ports: (u16, u16),
+    /// The outside interface that its EIPs belong to, if the configuration names one.
+    pub outside: Option<String>,
 }
 
 /// One EIP.
@@ -91,6 +93,8 @@ pub struct DesiredEip {
     pub addr: Ipv4Addr,
     /// The host's own address too: ports to leave to the host (its `ip_local_port_range`). `None`: dedicated.
     pub host_ports: Option<(u16, u16)>,
+    /// The outside interface that it belongs to, by which alone it leaves; `None`: by any.
+    pub outside: Option<String>,
     /// Ports that flows never get: in order, and ranges that touch are one.
     pub reserved: Vec<ReservedPorts>,
 }
