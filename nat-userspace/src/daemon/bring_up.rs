@@ -166,9 +166,18 @@ impl Running {
         apply_sysctls(&self.gateway, present, &self.state)?;
         self.show_tags(present)?;
         self.attach_xdp(link).await?;
+        self.follow_links()?;
         self.settle_eips(present).await?;
         self.plane.bump_all();
         self.record_interfaces()
+    }
+
+    /// EIPs belong to a link by its index, which is another one when the link comes back.
+    fn follow_links(&mut self) -> Result<(), Error> {
+        if self.gateway.outside.len() > 1 {
+            self.plane.configure(&self.gateway)?;
+        }
+        Ok(())
     }
 
     /// An interface of the gateway is gone. It stays on record as missing.
@@ -177,6 +186,7 @@ impl Running {
             interface.missing = true;
         }
         self.plane.detach(name, index)?;
+        self.follow_links()?;
         self.plane.bump_all();
         self.record_interfaces()
     }
@@ -238,7 +248,7 @@ impl Running {
         self.plane.finish()?;
         let outside = present(&self.gateway.outside, links);
         if self.gateway.announce == Announce::Arp && !outside.is_empty() {
-            addresses::add_eips(&eips(&self.gateway), &outside, &self.state).await?;
+            addresses::add_eips(&homes(&self.gateway), &outside, &self.state).await?;
         }
         Ok(())
     }
@@ -374,6 +384,11 @@ fn present<'a>(names: &'a [String], links: &[Link]) -> Vec<&'a str> {
 
 fn eips(gateway: &Gateway) -> Vec<Ipv4Addr> {
     gateway.pools.iter().flat_map(|p| &p.eips).map(|e| e.addr).collect()
+}
+
+/// The EIPs, and the link that each belongs to.
+fn homes(gateway: &Gateway) -> Vec<(Ipv4Addr, Option<&str>)> {
+    gateway.pools.iter().flat_map(|p| &p.eips).map(|e| (e.addr, e.outside.as_deref())).collect()
 }
 
 #[cfg(test)]

@@ -313,12 +313,12 @@ mod tests {
     #[test]
     fn names_are_as_documented() {
         let pins = Pins::new("/sys/fs/bpf/natgw");
-        assert_eq!(pins.map("FLOWS"), Path::new("/sys/fs/bpf/natgw/v4/FLOWS"));
-        assert_eq!(pins.program("reaper"), Path::new("/sys/fs/bpf/natgw/v4/prog_reaper"));
-        assert_eq!(pins.xdp_link("eth0"), Path::new("/sys/fs/bpf/natgw/v4/link_xdp_eth0"));
-        assert_eq!(pins.xdp_link("eth0.7"), Path::new("/sys/fs/bpf/natgw/v4/link_xdp_eth0:7"));
+        assert_eq!(pins.map("FLOWS"), Path::new("/sys/fs/bpf/natgw/v5/FLOWS"));
+        assert_eq!(pins.program("reaper"), Path::new("/sys/fs/bpf/natgw/v5/prog_reaper"));
+        assert_eq!(pins.xdp_link("eth0"), Path::new("/sys/fs/bpf/natgw/v5/link_xdp_eth0"));
+        assert_eq!(pins.xdp_link("eth0.7"), Path::new("/sys/fs/bpf/natgw/v5/link_xdp_eth0:7"));
         let guard = pins.guard_link(Hook::Egress, "eth0");
-        assert_eq!(guard, Path::new("/sys/fs/bpf/natgw/v4/link_guard_egress_eth0"));
+        assert_eq!(guard, Path::new("/sys/fs/bpf/natgw/v5/link_guard_egress_eth0"));
     }
 
     #[test]

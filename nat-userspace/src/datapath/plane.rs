@@ -21,7 +21,7 @@ use super::tables::plan;
 use super::tables::wanted::{self, Keys, Wanted};
 use super::{attach, guard, links};
 use crate::host::facts::Link;
-use crate::host::namespace;
+use crate::host::{assignment, namespace};
 use crate::model::gateway::{Gateway, XdpChoice};
 use crate::model::interface::XdpMode;
 
@@ -239,7 +239,13 @@ fn keys(tables: &Tables, hops: &Hops, adoption: &Adoption) -> Result<Keys, Error
     } else {
         hops.reset();
     }
-    kept.map_or_else(Keys::draw, Ok)
+    match kept {
+        Some(kept) => Ok(kept),
+        None => {
+            let drawn = Keys::draw()?;
+            Ok(Keys { choice: assignment::key(drawn.choice), ..drawn })
+        }
+    }
 }
 
 /// Pins a program under `path`, replacing what is there in one step.

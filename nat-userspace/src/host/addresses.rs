@@ -38,11 +38,11 @@ pub(super) struct Found {
     pub(super) ours: bool,
 }
 
-/// Adds each EIP that the host does not have, as /32, to the outside interface whose connected prefix contains
-/// it, else to the first one; records it, and announces it by ARP. An EIP that the host has already, on any
+/// Adds each EIP that the host does not have, as /32, to the outside interface that it belongs to; where none is named, to the one
+/// whose connected prefix contains it, else to the first one; records it, and announces it by ARP. An EIP that the host has already, on any
 /// interface, is shared: it is not touched, now or later. Returns the addresses that are natgw's.
 pub async fn add_eips(
-    eips: &[Ipv4Addr],
+    eips: &[(Ipv4Addr, Option<&str>)],
     outside: &[&str],
     state: &StateDir,
 ) -> Result<Vec<AddedAddress>, Error> {
@@ -56,10 +56,16 @@ pub async fn add_eips(
     }
 
     let mut wanted = Vec::new();
-    for &addr in eips {
+    for &(addr, named) in eips {
+        let named = named.map(|name| outside_links.iter().find(|l| l.name == name).copied());
         let mut present = found.iter().filter(|f| f.address.net.addr() == addr);
         let link = match (present.next(), present.next()) {
-            (None, _) => home(&outside_links, &found, addr).ok_or(Error::NoOutside(addr))?,
+            (None, _) => match named {
+                Some(Some(link)) => link,
+                // It waits for its link, which is gone.
+                Some(None) => continue,
+                None => home(&outside_links, &found, addr).ok_or(Error::NoOutside(addr))?,
+            },
             // Left by an earlier run: adopt it.
             (Some(f), None) if f.ours => match links.iter().find(|l| l.index == f.address.index) {
                 Some(link) => link,

@@ -1,6 +1,7 @@
 //! The only place that touches the host: netlink, addresses, neighbours, sysctls, bpffs, the state directory.
 
 pub mod addresses;
+pub mod assignment;
 pub mod bpffs;
 pub mod error;
 mod ethtool;

@@ -4,12 +4,13 @@ use std::net::Ipv4Addr;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use nat_common::HopStamp;
 use nat_common::stats::Stats;
+use nat_common::{Addr, Eip, HopStamp};
 
 use super::faults::{self, Seen};
 use super::number::float;
 use super::stats::StatsView;
+use super::uplinks;
 use crate::datapath::Error;
 use crate::datapath::inspect::Inspect;
 use crate::datapath::links;
@@ -41,6 +42,9 @@ pub fn look(
     let exists = |i: &Interface| {
         if here { nix::net::if_::if_nametoindex(i.name.as_str()).is_ok() } else { !i.missing }
     };
+    let eips = inspect.eips()?;
+    let link = |(addr, eip): &(Addr, Eip)| Some((Ipv4Addr::from(*addr), uplinks::name(eip, &recorded)?));
+    let eip_links = eips.iter().filter_map(link).collect();
     let interfaces = recorded.into_iter().map(|r| InterfaceStatus::new(r, &attached, exists)).collect();
     let flows = StatsView::new(&stats, inspect.capacity()).flows;
     let mut status = Status {
@@ -51,7 +55,8 @@ pub fn look(
         persist: state.is_some_and(|s| s.persist),
         in_this_namespace: here,
         interfaces,
-        eips: inspect.eips()?.iter().map(|(addr, _)| Ipv4Addr::from(*addr)).collect(),
+        eips: eips.iter().map(|(addr, _)| Ipv4Addr::from(*addr)).collect(),
+        eip_links,
         flows,
         rates: rates(first, &stats),
         faults: Vec::new(),
