@@ -92,6 +92,7 @@ impl Running {
         self.attach_path(link).await?;
         self.features.refresh().await?;
         self.settle_targets();
+        self.follow_links()?;
         self.settle_eips(present).await?;
         self.plane.bump_all();
         self.record_interfaces()
@@ -107,8 +108,17 @@ impl Running {
         }
         self.paths.remove(&index);
         self.plane.detach(name, index)?;
+        self.follow_links()?;
         self.plane.bump_all();
         self.record_interfaces()
+    }
+
+    /// EIPs belong to a link by its index, which is another one when the link comes back.
+    fn follow_links(&mut self) -> Result<(), Error> {
+        if self.gateway.outside.len() > 1 {
+            self.plane.configure(&self.gateway)?;
+        }
+        Ok(())
     }
 
     /// An interface of the gateway has another name. If that is the gateway's too, on the same side, packets go on as they did;

@@ -21,7 +21,7 @@ use super::tables::plan;
 use super::tables::wanted::{self, Keys, Wanted};
 use super::{attach, guard, links, lost};
 use crate::host::facts::Link;
-use crate::host::{namespace, offloads};
+use crate::host::{assignment, namespace, offloads};
 use crate::model::gateway::{Gateway, XdpChoice};
 use crate::model::interface::XdpMode;
 
@@ -276,5 +276,11 @@ fn keys(tables: &Tables, hops: &Hops, adoption: &Adoption) -> Result<Keys, Error
     } else {
         hops.reset();
     }
-    kept.map_or_else(Keys::draw, Ok)
+    match kept {
+        Some(kept) => Ok(kept),
+        None => {
+            let drawn = Keys::draw()?;
+            Ok(Keys { choice: assignment::key(drawn.choice), ..drawn })
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 pub mod addresses;
 mod arp;
+pub mod assignment;
 pub mod bpffs;
 pub mod condition;
 mod conflict;

@@ -136,6 +136,8 @@ pub struct Pool {
     pub sources: Vec<Ipv4Net>,
     /// First and last port.
     pub ports: (u16, u16),
+    /// The outside interface that its EIPs belong to, if the configuration names one.
+    pub outside: Option<String>,
 }
 
 /// One EIP.
@@ -147,6 +149,8 @@ pub struct DesiredEip {
     pub host_ports: Option<(u16, u16)>,
     /// The interface whose address it is, when that is what is configured.
     pub of: Option<String>,
+    /// The outside interface that it belongs to, by which alone it leaves; `None`: by any.
+    pub outside: Option<String>,
     /// Ports that flows never get: in order, and ranges that touch are one.
     pub reserved: Vec<ReservedPorts>,
 }

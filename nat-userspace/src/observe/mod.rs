@@ -10,3 +10,4 @@ pub mod number;
 pub mod ports;
 pub mod stats;
 pub mod status;
+pub mod uplinks;
