@@ -11,7 +11,7 @@ pub enum Kind {
     Xdp,
     /// tc, on a device with a link-layer header.
     Skb,
-    /// tc, on a device without: WireGuard, TUN, PPP.
+    /// tc, on a device without: a tunnel, PPP.
     Ip,
 }
 
