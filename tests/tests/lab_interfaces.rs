@@ -1,7 +1,7 @@
 //! Which way natgw gets an interface's packets, and interfaces that come, go, and are renamed.
 #![expect(clippy::unwrap_used, reason = "a test panics where it fails; helpers are part of tests")]
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddrV4;
 use std::time::{Duration, Instant};
 
 use nat_tests::lab::gateway::run_to_end;
@@ -29,10 +29,7 @@ fn paths(gateway: &Gateway<'_>) -> Vec<(String, String)> {
     let status: Value = serde_json::from_str(&gateway.say(&["status", "--json"]).unwrap()).unwrap();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let interfaces = status["interfaces"].as_array().unwrap().iter();
-    interfaces
-        .filter(|i| i["attached"] == true)
-        .map(|i| (text(&i["name"]), text(&i["xdp_mode"])))
-        .collect()
+    interfaces.filter(|i| i["attached"] == true).map(|i| (text(&i["name"]), text(&i["xdp_mode"]))).collect()
 }
 
 fn pair(name: &str, path: &str) -> (String, String) {
@@ -50,16 +47,15 @@ fn veths_with_default_offloads_get_tc_by_themselves_and_carry_traffic() {
     let _http = Server::http(lab.node("srv-a"), any(80)).unwrap();
     assert_eq!(clients::ping(lab.client(0), SRV_A, 3, &[]).unwrap(), 3);
     let seen = clients::curl(lab.client(0), &format!("http://{SRV_A}/ip")).unwrap();
-    assert_eq!(seen.trim(), eip(0).to_string());
+    assert!(seen.starts_with(&eip(0).to_string()), "{seen}");
     let sum = clients::download(lab.client(0), &format!("http://{SRV_A}/100mb")).unwrap();
     assert_eq!(sum, clients::expected_sha256(nat_tests::lab::servers::DOWNLOAD).unwrap());
     assert_eq!(lab.checksum_errors().unwrap(), 0);
 }
 
 #[test]
-fn one_native_and_one_tc_interface_work_together() {
+fn a_bridge_is_served_and_its_port_is_not() {
     let lab = Lab::two_armed(1).unwrap();
-    // A bridge has no native XDP, and XDP cannot redirect to one.
     lab.gw()
         .ip("link add br7 type bridge stp_state 0 forward_delay 0\nlink set br7 up\naddr flush dev in0\n\
              link set in0 master br7\naddr add 10.0.0.1/24 dev br7")
@@ -93,7 +89,8 @@ fn packets_arrive_whether_the_peer_of_a_veth_has_napi_or_not() {
     // Before 6.3 the kernel does not tell, and a veth is never taken for ready.
     let kernel_tells = targets() == 2;
     for (gro, count) in [("off", 1), ("on", 2), ("off", 1)] {
-        let ethtool = |gro| check("ethtool", lab.node("lan").command("ethtool").args(["-K", "gw", "gro", gro]));
+        let ethtool =
+            |gro| check("ethtool", lab.node("lan").command("ethtool").args(["-K", "gw", "gro", gro]));
         ethtool(gro).unwrap();
         if kernel_tells {
             wait_until("readiness to be followed", PATIENCE, || targets() == count);
@@ -124,18 +121,19 @@ fn interfaces_that_a_pattern_matches_are_served_while_they_are_there() {
     let options = Options { inside: Some(vec!["veth-*".to_owned()]), ..Options::one_eip() };
     let gateway = Gateway::start(&lab, &options.auto()).unwrap();
     assert_eq!(paths(&gateway), [pair("out0", "tc")], "nothing is there yet");
-    let echo = Server::tcp_echo(lab.node("srv-a"), any(7)).unwrap();
+    let _echo = Server::tcp_echo(lab.node("srv-a"), any(7)).unwrap();
     let server = SocketAddrV4::new(SRV_A, 7);
 
     plug(&lab, "veth-a");
     let begin = Instant::now();
-    wait_until("the newcomer to be attached", PATIENCE, || gateway.log().contains("attached interface=\"veth-a\""));
+    wait_until("the newcomer to be attached", PATIENCE, || {
+        gateway.log().contains("attached interface=\"veth-a\"")
+    });
     assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
     assert!(paths(&gateway).contains(&pair("veth-a", "tc")));
-    let (mut stream, local) = clients::connect_tcp(lab.client(0), 0, server).unwrap();
-    assert_eq!(*local.ip(), Ipv4Addr::new(10, 7, 0, 2));
+    let (mut stream, seen_as) = clients::connect_tcp(lab.client(0), 0, server).unwrap();
+    assert_eq!(*seen_as.ip(), eip(0));
     clients::echo(&mut stream, b"before").unwrap();
-    assert!(echo.seen().iter().all(|s| *s.ip() == eip(0)), "{:?}", echo.seen());
 
     // The connection goes on under another name that matches.
     lab.gw().ip("link set veth-a down\nlink set veth-a name veth-b\nlink set veth-b up").unwrap();
@@ -161,7 +159,8 @@ fn interfaces_that_a_pattern_matches_are_served_while_they_are_there() {
 fn a_restart_changes_between_native_xdp_and_tc_and_no_flow_is_lost() {
     let lab = Lab::two_armed(1).unwrap();
     let _echo = Server::tcp_echo(lab.node("srv-a"), any(7)).unwrap();
-    let start = |xdp: &str| Gateway::start(&lab, &Options::one_eip().arg("--persist").arg("--xdp").arg(xdp)).unwrap();
+    let start =
+        |xdp: &str| Gateway::start(&lab, &Options::one_eip().arg("--persist").arg("--xdp").arg(xdp)).unwrap();
     let xdp_programs = || lab.gw().output("ip", &["-o", "link"]).unwrap().matches("prog/xdp").count();
     let twins = |gateway: &Gateway<'_>| {
         let pins = gateway.bpffs().join(format!("v{}", nat_common::abi::SCHEMA));
@@ -178,6 +177,7 @@ fn a_restart_changes_between_native_xdp_and_tc_and_no_flow_is_lost() {
         assert_eq!((xdp_programs(), twins(&gateway)), if xdp == "tc" { (0, 2) } else { (2, 0) });
         clients::echo(&mut stream, b"still there").unwrap();
     }
+    gateway.kill9().unwrap();
     let detached = gateway.verb(&["detach"]);
     assert!(detached.unwrap().status.success());
     assert_eq!(xdp_programs(), 0);
