@@ -1,13 +1,16 @@
 //! Which way natgw gets an interface's packets, and interfaces that come, go, and are renamed.
 #![expect(clippy::unwrap_used, reason = "a test panics where it fails; helpers are part of tests")]
 
-use std::net::SocketAddrV4;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::AsRawFd as _;
 use std::time::{Duration, Instant};
 
 use nat_tests::lab::gateway::run_to_end;
 use nat_tests::lab::netns::check;
 use nat_tests::lab::servers::{Server, any};
 use nat_tests::lab::{Gateway, Lab, Options, SRV_A, clients, eip, wait_until};
+use nat_tests::packet::Packet;
 use nat_userspace::datapath::maps;
 use nat_userspace::datapath::pins::Pins;
 use serde_json::Value;
@@ -100,6 +103,52 @@ fn packets_arrive_whether_the_peer_of_a_veth_has_napi_or_not() {
         }
     }
     assert_eq!(gateway.drops("redirect_error").unwrap(), 0);
+}
+
+/// A device without Ethernet header, as WireGuard and PPP are: the test is at its other end.
+#[test]
+fn a_device_without_ethernet_header_is_served() {
+    const TUNSETIFF: libc::c_ulong = 0x4004_54ca;
+    let lab = Lab::two_armed(1).unwrap();
+    let mut tun =
+        lab.gw().run(|| std::fs::File::options().read(true).write(true).open("/dev/net/tun")).unwrap();
+    // struct ifreq: name, then flags.
+    let mut request = [0u8; 40];
+    request[..4].copy_from_slice(b"tun0");
+    request[16..18].copy_from_slice(&i16::try_from(libc::IFF_TUN | libc::IFF_NO_PI).unwrap().to_ne_bytes());
+    let fd = tun.as_raw_fd();
+    // SAFETY: an open descriptor, and a request of the size that the call reads.
+    assert_eq!(lab.gw().run(|| unsafe { libc::ioctl(fd, TUNSETIFF, request.as_ptr()) }), 0);
+    lab.gw().ip("link set tun0 up\naddr add 10.3.0.1/24 dev tun0").unwrap();
+    let options = Options { inside: Some(vec!["tun0".to_owned()]), ..Options::one_eip() };
+    let refused = run_to_end(&lab, &options.clone().arg("--xdp").arg("native")).unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("no Ethernet header"), "{said}");
+
+    let gateway = Gateway::start(&lab, &options.auto()).unwrap();
+    assert_eq!(paths(&gateway), [pair("tun0", "tc"), pair("out0", "tc")]);
+    let dns = Server::udp_echo(lab.node("srv-a"), any(53)).unwrap();
+    let guest = SocketAddrV4::new(Ipv4Addr::new(10, 3, 0, 10), 5000);
+    let asked = Packet::udp(guest, SocketAddrV4::new(SRV_A, 53)).payload(b"who?".to_vec()).build();
+    tun.write_all(&asked[14..]).unwrap();
+    wait_until("the question", PATIENCE, || !dns.seen().is_empty());
+    assert_eq!(*dns.seen()[0].ip(), eip(0));
+    // Whatever else the kernel sends there (IPv6 neighbours) comes by this way, too.
+    let is_answer = |packet: &[u8]| {
+        packet[0] == 0x45 && packet[12..16] == SRV_A.octets() && packet[16..20] == guest.ip().octets()
+    };
+    let (sender, received) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut packet = [0u8; 2048];
+        while let Ok(length) = tun.read(&mut packet) {
+            if sender.send(packet[..length].to_vec()).is_err() {
+                break;
+            }
+        }
+    });
+    let deadline = Instant::now() + PATIENCE;
+    let left = || deadline.saturating_duration_since(Instant::now());
+    while !is_answer(&received.recv_timeout(left()).expect("an answer")) {}
 }
 
 /// Another interface between the gateway and the client, by which the client reaches the server.
