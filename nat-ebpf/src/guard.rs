@@ -9,7 +9,7 @@ use nat_common::{Addr, Reason, Side, Tuple, handover::Handover, hop::Iface};
 use crate::{
     frame::{
         View, checked_alone,
-        skb::{Skb, Station},
+        skb::{Station, Tc},
     },
     kernel::fib::{self, Route},
     maps,
@@ -19,8 +19,8 @@ use crate::{
     },
     report::stats,
     wire::{
-        IPV4_MAX, TRANSPORT_MIN, embedded, parse,
-        tags::{self, MOST_TAGS, Tagged, VID, VLAN},
+        embedded, parse,
+        tags::{self, Tagged, VID},
     },
     work::Work,
 };
@@ -43,8 +43,11 @@ enum Guarded {
 /// No frame leaves outside with an inside source, nor with an EIP that natgw did not give it, nor untranslated after it came
 /// by a managed interface; but for exempt destinations. Nor does an ICMP error of the host's that quotes an inside address.
 #[inline(always)]
-pub fn egress(frame: Skb) -> i32 {
-    let Some(work) = maps::work() else { return shot() };
+pub fn egress<const LINK: usize>(frame: Tc<LINK>) -> i32 {
+    let (Some(work), Some(settings)) = (maps::work(), maps::settings()) else { return shot() };
+    if frame.take_mark(settings) {
+        return TC_ACT_UNSPEC;
+    }
     let (tuple, at) = match classify(frame, work) {
         Guarded::Ipv4 { tuple, at } => (tuple, at),
         Guarded::Foreign => return TC_ACT_UNSPEC,
@@ -78,7 +81,7 @@ pub fn egress(frame: Skb) -> i32 {
 
 /// The kernel gets what natgw hands over, and what is for this host or exempt, with a source that can be genuine.
 #[inline(always)]
-pub fn ingress(frame: Skb) -> i32 {
+pub fn ingress<const LINK: usize>(frame: Tc<LINK>) -> i32 {
     if maps::iface(frame.interface()).is_none() {
         return TC_ACT_UNSPEC;
     }
@@ -106,11 +109,11 @@ pub fn ingress(frame: Skb) -> i32 {
 
 checked_alone! {
     /// Whether the kernel may have a packet that arrives, whose addresses are in the packet at hand.
-    fn passes<V: View>(frame, work) -> bool = arriving; Skb as guard_skb
+    fn passes<V: View>(frame, work) -> bool = arriving; Skb as guard_skb, Ip as guard_ip
 }
 
 #[inline(always)]
-fn arriving(frame: Skb, work: &mut Work) -> bool {
+fn arriving<const LINK: usize>(frame: Tc<LINK>, work: &mut Work) -> bool {
     let Some(iface) = maps::iface(frame.interface()) else { return false };
     let is_inside = match iface.side {
         Side::INSIDE => true,
@@ -122,7 +125,7 @@ fn arriving(frame: Skb, work: &mut Work) -> bool {
 
 /// Whether the kernel may have a packet that comes from inside.
 #[inline(always)]
-fn passes_from_inside(frame: Skb, work: &mut Work, iface: &Iface) -> bool {
+fn passes_from_inside<const LINK: usize>(frame: Tc<LINK>, work: &mut Work, iface: &Iface) -> bool {
     let Tuple { src, dst, .. } = work.packet.tuple;
     let pool = maps::pool(src);
     if pool.is_none() && maps::eip(src).is_some() {
@@ -148,7 +151,7 @@ fn passes_from_inside(frame: Skb, work: &mut Work, iface: &Iface) -> bool {
 
 /// Whether the kernel may have a packet that comes from outside.
 #[inline(always)]
-fn passes_from_outside(frame: Skb, work: &mut Work, iface: &Iface) -> bool {
+fn passes_from_outside<const LINK: usize>(frame: Tc<LINK>, work: &mut Work, iface: &Iface) -> bool {
     let Tuple { src, dst, .. } = work.packet.tuple;
     let exempt = maps::is_exempt(src) && source::is_genuine(frame, work);
     if !exempt && (maps::pool(src).is_some() || maps::eip(src).is_some()) {
@@ -168,7 +171,7 @@ fn passes_from_outside(frame: Skb, work: &mut Work, iface: &Iface) -> bool {
 
 /// Whether a packet passes, when it is for more than one host, or for an EIP.
 #[inline(always)]
-fn for_many_or_an_eip(frame: Skb, iface: &Iface, dst: Addr) -> Option<bool> {
+fn for_many_or_an_eip<const LINK: usize>(frame: Tc<LINK>, iface: &Iface, dst: Addr) -> Option<bool> {
     if is_for_everybody(iface, dst) {
         return Some(true);
     }
@@ -181,7 +184,7 @@ fn for_many_or_an_eip(frame: Skb, iface: &Iface, dst: Addr) -> Option<bool> {
 
 /// What the kernel would do with the packet.
 #[inline(always)]
-fn would_do(frame: Skb, work: &mut Work, iface: &Iface) -> Kernel {
+fn would_do<const LINK: usize>(frame: Tc<LINK>, work: &mut Work, iface: &Iface) -> Kernel {
     let Tuple { src, dst, .. } = work.packet.tuple;
     let tuple = Tuple { src, dst, ..Tuple::default() };
     kernel::does(frame, frame.interface(), iface, &tuple, 0, &mut work.route.fib)
@@ -189,7 +192,7 @@ fn would_do(frame: Skb, work: &mut Work, iface: &Iface) -> Kernel {
 
 /// Whether the next hop of a packet that leaves has an inside address.
 #[inline(always)]
-fn next_is_inside(frame: Skb, work: &mut Work, tuple: &Tuple) -> bool {
+fn next_is_inside<const LINK: usize>(frame: Tc<LINK>, work: &mut Work, tuple: &Tuple) -> bool {
     let fib = &mut work.route.fib;
     match fib::route(frame.context(), frame.interface(), tuple, 0, fib) {
         Route::Resolved | Route::Unresolved => maps::pool(fib::next_hop(fib).addr).is_some(),
@@ -201,13 +204,13 @@ fn next_is_inside(frame: Skb, work: &mut Work, tuple: &Tuple) -> bool {
 
 /// Whether a packet is an ICMP error about one with an inside address.
 #[inline(always)]
-fn quotes_inside(frame: Skb, at: usize) -> bool {
+fn quotes_inside<const LINK: usize>(frame: Tc<LINK>, at: usize) -> bool {
     embedded::quotes(frame, at, |addr| maps::pool(addr).is_some())
 }
 
 /// The managed interface that the packet came by; `None` when it is the host's own, or came by another one.
 #[inline(always)]
-fn came_by(frame: Skb) -> Option<&'static Iface> {
+fn came_by<const LINK: usize>(frame: Tc<LINK>) -> Option<&'static Iface> {
     let ingress = frame.ingress();
     if ingress == 0 { None } else { maps::iface(ingress) }
 }
@@ -215,11 +218,11 @@ fn came_by(frame: Skb) -> Option<&'static Iface> {
 /// Looks through priority tags as the XDP programs do. The kernel has taken the first tag off by now, and keeps it beside
 /// the frame.
 #[inline(always)]
-fn classify(frame: Skb, work: &mut Work) -> Guarded {
+fn classify<const LINK: usize>(frame: Tc<LINK>, work: &mut Work) -> Guarded {
     if frame.tag_beside().is_some_and(|tag| tag & u16::from_be(VID) != 0) {
         return Guarded::Foreign;
     }
-    frame.pull(MOST_BYTES);
+    frame.pull(parse::MOST_BYTES);
     let at = match tags::look_through(frame) {
         Tagged::Ipv4(at) => at,
         Tagged::Foreign | Tagged::OtherVlan => return Guarded::Foreign,
@@ -230,9 +233,6 @@ fn classify(frame: Skb, work: &mut Work) -> Guarded {
         None => Guarded::Unclassified,
     }
 }
-
-/// Bytes of a frame that a guard looks at: tags, both network headers of an ICMP error, and its own header.
-const MOST_BYTES: usize = Skb::LINK + MOST_TAGS * VLAN + IPV4_MAX + TRANSPORT_MIN + IPV4_MAX;
 
 #[inline(always)]
 fn shot() -> i32 {

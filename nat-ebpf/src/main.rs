@@ -111,6 +111,18 @@ pub fn guard_ingress(ctx: TcContext) -> i32 {
     guard::ingress(Skb::new(ctx.skb.skb))
 }
 
+/// tc egress of outside interfaces without link-layer header.
+#[classifier]
+pub fn guard_egress_l3(ctx: TcContext) -> i32 {
+    guard::egress(Ip::new(ctx.skb.skb))
+}
+
+/// tc ingress of managed interfaces without link-layer header.
+#[classifier]
+pub fn guard_in_l3(ctx: TcContext) -> i32 {
+    guard::ingress(Ip::new(ctx.skb.skb))
+}
+
 // bpf_fib_lookup is GPL-only (net/core/filter.c, bpf_xdp_fib_lookup_proto).
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]

@@ -98,6 +98,9 @@ fn tell<F: Frame>(frame: F, work: &mut Work, answer: Answer, outbound: bool) -> 
     // Not sent back by the driver itself (XDP_TX): a veth whose peer runs no XDP program counts that as sent and loses it
     // (drivers/net/veth.c, veth_xdp_flush).
     stats::count(|s| s.answers[answer as usize] += 1);
+    if iface.side != Side::INSIDE {
+        frame.vouch();
+    }
     frame.send(iface.devmap).unwrap_or(F::DROP)
 }
 

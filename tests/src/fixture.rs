@@ -5,6 +5,7 @@
 
 mod context;
 mod lane;
+mod live;
 mod maps;
 mod setup;
 mod table;
@@ -12,6 +13,7 @@ mod world;
 
 pub use context::SkBuff;
 pub use lane::{Lane, Ran};
+pub use live::Live;
 pub use setup::{Arrives, CLIENT_MAC, Form, IN_MAC, OUT_MAC, ROUTER_MAC, Setup, Step, Verdict};
 pub use table::Table;
 pub use world::{World, object_path};

@@ -52,6 +52,10 @@ pub mod program {
         GUARD_EGRESS "guard_egress"
         /// tc, ingress of every managed interface.
         GUARD_INGRESS "guard_ingress"
+        /// tc, egress of outside interfaces without link-layer header.
+        GUARD_EGRESS_L3 "guard_egress_l3"
+        /// tc, ingress of managed interfaces without link-layer header.
+        GUARD_INGRESS_L3 "guard_in_l3"
     }
 }
 

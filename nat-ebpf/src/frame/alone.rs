@@ -114,6 +114,7 @@ macro_rules! checked_alone {
         match $view::KIND {
             $crate::frame::Kind::$kind => $crate::frame::Register::from_number($symbol($frame.context().cast(), $work $(, $arg)*)),
             $crate::frame::Kind::$other => $crate::frame::Register::from_number($other_symbol($frame.context().cast(), $work $(, $arg)*)),
+            _ => $crate::frame::Register::REFUSED,
         }
     };
     (@call $view:ident $frame:ident ($symbol:ident $work:ident $($arg:ident)*) $kind:ident

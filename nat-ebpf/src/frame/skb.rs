@@ -97,13 +97,35 @@ impl<const HEADER: usize> Tc<HEADER> {
         }
     }
 
+    /// Whether the twin marked the frame as natgw's, for the guard that it meets next. Takes the mark off.
+    ///
+    /// It is a drawn number in the control block beside the frame, which programs share from one hook to the next. `skb->mark` is the
+    /// host's own, to route and filter by. Whoever marks a frame knows that a guard comes next: what was left on it, a neighbour on
+    /// a veth could send back.
+    #[inline(always)]
+    pub fn take_mark(self, settings: &Settings) -> bool {
+        // SAFETY: a valid context.
+        let is_marked = unsafe { [(*self.0).cb[0], (*self.0).cb[1]] } == settings.handover_mark();
+        if is_marked {
+            self.set_mark([0; 2]);
+        }
+        is_marked
+    }
+
+    #[inline(always)]
+    fn set_mark(self, [low, high]: [u32; 2]) {
+        // SAFETY: a valid context.
+        unsafe {
+            (&raw mut (*self.0).cb[0]).write_volatile(low);
+            (&raw mut (*self.0).cb[1]).write_volatile(high);
+        }
+    }
+
     /// Where a program of natgw's wants the frame to go, which it translated ([`Frame::hand_over`]). To be read before anything
     /// pulls bytes of the frame into its linear part, which may lose metadata (net/core/skbuff.c, `pskb_expand_head`).
     #[inline(always)]
     pub fn handed_over(self, settings: &Settings) -> Option<NextHop> {
-        let mark = settings.handover_mark();
-        // SAFETY: a valid context.
-        if unsafe { [(*self.0).cb[0], (*self.0).cb[1]] } == mark {
+        if self.take_mark(settings) {
             return Some(Handover::KERNEL);
         }
         // SAFETY: a valid context.
@@ -112,7 +134,7 @@ impl<const HEADER: usize> Tc<HEADER> {
         if meta + size_of::<Handover>() <= start {
             // SAFETY: that many bytes from `meta` are in bounds.
             let Handover { mark: found, to } = unsafe { (meta as *const Handover).read() };
-            return if found == mark { Some(to) } else { None };
+            return if found == settings.handover_mark() { Some(to) } else { None };
         }
         if Self::LINK == 0 || start + Self::LINK > self.end() {
             return None;
@@ -277,9 +299,7 @@ impl<const HEADER: usize> Frame for Tc<HEADER> {
         unsafe { bpf_skb_load_bytes(self.context(), from, to.cast(), len) == 0 }
     }
 
-    /// What the kernel is to forward is marked beside the frame, in the control block that programs of one hook share. That never
-    /// leaves the host, and IPv4 clears it (net/ipv4/ip_input.c, `ip_rcv_core`); `skb->mark` is the host's own, to route and filter
-    /// by. What goes to a neighbour is sent right here; the kernel takes an Ethernet header off first, which an L3 packet needs for
+    /// What the kernel is to forward is marked for the ingress guard. What goes to a neighbour is sent right here; the kernel takes an Ethernet header off first, which an L3 packet needs for
     /// that (net/core/filter.c, `__bpf_redirect_neigh`).
     #[inline(always)]
     fn hand_over(self, to: NextHop) -> Option<u32> {
@@ -290,12 +310,7 @@ impl<const HEADER: usize> Frame for Tc<HEADER> {
                 None
             };
         }
-        let [low, high] = maps::settings()?.handover_mark();
-        // SAFETY: a valid context.
-        unsafe {
-            (&raw mut (*self.0).cb[0]).write_volatile(low);
-            (&raw mut (*self.0).cb[1]).write_volatile(high);
-        }
+        self.set_mark(maps::settings()?.handover_mark());
         Some(Self::PASS)
     }
 
@@ -313,7 +328,15 @@ impl<const HEADER: usize> Frame for Tc<HEADER> {
     }
 
     #[inline(always)]
+    fn vouch(self) {
+        if let Some(settings) = maps::settings() {
+            self.set_mark(settings.handover_mark());
+        }
+    }
+
+    #[inline(always)]
     fn send_back(self) -> u32 {
+        self.vouch();
         redirect(self.interface())
     }
 

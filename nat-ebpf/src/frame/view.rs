@@ -128,7 +128,10 @@ pub trait Frame: View {
     /// The same for a frame that a redirect between XDP devices would lose, because it spans several buffers.
     fn send_whole(self, egress: u16) -> Option<u32>;
 
-    /// Sends the frame back out of the interface that it came by: the action number.
+    /// Tells the egress guard, if the frame will meet it, that the frame is natgw's.
+    fn vouch(self);
+
+    /// Sends the frame back out of the interface that it came by, where an egress guard is: the action number.
     fn send_back(self) -> u32;
 
     /// Applies the change of a pseudo header and ports to the transport checksum at `field`, whose offset in the frame is `at`.

@@ -153,6 +153,10 @@ impl Frame for Xdp {
         action(send_by_guard(self, egress))
     }
 
+    /// What XDP sends meets no guard.
+    #[inline(always)]
+    fn vouch(self) {}
+
     #[inline(always)]
     fn send_back(self) -> u32 {
         XDP_TX

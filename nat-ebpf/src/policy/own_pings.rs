@@ -4,7 +4,7 @@
 use nat_common::{Addr, Port, Proto, Side, Stamp, Ticks, Tuple, stamp::REVIVE_WINDOW};
 
 use crate::{
-    frame::skb::Skb,
+    frame::View,
     kernel::clock,
     maps,
     table::{self, EntryRef},
@@ -28,7 +28,7 @@ pub fn is_hosts(answer: &Tuple, now: Stamp) -> bool {
 /// The note comes before the look at the table, so that a claim which comes after this look finds it. A claim in the middle
 /// of its own two steps may get by; the host's next ping ends it.
 #[inline(never)]
-pub fn note(frame: Skb, at: usize, src: Addr, dst: Addr) {
+pub fn note<V: View>(frame: V, at: usize, src: Addr, dst: Addr) {
     let Some(id) = parse::echo_request(frame, at) else { return };
     let side = if maps::is_one_armed() { Side::ONEARM } else { Side::OUTSIDE };
     let answer = Tuple {
