@@ -178,7 +178,8 @@ fn interfaces_that_a_pattern_matches_are_served_while_they_are_there() {
     wait_until("the newcomer to be attached", PATIENCE, || {
         gateway.log().contains("attached interface=\"veth-a\"")
     });
-    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+    // A few milliseconds on an idle machine; not the seconds between two looks at everything.
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
     assert!(paths(&gateway).contains(&pair("veth-a", "tc")));
     let (mut stream, seen_as) = clients::connect_tcp(lab.client(0), 0, server).unwrap();
     assert_eq!(*seen_as.ip(), eip(0));

@@ -107,7 +107,8 @@ pub(super) const fn for_path(side: u8, framing: Framing, mode: XdpMode) -> &'sta
 /// The guards of an interface: at egress, and at ingress.
 pub(super) const fn guards_for(framing: Framing) -> (&'static str, &'static str) {
     match framing {
-        Framing::Ip | Framing::Ethernet | Framing::Other => (program::GUARD_EGRESS, program::GUARD_INGRESS),
+        Framing::Ip => (program::GUARD_EGRESS_L3, program::GUARD_INGRESS_L3),
+        Framing::Ethernet | Framing::Other => (program::GUARD_EGRESS, program::GUARD_INGRESS),
     }
 }
 
