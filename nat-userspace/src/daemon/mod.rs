@@ -52,9 +52,9 @@ pub async fn run(gateway: model::gateway::Gateway, options: Options) -> Result<(
     let mut events = Events::open(&mut running.plane, options.log);
     let at_exit = options.at_exit;
     let (commands, received) = mpsc::channel(COMMANDS);
-    let owner = Gateway::new(running, watch, options, received).await?;
+    // Boxed, here and below: its state is large, and would be held here several times over.
+    let owner = Box::pin(Gateway::new(running, watch, options, received)).await?;
     let counts = owner.counts();
-    // Boxed: its state is large, and would be held here several times over.
     let mut owner = Box::pin(owner.run());
     let outcome = {
         let collector = match Collector::new(&pins) {
