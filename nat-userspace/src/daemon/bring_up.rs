@@ -97,6 +97,7 @@ impl Running {
         for link in links {
             self.choose_path(link)?;
         }
+        self.load_for_newcomers()?;
         for link in links {
             self.register(link, facts)?;
         }

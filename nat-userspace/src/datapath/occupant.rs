@@ -47,7 +47,8 @@ impl Occupant {
         Some(Self { interface: interface.to_owned(), program, name, mode, held: holder(program, index) })
     }
 
-    fn is_natgw(&self) -> bool {
+    /// Whether it is a packet path of natgw's.
+    pub(super) fn is_natgw(&self) -> bool {
         let ours = [program::INSIDE, program::OUTSIDE, program::ONEARM];
         self.name.as_deref().is_some_and(|name| ours.contains(&name))
     }

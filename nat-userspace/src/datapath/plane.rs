@@ -254,7 +254,7 @@ impl Datapath {
 
     /// Detaches what translates packets from every interface; guards stay.
     pub fn detach_paths(&mut self) -> Result<(), Error> {
-        links::detach_paths(&self.pins)
+        attach::detach_paths(&self.pins)
     }
 
     /// Takes the rest down, guards last, and removes every pin.

@@ -42,6 +42,14 @@ pub fn xdp() -> String {
     std::env::var("NATGW_TEST_XDP").unwrap_or_else(|_| "native".to_owned())
 }
 
+/// The same, as `natgw status` says it.
+pub fn xdp_in_words() -> String {
+    match xdp().as_str() {
+        "tc" => "tc".to_owned(),
+        xdp => format!("{xdp} XDP"),
+    }
+}
+
 impl Options {
     /// The first EIP, dedicated.
     pub fn one_eip() -> Self {

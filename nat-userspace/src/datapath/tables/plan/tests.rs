@@ -254,6 +254,22 @@ fn eips_of_one_link_stand_side_by_side_and_have_a_table_of_their_own() {
 }
 
 #[test]
+fn only_what_is_ready_is_a_target_of_redirects() {
+    let known = Interfaces::from([(0, (7, None)), (2, (9, None))]);
+    let none = BTreeMap::new();
+    assert_eq!(target(&known, &none, 9, true), Some(Edit::SetTarget { place: 2, index: 9 }));
+    assert_eq!(target(&known, &none, 9, false), None);
+    assert_eq!(target(&known, &none, 11, true), None, "not managed");
+    let there = BTreeMap::from([(2, 9)]);
+    assert_eq!(target(&known, &there, 9, true), None, "as before");
+    assert_eq!(target(&known, &there, 9, false), Some(Edit::RemoveTarget { place: 2 }));
+    // Of an interface that had the number before.
+    let other = BTreeMap::from([(2, 8)]);
+    assert_eq!(target(&known, &other, 9, true), Some(Edit::SetTarget { place: 2, index: 9 }));
+    assert_eq!(target(&known, &other, 9, false), Some(Edit::RemoveTarget { place: 2 }));
+}
+
+#[test]
 fn more_than_the_maps_hold_is_refused() {
     let many = (0..=MAX_EIPS).map(|n| Eip { addr: Addr { be: n }, ..eip(0, 1024) }).collect();
     let mut wanted = wanted(&[]);
