@@ -9,7 +9,7 @@ use nat_common::{Addr, Reason, Side, Tuple, handover::Handover, hop::Iface};
 use crate::{
     frame::{
         View, checked_alone,
-        skb::{Skb, Station},
+        skb::{self, Skb, Station},
     },
     kernel::fib::{self, Route},
     maps,
@@ -87,7 +87,7 @@ pub fn ingress(frame: Skb) -> i32 {
     if let Some(to) = handed_over
         && to != Handover::KERNEL
     {
-        return frame.redirect(to);
+        return skb::redirect(to);
     }
     if frame.station() == Station::Another {
         return TC_ACT_UNSPEC;

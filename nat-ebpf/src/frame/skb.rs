@@ -101,23 +101,21 @@ impl Skb {
         let sender = unsafe { ((start + 6) as *const [u8; 6]).read() };
         if sender == settings.handover_sender() { Some(Handover::KERNEL) } else { None }
     }
+}
 
-    /// Sends a frame that was handed over: the action number.
-    #[inline(always)]
-    pub fn redirect(self, to: NextHop) -> i32 {
-        if to == Handover::addressed(to.ifindex) {
-            // SAFETY: the helper takes numbers.
-            return unsafe { bpf_redirect(to.ifindex, 0) } as i32;
-        }
-        // SAFETY: plain data, for which all-zero is valid.
-        let mut next: bpf_redir_neigh = unsafe { core::mem::zeroed() };
-        next.nh_family = AF_INET;
-        next.__bindgen_anon_1.ipv4_nh = to.addr.be;
-        // SAFETY: parameters of the size given.
-        unsafe {
-            bpf_redirect_neigh(to.ifindex, &raw mut next, size_of::<bpf_redir_neigh>() as i32, 0) as i32
-        }
+/// Sends the frame at hand, which was handed over: the action number.
+#[inline(always)]
+pub fn redirect(to: NextHop) -> i32 {
+    if to == Handover::addressed(to.ifindex) {
+        // SAFETY: the helper takes numbers.
+        return unsafe { bpf_redirect(to.ifindex, 0) } as i32;
     }
+    // SAFETY: plain data, for which all-zero is valid.
+    let mut next: bpf_redir_neigh = unsafe { core::mem::zeroed() };
+    next.nh_family = AF_INET;
+    next.__bindgen_anon_1.ipv4_nh = to.addr.be;
+    // SAFETY: parameters of the size given.
+    unsafe { bpf_redirect_neigh(to.ifindex, &raw mut next, size_of::<bpf_redir_neigh>() as i32, 0) as i32 }
 }
 
 impl View for Skb {
