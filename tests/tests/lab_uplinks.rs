@@ -9,9 +9,7 @@ use std::time::{Duration, Instant};
 
 use nat_tests::lab::servers::{Server, any};
 use nat_tests::lab::tap::{Direction, Tap};
-use nat_tests::lab::{
-    Gateway, Lab, Options, SRV_A, SRV_A2, SRV_B, Topology, WAN, WAN2, clients, eip, wait_until,
-};
+use nat_tests::lab::{Gateway, Lab, Options, SRV_A, SRV_B, Topology, WAN, WAN2, clients, eip, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The EIP on the second link.
@@ -84,7 +82,7 @@ fn every_client_gets_out_and_each_eip_by_its_own_link_whatever_the_routes() {
     let _gateway = Gateway::start(&lab, &options()).unwrap();
     let _servers = ["srv-a", "srv-b"].map(|s| Server::udp_echo(lab.node(s), any(53)).unwrap());
     let links = Links::start(&lab);
-    let servers = [SRV_A, SRV_A2, SRV_B];
+    let servers = [SRV_A, SRV_B];
     for (routes, after, eips) in [
         (SOURCE_RULES, undone, 2),
         (several, "route del default", 2),
