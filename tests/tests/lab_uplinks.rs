@@ -139,9 +139,10 @@ fn moves_when_the_second_link_dies(routes: &str, die: &str, revive: &str) {
     clients::echo(&mut new, b"after").unwrap();
     // The old connection is told, instead of hanging until it times out.
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.write_all(b"more").unwrap();
-    let told = stream.read(&mut [0; 16]).unwrap_err();
-    assert_eq!(told.kind(), ErrorKind::ConnectionReset, "{told}");
+    wait_until("the reset", Duration::from_secs(1), || {
+        let told = stream.write_all(b"more").and_then(|()| stream.read(&mut [0; 16]));
+        told.is_err_and(|e| e.kind() == ErrorKind::ConnectionReset)
+    });
     assert!(gateway.stats().unwrap()["answers"]["reset"].as_u64() >= Some(1));
     assert!(gateway.stats().unwrap()["internals"]["wrong_link"].as_u64() >= Some(1));
     links.assert_own_only();
