@@ -44,7 +44,7 @@ fn a_transfer_survives_flushed_neighbours() {
 fn a_transfer_moves_to_another_route() {
     let topology = Topology { second_outside: true, ..Topology::default() };
     let lab = Lab::start(topology).unwrap();
-    let _gateway = Gateway::start(&lab, &Options::one_eip()).unwrap();
+    let _gateway = Gateway::start(&lab, &Options::one_eip_on_any_link(lab.topology())).unwrap();
     let _http = Server::http(lab.node("srv-a"), any(80)).unwrap();
     let second = nat_tests::lab::Tap::start(lab.node("wan"), "gw1").unwrap();
     mid_transfer(&lab, SRV_A, || {

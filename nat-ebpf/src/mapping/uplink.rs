@@ -8,7 +8,7 @@ use nat_common::{Addr, Tuple, eip::MAX_LINKS, ports::Walk};
 use crate::{
     frame::{Frame, checked_alone},
     hop::resolve::{self, Reach},
-    maps, policy,
+    maps,
     work::Work,
 };
 
@@ -49,13 +49,10 @@ checked_alone! {
     fn by_others<F: Frame>(frame, work) -> Reach = no_way; Xdp as uplink_none_xdp
 }
 
-/// The client's own EIP has no way at all. Where routes are chosen by source, that of another link may have one.
+/// The client's own EIP has no way at all. Where routes are chosen by source, that of another link may have one. What is for this
+/// host is so with any source.
 #[inline(always)]
 fn no_way<F: Frame>(frame: F, work: &mut Work) -> Reach {
-    // What is for this host stays here, whatever ways there are.
-    if policy::outbound::is_for_host(frame, work) {
-        return Reach::Host;
-    }
     for nth in 1..=TRIES {
         if turn(work, nth) {
             let found = on(frame, work);

@@ -67,12 +67,6 @@ fn to_host<F: Frame>(frame: F, work: &mut Work, iface: &Iface) -> Verdict {
     }
 }
 
-/// Whether the packet as it is is for this host.
-#[inline(always)]
-pub fn is_for_host<F: Frame>(frame: F, work: &mut Work) -> bool {
-    maps::iface(frame.ingress()).is_some_and(|iface| would_do(frame, work, iface) == Kernel::Delivers)
-}
-
 /// What the kernel would do with the packet as it is.
 #[inline(always)]
 fn would_do<F: Frame>(frame: F, work: &mut Work, iface: &Iface) -> Kernel {

@@ -122,7 +122,7 @@ pub enum Error {
     /// A pool's link is none.
     #[error(
         "{at}: pool \"{pool}\" is to leave by \"{name}\", which is no outside interface (those are {outside}); name one of \
-         them, or leave it out"
+         them, write \"any\", or leave it out"
     )]
     PoolOutside {
         /// Where.

@@ -405,10 +405,11 @@ fn an_eip_belongs_to_the_link_that_its_pool_names_or_that_has_its_network() {
     let (eth0, eth2) = (Some("eth0".to_owned()), Some("eth2".to_owned()));
     assert_eq!(links(&two_uplinks(&pool(""))), [eth0.clone(), eth2.clone(), None]);
     assert_eq!(links(&two_uplinks(&pool("outside = \"eth2\"\n"))), [eth2.clone(), eth2.clone(), eth2]);
+    assert_eq!(links(&two_uplinks(&pool("outside = \"any\"\n"))), [None, None, None]);
     // Where there is one link there is nothing to belong to.
     let one = "[interfaces]\ninside = [\"eth1\"]\noutside = [\"eth0\"]\n";
     assert_eq!(links(&format!("{one}{}", pool("outside = \"eth0\"\n"))), [None, None, None]);
-    for key in ["", "outside = \"eth2\"\n"] {
+    for key in ["", "outside = \"eth2\"\n", "outside = \"any\"\n"] {
         let gateway = resolve(&two_uplinks(&pool(key)), &[]).expect("valid");
         let printed = to_toml(&gateway);
         assert_eq!(resolve(&printed, &[]).expect(&printed), gateway, "{printed}");

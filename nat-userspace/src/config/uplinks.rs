@@ -9,7 +9,7 @@ use super::error::Error;
 use super::sources;
 use super::written::PoolConfig;
 use crate::host::facts::HostFacts;
-use crate::model::gateway::DesiredEip;
+use crate::model::gateway::{DesiredEip, Pool};
 
 /// The outside interfaces, and the host that has them.
 pub(super) struct Uplinks<'a> {
@@ -25,7 +25,7 @@ impl<'a> Uplinks<'a> {
     /// The one that a pool names.
     pub(super) fn of_pool(&self, pool: &PoolConfig) -> Result<Option<String>, Error> {
         let Some(named) = &pool.outside else { return Ok(None) };
-        if self.outside.contains(&named.value) {
+        if named.value == Pool::ANY || self.outside.contains(&named.value) {
             return Ok(Some(named.value.clone()));
         }
         Err(Error::PoolOutside {
@@ -37,9 +37,9 @@ impl<'a> Uplinks<'a> {
     }
 
     /// That of an EIP: the one that its pool names, or that has it for an address, or else the only one whose network it is in.
-    /// `None` where there is no choice, or nothing says which: it then leaves by any.
+    /// `None` where there is no choice, or it is to leave by any, or nothing says which.
     pub(super) fn of_eip(&self, of_pool: Option<&str>, eip: Ipv4Addr) -> Option<String> {
-        if self.outside.len() < 2 {
+        if self.outside.len() < 2 || of_pool == Some(Pool::ANY) {
             return None;
         }
         let index = |name: &str| self.facts.link(name).map(|l| l.index);

@@ -136,8 +136,13 @@ pub struct Pool {
     pub sources: Vec<Ipv4Net>,
     /// First and last port.
     pub ports: (u16, u16),
-    /// The outside interface that its EIPs belong to, if the configuration names one.
+    /// The outside interface that its EIPs belong to, if the configuration names one; [`Self::ANY`].
     pub outside: Option<String>,
+}
+
+impl Pool {
+    /// In place of the name of an outside interface: the EIPs leave by any.
+    pub const ANY: &'static str = "any";
 }
 
 /// One EIP.

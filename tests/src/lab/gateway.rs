@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::addr::eip;
 use super::netns::Netns;
+use super::topology::Topology;
 use super::whole::Lab;
 
 /// How to start natgw.
@@ -65,6 +66,16 @@ impl Options {
     #[must_use]
     pub fn auto(self) -> Self {
         Self { auto: true, ..self }
+    }
+
+    /// The first EIP, dedicated, of a gateway with several outside interfaces, any of which it leaves by.
+    pub fn one_eip_on_any_link(topology: &Topology) -> Self {
+        let (inside, outside) = (topology.inside(), topology.outside());
+        let config = format!(
+            "[interfaces]\ninside = {inside:?}\noutside = {outside:?}\n[[pool]]\neips = [\"{}\"]\noutside = \"any\"\n",
+            eip(0)
+        );
+        Self { config: Some(config), ..Self::default() }
     }
 
     /// With a further argument.

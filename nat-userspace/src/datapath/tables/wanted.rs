@@ -82,7 +82,7 @@ impl WantedPool {
             state: EipState::Active as u8,
             shared: desired.host_ports.is_some().into(),
             reserves: (!desired.reserved.is_empty()).into(),
-            bound: pool.outside.is_some().into(),
+            bound: pool.outside.as_ref().is_some_and(|name| name != Pool::ANY).into(),
             outside: desired.outside.as_deref().map_or(0, index_of),
             ..Eip::default()
         });
