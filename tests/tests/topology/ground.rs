@@ -121,7 +121,8 @@ impl Ground {
             inside: owned(inside),
             outside: owned(outside),
         };
-        Gateway::start_at(&place, options).unwrap()
+        // The default, written out because the lab's own gateways would get another.
+        Gateway::start_at(&place, &options.clone().arg("--xdp=auto")).unwrap()
     }
 
     /// The kernel does what natgw would: for comparison.
