@@ -29,7 +29,7 @@ pub(super) struct Running {
     pub(super) gateway: Gateway,
     pub(super) plane: Datapath,
     /// What was written, which is held against the host again when addresses change.
-    pub(super) config: Config,
+    pub(super) config: Box<Config>,
     pub(super) features: Features,
     /// The path of each interface that is there, by index: as it is to be, then as it is.
     pub(super) paths: BTreeMap<u32, (Device, XdpMode)>,

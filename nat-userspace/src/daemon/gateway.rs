@@ -92,7 +92,7 @@ impl Gateway {
             Ok((config, gateway)) => {
                 let outcome = running.reconfigure(gateway).await;
                 if outcome.is_ok() {
-                    running.config = config;
+                    *running.config = config;
                 }
                 outcome
             }

@@ -57,7 +57,8 @@ pub async fn run(gateway: model::gateway::Gateway, options: Options) -> Result<(
     let at_exit = options.at_exit;
     let (commands, received) = mpsc::channel(COMMANDS);
     let (changed, state_dir) = (Rc::new(Notify::new()), options.state_dir.clone());
-    let owner = Gateway::new(running, watch, options, received, Rc::clone(&changed)).await?;
+    // Boxed, like its run below.
+    let owner = Box::pin(Gateway::new(running, watch, options, received, Rc::clone(&changed))).await?;
     let counts = owner.counts();
     // Boxed: its state is large, and would be held here several times over.
     let mut owner = Box::pin(owner.run());

@@ -12,7 +12,7 @@ pub struct Options {
     /// What was typed about the gateway; its configuration is read again on a reload.
     pub flags: GatewayFlags,
     /// What that was when the daemon started.
-    pub config: Config,
+    pub config: Box<Config>,
     /// `--state-dir`.
     pub state_dir: PathBuf,
     /// `--bpffs`.

@@ -125,7 +125,7 @@ impl Upkeep {
             let ContestedSysctl { interface, key, wanted, found } = sysctl;
             match failed {
                 Some(e) => {
-                    tracing::error!("somebody set net.ipv4.conf.{interface}.{key} to {found}: {}", causes(e))
+                    tracing::error!("somebody set net.ipv4.conf.{interface}.{key} to {found}: {}", causes(e));
                 }
                 None if self.contest.begins(sysctl, now) => tracing::warn!(
                     "somebody set net.ipv4.conf.{interface}.{key} to {found}; natgw needs {wanted} and has set it again"

@@ -27,10 +27,8 @@ const SAID: usize = 3;
 
 impl fmt::Display for Conflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { addr, interface, mac: [a, b, c, d, e, g] } = self;
-        write!(
-            f,
-            "another host has the EIP {addr}: {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x} answers for it on {interface}"
-        )
+        let Self { addr, interface, mac } = self;
+        let mac: Vec<String> = mac.iter().map(|byte| format!("{byte:02x}")).collect();
+        write!(f, "another host has the EIP {addr}: {} answers for it on {interface}", mac.join(":"))
     }
 }
