@@ -168,5 +168,14 @@ impl Drop for Ground {
     }
 }
 
+/// How natgw gets the frames of its interfaces, as `natgw status` tells: "in0: tc".
+pub(crate) fn paths(gateway: &Gateway<'_>) -> Vec<String> {
+    let status = gateway.verb(&["status", "--json"]).unwrap();
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let interfaces = status["interfaces"].as_array().unwrap().iter();
+    interfaces.map(|i| format!("{}: {}", text(&i["name"]), text(&i["xdp_mode"]))).collect()
+}
+
 /// The EIP of [`Ground::gateway`].
 pub(crate) const EIP: std::net::Ipv4Addr = eip(0);
