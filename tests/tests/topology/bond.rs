@@ -6,7 +6,7 @@ use nat_tests::lab::servers::{Server, any};
 use nat_tests::lab::{SRV_A, bulk, wait_until};
 
 use crate::at;
-use crate::ground::Ground;
+use crate::ground::{Ground, paths};
 use crate::traffic::{TRANSFER, works};
 use crate::vlan::vlan;
 
@@ -39,6 +39,7 @@ fn vm_a_bond_inside_fails_over_within_a_transfer() {
     ground.host_by("box", "eth0", 10);
     ground.outside_wire();
     let gateway = ground.gateway(&["bond0"], &["out0"]);
+    assert_eq!(paths(&gateway), ["bond0: tc", "out0: tc"]);
     works(&ground, &gateway, &["box"]);
     let _server = Server::bulk(ground.node("net"), any(TRANSFER)).unwrap();
     std::thread::scope(|scope| {

@@ -10,14 +10,14 @@ use crate::traffic::{Internet, carries, works};
 /// A gateway in a container whose interfaces are macvlans of the host's cards.
 #[test]
 fn macvlans_inside_and_outside() {
-    let ground = Ground::new(&["box"]);
-    ground.wire(("gw", "eth1"), ("box", "eth0"));
-    ground.wire(("gw", "eth2"), ("net", "eth0"));
-    ground.ip(
-        "gw",
-        "link add in0 link eth1 type macvlan mode bridge\nlink set in0 up\n\
-         link add out0 link eth2 type macvlan mode bridge\nlink set out0 up",
-    );
+    let ground = Ground::new(&["host", "box"]);
+    ground.wire(("host", "eth1"), ("box", "eth0"));
+    ground.wire(("host", "eth2"), ("net", "eth0"));
+    for (card, name) in [("eth1", "in0"), ("eth2", "out0")] {
+        let gw = ground.node("gw").name();
+        ground.ip("host", &format!("link add {name} link {card} netns {gw} type macvlan mode bridge"));
+        ground.ip("gw", &format!("link set {name} up"));
+    }
     ground.inside_by("in0");
     ground.outside_by("out0", "eth0");
     ground.host_by("box", "eth0", 10);

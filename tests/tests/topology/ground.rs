@@ -121,7 +121,8 @@ impl Ground {
             inside: owned(inside),
             outside: owned(outside),
         };
-        Gateway::start_at(&place, options).unwrap()
+        // The default, written out because the lab's own gateways would get another.
+        Gateway::start_at(&place, &options.clone().arg("--xdp=auto")).unwrap()
     }
 
     /// The kernel does what natgw would: for comparison.
@@ -165,6 +166,15 @@ impl Drop for Ground {
             assert_eq!(self.leaks(), 0, "packets with an inside source arrived outside");
         }
     }
+}
+
+/// How natgw gets the frames of its interfaces, as `natgw status` tells: "in0: tc".
+pub(crate) fn paths(gateway: &Gateway<'_>) -> Vec<String> {
+    let status = gateway.verb(&["status", "--json"]).unwrap();
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let interfaces = status["interfaces"].as_array().unwrap().iter();
+    interfaces.map(|i| format!("{}: {}", text(&i["name"]), text(&i["xdp_mode"]))).collect()
 }
 
 /// The EIP of [`Ground::gateway`].

@@ -2,7 +2,7 @@
 
 use nat_tests::lab::relay::{Kind, Relay};
 
-use crate::ground::Ground;
+use crate::ground::{Ground, paths};
 use crate::traffic::works;
 
 /// The machine `vm` on `tap0` of the gateway, which is no bridge's port.
@@ -22,5 +22,6 @@ fn a_virtual_machine_whose_card_computes_checksums_and_segments() {
     let (ground, _relay) = machine();
     ground.outside_wire();
     let gateway = ground.gateway(&["tap0"], &["out0"]);
+    assert_eq!(paths(&gateway), ["tap0: tc", "out0: tc"]);
     works(&ground, &gateway, &["vm"]);
 }

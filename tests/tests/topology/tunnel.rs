@@ -3,7 +3,7 @@
 use nat_tests::lab::relay::{Kind, Relay};
 use nat_tests::lab::{GW_OUTSIDE, WAN};
 
-use crate::ground::Ground;
+use crate::ground::{Ground, paths};
 use crate::traffic::works;
 
 #[test]
@@ -61,6 +61,7 @@ fn vm_wireguard_inside() {
     ground.host_by("box", "wg0", 10);
     ground.outside_wire();
     let gateway = ground.gateway(&["wg0"], &["out0"]);
+    assert_eq!(paths(&gateway), ["wg0: tc", "out0: tc"]);
     works(&ground, &gateway, &["box"]);
 }
 
