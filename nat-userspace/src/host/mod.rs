@@ -7,6 +7,7 @@ pub mod error;
 mod ethtool;
 pub mod facts;
 mod garp;
+pub mod kernel;
 mod links;
 mod mounts;
 pub mod mtus;
