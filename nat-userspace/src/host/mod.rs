@@ -12,6 +12,7 @@ mod ethtool;
 pub mod facts;
 pub mod features;
 mod garp;
+pub mod kernel;
 mod links;
 mod mounts;
 pub mod mtus;
