@@ -354,7 +354,7 @@ impl<const HEADER: usize> Frame for Tc<HEADER> {
     ) -> Option<bool> {
         let (addresses, ports) = change.parts();
         // SAFETY: the caller's promise.
-        if optional && unsafe { field.cast::<u16>().read() } == 0 {
+        if optional && unsafe { field.cast::<[u8; 2]>().read() } == [0; 2] {
             // SAFETY: a valid context. It fails where there is no such sum.
             unsafe { bpf_csum_update(self.0, u32::from(ports)) };
             return Some(true);

@@ -143,7 +143,7 @@ fn settled<F: Frame>(frame: F, field: u32, sum: u32) -> Option<u32> {
     let old: u16 = unsafe { load(at, 0) };
     let others = half_sum(sum) + u32::from(!old);
     let less = u32::from(folded(others));
-    let half = if less & 1 == 0 { less / 2 } else { (less + 0xffff) / 2 };
+    let half = u32::midpoint(less, (less & 1) * 0xffff);
     // SAFETY: as above.
     unsafe { store(at, 0, half as u16) };
     Some(half_sum(others) + half)
