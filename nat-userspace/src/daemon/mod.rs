@@ -51,7 +51,8 @@ pub async fn run(gateway: model::gateway::Gateway, options: Options) -> Result<(
     let mut events = Events::open(&mut running.plane, options.log);
     let at_exit = options.at_exit;
     let (commands, received) = mpsc::channel(COMMANDS);
-    let owner = Gateway::new(running, watch, options, received).await?;
+    // Boxed: it holds the gateway while it is made.
+    let owner = Box::pin(Gateway::new(running, watch, options, received)).await?;
     let counts = owner.counts();
     // Boxed: its state is large, and would be held here several times over.
     let mut owner = Box::pin(owner.run());
