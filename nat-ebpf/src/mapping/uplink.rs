@@ -46,7 +46,7 @@ fn is_on_link(work: &Work, reach: Reach) -> bool {
 }
 
 checked_alone! {
-    fn by_others<F: Frame>(frame, work) -> Reach = no_way; Xdp as uplink_none_xdp
+    fn by_others<F: Frame>(frame, work) -> Reach = no_way; Xdp as uplink_none_xdp, Skb as uplink_none_skb, Ip as uplink_none_ip
 }
 
 /// The client's own EIP has no way at all. Where routes are chosen by source, that of another link may have one. What is for this
@@ -65,7 +65,7 @@ fn no_way<F: Frame>(frame: F, work: &mut Work) -> Reach {
 }
 
 checked_alone! {
-    fn another<F: Frame>(frame, work) -> Reach = elsewhere; Xdp as uplink_xdp
+    fn another<F: Frame>(frame, work) -> Reach = elsewhere; Xdp as uplink_xdp, Skb as uplink_skb, Ip as uplink_ip
 }
 
 /// The way leads out of another link than that of the client's own EIP: an EIP goes that belongs to that link, or to any.

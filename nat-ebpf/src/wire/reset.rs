@@ -14,6 +14,9 @@ const TOTAL: usize = IPV4_MIN + TCP_MIN;
 /// Bytes of the shortest payload of an Ethernet frame (IEEE 802.3, 3.2.7).
 const SHORTEST: usize = 46;
 
+/// Offset of the checksum in a TCP header.
+const CHECKSUM: u32 = 16;
+
 const FIN: u8 = 0x01;
 const SYN: u8 = 0x02;
 const RST: u8 = 0x04;
@@ -32,7 +35,12 @@ pub fn build<F: Frame>(frame: F, work: &Work, smac: [u8; 6]) -> Option<()> {
     if packet.tuple.proto != Proto::Tcp as u8 || at > F::LINK + IPV4_MAX {
         return None;
     }
-    let dmac = sender(frame)?;
+    let dmac = if F::LINK == 0 { [0; 6] } else { sender(frame)? };
+    let is_partial = frame.is_partial(at as u32 + CHECKSUM);
+    // Whoever completes the checksum of the segment does so at the segment's place, which has to be the reset's as well.
+    if is_partial && at != F::LINK + IPV4_MIN {
+        return None;
+    }
     let l4 = frame.start() + at;
     if l4 + TCP_MIN > frame.end() {
         return None;
@@ -70,9 +78,11 @@ pub fn build<F: Frame>(frame: F, work: &Work, smac: [u8; 6]) -> Option<()> {
     let sum = pseudo + addresses + ports + half_sum(sequence) + half_sum(acknowledged) + u32::from(header);
     // SAFETY: the link-layer header and TOTAL bytes behind it are in bounds.
     unsafe {
-        store(link, 0, dmac);
-        store(link, 6, smac);
-        store(link, 12, ETHERTYPE_IPV4);
+        if F::LINK != 0 {
+            store(link, 0, dmac);
+            store(link, 6, smac);
+            store(link, 12, ETHERTYPE_IPV4);
+        }
         store(ip, 0, first);
         store(ip, 2, total);
         // Identification 0: a datagram that may not be fragmented needs none (RFC 6864 section 4.1).
@@ -88,7 +98,7 @@ pub fn build<F: Frame>(frame: F, work: &Work, smac: [u8; 6]) -> Option<()> {
         store(ip, 28, acknowledged);
         store(ip, 32, header);
         store(ip, 34, 0u16);
-        store(ip, 36, folded(sum));
+        store(ip, 36, if is_partial { !folded(pseudo + addresses) } else { folded(sum) });
         store(ip, 38, 0u16);
     }
     // What pads a short frame is not to show what was there before.

@@ -64,7 +64,7 @@ impl Config {
                 let eip = desired_eip(pool, eip.value, reserved.get(&eip.value), facts)?;
                 desired.push(DesiredEip { of: of(eip.addr), outside, ..eip });
             }
-            uplinks.refuse_too_many(pool, &desired)?;
+            Uplinks::refuse_too_many(pool, &desired)?;
             pools.push(Pool {
                 name: pool.name.clone(),
                 follows: pool.follows(),

@@ -60,7 +60,7 @@ impl<'a> Uplinks<'a> {
     }
 
     /// The packet path looks through the links of a pool one after the other.
-    pub(super) fn refuse_too_many(&self, pool: &PoolConfig, eips: &[DesiredEip]) -> Result<(), Error> {
+    pub(super) fn refuse_too_many(pool: &PoolConfig, eips: &[DesiredEip]) -> Result<(), Error> {
         let links: BTreeSet<Option<&str>> = eips.iter().map(|e| e.outside.as_deref()).collect();
         let count = links.len();
         if count <= MAX_LINKS as usize {

@@ -276,11 +276,9 @@ fn keys(tables: &Tables, hops: &Hops, adoption: &Adoption) -> Result<Keys, Error
     } else {
         hops.reset();
     }
-    match kept {
-        Some(kept) => Ok(kept),
-        None => {
-            let drawn = Keys::draw()?;
-            Ok(Keys { choice: assignment::key(drawn.choice), ..drawn })
-        }
+    if let Some(kept) = kept {
+        return Ok(kept);
     }
+    let drawn = Keys::draw()?;
+    Ok(Keys { choice: assignment::key(drawn.choice), ..drawn })
 }

@@ -34,16 +34,14 @@ pub fn key(drawn: HashKey) -> HashKey {
     let directory = std::env::var_os("STATE_DIRECTORY").map_or_else(|| DIRECTORY.into(), PathBuf::from);
     match kept(&directory, &drawn) {
         Ok(key) => key,
-        Err(error) => match of_machine(Path::new(MACHINE_ID)) {
-            Some(key) => {
+        Err(error) => {
+            if let Some(key) = of_machine(Path::new(MACHINE_ID)) {
                 tracing::info!(%error, "which client has which EIP is derived from {MACHINE_ID}, which local users can read");
-                key
+                return key;
             }
-            None => {
-                tracing::warn!(%error, "clients get other EIPs when natgw starts again");
-                drawn
-            }
-        },
+            tracing::warn!(%error, "clients get other EIPs when natgw starts again");
+            drawn
+        }
     }
 }
 
