@@ -1,6 +1,7 @@
 //! What is pinned: names and versions by which programs find each other, and the values that maps hold.
 
 pub mod budget;
+pub mod conntrack;
 pub mod eip;
 pub mod event;
 pub mod handover;

@@ -21,7 +21,7 @@ use crate::{
     frame::{Frame, checked_alone},
     kernel::{memory::Shared, sockets},
     maps,
-    policy::own_pings,
+    policy::{own_nat, own_pings},
     report::stats,
     table,
     work::{
@@ -215,7 +215,7 @@ fn is_hosts<F: Frame>(frame: F, reverse: &Tuple, now: Stamp) -> bool {
     if reverse.proto == Proto::Icmp as u8 {
         own_pings::is_hosts(reverse, now)
     } else {
-        sockets::holds(frame.context(), reverse)
+        sockets::holds(frame.context(), reverse) || own_nat::is_hosts(frame, reverse)
     }
 }
 

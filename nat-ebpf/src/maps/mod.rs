@@ -8,6 +8,7 @@ use aya_ebpf::{
 use nat_common::{
     Addr, Eip, FlowEntry, PoolRef, Stamp, Tuple,
     budget::Budget,
+    conntrack::Conntrack,
     eip::ReservedPort,
     event::Event,
     hop::{HopSlot, Iface, NextHop},
@@ -88,6 +89,21 @@ static LOST_AT: Global<[u32; 4]> = Global::new([0; 4]);
 #[inline(always)]
 pub fn lost_at() -> [u32; 4] {
     LOST_AT.load()
+}
+
+#[unsafe(no_mangle)]
+static CONNTRACK: Global<u8> = Global::new(0);
+
+/// Whether the host's connection tracking can be asked.
+#[inline(always)]
+pub fn asks_conntrack() -> bool {
+    CONNTRACK.load() == Conntrack::Known as u8
+}
+
+/// Whether the host has connection tracking that cannot be asked.
+#[inline(always)]
+pub fn has_silent_conntrack() -> bool {
+    CONNTRACK.load() == Conntrack::Silent as u8
 }
 
 /// A slot of the flow table. `None` only for slots that no home reaches.

@@ -6,6 +6,7 @@ pub mod group;
 pub mod inbound;
 pub mod kernel;
 pub mod outbound;
+pub mod own_nat;
 pub mod own_pings;
 pub mod source;
 pub mod via;

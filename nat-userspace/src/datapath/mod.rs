@@ -12,6 +12,7 @@ pub(crate) mod guard;
 pub mod hops;
 pub(crate) mod iface;
 pub mod inspect;
+pub mod kfuncs;
 pub(crate) mod links;
 pub(crate) mod load;
 pub(crate) mod lost;

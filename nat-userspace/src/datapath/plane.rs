@@ -66,6 +66,10 @@ impl Datapath {
             .into(),
             several_inside: gateway.has_several_inside().into(),
             lost_at: lost_at.unwrap_or_default(),
+            shares: gateway
+                .pools
+                .iter()
+                .any(|pool| !pool.follows.is_empty() || pool.eips.iter().any(|eip| eip.host_ports.is_some())),
             log,
         };
         match Self::load(pins, options).and_then(|(mut programs, tables)| {

@@ -263,7 +263,7 @@ mod tests {
                 r#""no_route":0,"policy":0,"quota":0,"spoofed_source":0,"expired":0,"guard":0,"vlan":8,"group_mac":0,"#,
                 r#""transit":0,"contended":0,"source_route":9},"#,
                 r#""passes":{"to_host":4,"not_ipv4":0,"other_vlan":0,"other_station":0,"group":0,"dhcp":0,"exempt":0,"#,
-                r#""inside":0,"host_address":0,"host_socket":0,"host_fragment":0,"host_error":0,"host_echo":0,"host_protocol":8},"#,
+                r#""inside":0,"host_address":0,"host_socket":0,"host_fragment":0,"host_error":0,"host_echo":0,"host_protocol":8,"host_nat":0},"#,
                 r#""connections":{"attempts":18,"established":6,"idle_timeouts":3},"port_allocation_errors":11,"#,
                 r#""flows":{"tcp":5,"udp":0,"icmp":0,"capacity":1000},"#,
                 r#""answers":{"time_exceeded":21,"too_big":22,"reset":23,"prohibited":24,"unreachable":25,"limited":26},"#,

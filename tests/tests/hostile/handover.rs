@@ -6,18 +6,18 @@ use nat_tests::lab::raw::{Raw, Watch};
 use nat_tests::lab::servers::{Server, any};
 use nat_tests::lab::tap::Direction;
 use nat_tests::lab::{
-    GW_OUTSIDE, Gateway, Lab, Options, SRV_A, SRV_B, WAN, client_addr, clients, wait_until,
+    GW_OUTSIDE, Gateway, Lab, Options, SRV_A, SRV_B, Topology, WAN, client_addr, clients, wait_until,
 };
 use nat_tests::packet::{ETH, Packet};
 
 use super::{PATIENCE, at};
 
-/// Invariant 1, payloads of ICMP errors included: a client leaves the wire, its server goes on sending, and the kernel, which
-/// cannot resolve the client any more, has an error to tell about a packet that natgw translated. The error would quote the
-/// client's own address.
+/// Invariant 1, payloads of ICMP errors included: a client leaves the wire, its server goes on sending what must be fragmented,
+/// and the kernel, which cannot resolve the client any more, has an error to tell about a packet that natgw translated. The error
+/// would quote the client's own address.
 #[test]
 fn the_kernels_errors_about_handed_over_packets_stay_here() {
-    let lab = Lab::two_armed(1).unwrap();
+    let lab = Lab::start(Topology { inside_mtu: 1400, ..Topology::default() }).unwrap();
     let gateway = Gateway::start(&lab, &Options::one_eip()).unwrap();
     let _dns = Server::udp_echo(lab.node("srv-a"), any(53)).unwrap();
     let seen = clients::ask_udp(lab.client(0), 5000, at(SRV_A, 53)).unwrap();
@@ -28,7 +28,7 @@ fn the_kernels_errors_about_handed_over_packets_stay_here() {
     let errors = || lab.gw().counter("Icmp", "OutDestUnreachs").unwrap();
     let before = (errors(), gateway.drops("guard").unwrap());
     wait_until("the kernel to give the client up, and the guard to stop what it says", PATIENCE, || {
-        server.send(Packet::udp(at(SRV_A, 53), seen)).unwrap();
+        server.send(Packet::udp(at(SRV_A, 53), seen).payload(vec![7; 1420]).with(|p| p.df = false)).unwrap();
         errors() > before.0 && gateway.drops("guard").unwrap() > before.1
     });
     let own = client_addr(0).octets();
