@@ -105,7 +105,7 @@ fn packets_arrive_whether_the_peer_of_a_veth_has_napi_or_not() {
     assert_eq!(gateway.drops("redirect_error").unwrap(), 0);
 }
 
-/// A device without Ethernet header, as WireGuard and PPP are: the test is at its other end.
+/// A device without Ethernet header, as `WireGuard` and PPP are: the test is at its other end.
 #[test]
 fn a_device_without_ethernet_header_is_served() {
     const TUNSETIFF: libc::c_ulong = 0x4004_54ca;
