@@ -25,7 +25,10 @@ fn lab() -> Lab {
     let lab = Lab::start(Topology { second_outside: true, ..Topology::default() }).unwrap();
     lab.gw().ip("route del 203.0.113.0/24\nroute del default").unwrap();
     lab.client(0)
-        .ip(&(0..CLIENTS).map(|n| format!("addr add {}/24 dev eth0\n", client(n))).collect::<String>())
+        .ip(&(0..CLIENTS)
+            .map(|n| format!("addr add {}/24 dev eth0", client(n)))
+            .collect::<Vec<_>>()
+            .join("\n"))
         .unwrap();
     lab
 }
