@@ -153,7 +153,7 @@ pub struct Iface {
     /// [`Rpf`] as a number: what the configuration says, or the host's own `rp_filter` where that was stricter.
     pub rpf: u8,
     /// The interface's own address: frames for another station are not ours to translate. All zero for a device without
-    /// link-layer header (a tunnel, PPP).
+    /// link-layer header (`WireGuard`, TUN, PPP).
     pub mac: [u8; 6],
     /// 1 when the host forwarded what came by this interface before natgw made it.
     pub forwarded: u8,

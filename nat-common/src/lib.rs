@@ -22,7 +22,7 @@ pub mod tuple;
 pub mod verdict;
 pub mod wire;
 
-pub use abi::{budget, eip, event, handover, maps, reap, scarce, settings, stats};
+pub use abi::{budget, conntrack, eip, event, handover, lost, maps, reap, scarce, settings, stats};
 pub use flow::{entry, stamp, tcp, timeouts};
 pub use wire::{checksum, icmp};
 

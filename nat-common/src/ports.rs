@@ -49,6 +49,13 @@ impl PortSet {
         let skip = if position >= self.below { self.hole } else { 0 };
         Some(Port::new((self.first + position + skip) as u16))
     }
+
+    /// Whether a port is one of them.
+    #[inline(always)]
+    pub const fn contains(&self, port: Port) -> bool {
+        let above = (port.host() as u32).wrapping_sub(self.first);
+        above < self.below || above.wrapping_sub(self.below + self.hole) < self.count - self.below
+    }
 }
 
 /// A walk over all positions of a ring of prime size.
@@ -112,6 +119,15 @@ mod tests {
         assert_eq!(set.count, 36_280);
         let want: Vec<u16> = (1024..=65535).filter(|p| !(32_768..=60_999).contains(p)).collect();
         assert_eq!(all_ports(&set), want);
+    }
+
+    #[test]
+    fn contains_what_a_walk_visits() {
+        for hole in [None, Some((32_768, 60_999)), Some((1, 2000)), Some((60_000, 65_535))] {
+            let set = PortSet::new(1024, 65_000, hole).unwrap();
+            let within: Vec<u16> = (0..=u16::MAX).filter(|p| set.contains(Port::new(*p))).collect();
+            assert_eq!(within, all_ports(&set), "{hole:?}");
+        }
     }
 
     #[test]

@@ -58,6 +58,7 @@ list! {
         11 HostError "host_error" "an ICMP error that is not about a flow"
         12 HostEcho "host_echo" "a ping of the host, or the answer to one of its own"
         13 HostProtocol "host_protocol" "a protocol without ports"
+        14 HostNat "host_nat" "from outside, of a connection that the host itself tracks or translates"
     }
     tests in pass_reasons
 }

@@ -9,7 +9,7 @@ use nat_common::{Addr, Reason, Side, Tuple, handover::Handover, hop::Iface};
 use crate::{
     frame::{
         View, checked_alone,
-        skb::{Station, Tc},
+        skb::{self, Station, Tc},
     },
     kernel::fib::{self, Route},
     maps,
@@ -90,7 +90,7 @@ pub fn ingress<const LINK: usize>(frame: Tc<LINK>) -> i32 {
     if let Some(to) = handed_over
         && to != Handover::KERNEL
     {
-        return frame.redirect(to);
+        return skb::send_to(to);
     }
     if frame.station() == Station::Another {
         return TC_ACT_UNSPEC;

@@ -29,8 +29,8 @@ mod wire;
 mod work;
 
 use aya_ebpf::{
-    macros::{classifier, xdp},
-    programs::{TcContext, XdpContext},
+    macros::{classifier, raw_tracepoint, xdp},
+    programs::{RawTracePointContext, TcContext, XdpContext},
 };
 use nat_common::Side;
 
@@ -109,6 +109,27 @@ pub fn guard_egress(ctx: TcContext) -> i32 {
 #[classifier]
 pub fn guard_ingress(ctx: TcContext) -> i32 {
     guard::ingress(Skb::new(ctx.skb.skb))
+}
+
+/// The kernel refused a redirect.
+#[raw_tracepoint(tracepoint = "xdp_redirect_err")]
+pub fn lost_refused(ctx: RawTracePointContext) -> i32 {
+    control::lost::refused(&ctx);
+    0
+}
+
+/// A driver took frames that were redirected.
+#[raw_tracepoint(tracepoint = "xdp_devmap_xmit")]
+pub fn lost_xmit(ctx: RawTracePointContext) -> i32 {
+    control::lost::dropped(&ctx);
+    0
+}
+
+/// An XDP action was not carried out.
+#[raw_tracepoint(tracepoint = "xdp_exception")]
+pub fn lost_back(ctx: RawTracePointContext) -> i32 {
+    control::lost::not_sent_back(&ctx);
+    0
 }
 
 /// tc egress of outside interfaces without link-layer header.

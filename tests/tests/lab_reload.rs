@@ -136,7 +136,9 @@ fn timeouts_and_exempt_prefixes_change_while_flows_live() {
 fn what_cannot_be_applied_is_named_and_nothing_of_the_file_is_applied() {
     let lab = Lab::two_armed(1).unwrap();
     let _echo = Server::tcp_echo(lab.node("srv-a"), any(7)).unwrap();
-    let natgw = Configured::start(&lab, &configuration(&[eip(0)], ""));
+    let options = Options { config: Some(configuration(&[eip(0)], "")), ..Options::default() }.auto();
+    let natgw =
+        Configured { gateway: Gateway::start(&lab, &options).unwrap(), file: lab.dir().join("natgw.toml") };
     let both = [eip(0), eip(1)];
     for (text, named) in [
         (format!("colour = \"red\"\n{}", configuration(&both, "")), vec!["natgw.toml line 1", "colour"]),

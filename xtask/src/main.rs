@@ -11,6 +11,7 @@ mod process;
 mod run;
 mod test;
 mod toolchain;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -31,6 +32,8 @@ enum Verb {
     Build(build::Args),
     /// Run every test that CI runs, or those whose name contains FILTER
     Test(test::Args),
+    /// Run the tests that need another kernel or other devices than this machine's, in a virtual machine
+    Vm(vm::Args),
     /// Measure natgw next to plain forwarding and nftables
     Bench(bench::Args),
     /// Check formatting, lints, documentation, imports and scripts
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().verb {
         Verb::Build(args) => build::main(&args),
         Verb::Test(args) => test::main(&args),
+        Verb::Vm(args) => vm::main(&args),
         Verb::Bench(args) => bench::main(&args),
         Verb::Lint(args) => lint::main(&args),
         Verb::Run(args) => run::main(&args),

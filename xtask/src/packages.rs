@@ -35,6 +35,15 @@ pub(crate) const TESTS: &[Package] = &[
     Package { name: "iputils-tracepath", program: "tracepath" },
 ];
 
+/// What `cargo xtask vm` runs beyond both, or puts into the machine.
+pub(crate) const VM: &[Package] = &[
+    Package { name: "qemu-system-x86", program: "qemu-system-x86_64" },
+    Package { name: "busybox", program: "busybox" },
+    Package { name: "kmod", program: "depmod" },
+    Package { name: "binutils", program: "strip" },
+    Package { name: "wireguard-tools", program: "wg" },
+];
+
 /// What the benchmark runs beyond [`LAB`].
 pub(crate) const BENCH: &[Package] = &[
     Package { name: "nftables", program: "nft" },

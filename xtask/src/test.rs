@@ -12,7 +12,8 @@ use anyhow::{Result, bail};
 use crate::build::{Profile, Program, programs};
 use crate::process::say;
 use crate::{bpf, packages, privilege};
-use layers::{Environment, Layer};
+use layers::Layer;
+pub(crate) use layers::{Environment, compile, run_harness};
 use outcome::Outcome;
 
 /// Options of `cargo xtask test`.
@@ -80,7 +81,7 @@ fn deep(args: &Args, environment: &Environment) -> Result<ExitCode> {
 }
 
 /// Prints a line per layer and the total, which is the last line and looks the same for ever.
-fn report(summary: &[(String, Outcome)]) -> ExitCode {
+pub(crate) fn report(summary: &[(String, Outcome)]) -> ExitCode {
     let total = summary.iter().fold(Outcome::default(), |sum, (_, outcome)| sum + *outcome);
     println!();
     let width = summary.iter().map(|(name, _)| name.chars().count()).fold(28, usize::max);

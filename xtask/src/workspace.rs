@@ -32,14 +32,19 @@ pub(crate) fn bench_object() -> PathBuf {
     target().join("bpf").join("natgw-bench-bpf")
 }
 
-/// Tools that xtask installs for itself, shared by all checkouts of this user.
+/// Tools that xtask installs for itself.
 pub(crate) fn tools() -> PathBuf {
+    cache().join("tools")
+}
+
+/// What xtask keeps, shared by all checkouts of this user.
+pub(crate) fn cache() -> PathBuf {
     let cache = env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .filter(|dir| dir.is_absolute())
         .or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
         .unwrap_or_else(target);
-    cache.join("natgw").join("tools")
+    cache.join("natgw")
 }
 
 /// `path` as a person would type it from the checkout.

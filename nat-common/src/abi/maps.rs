@@ -42,6 +42,8 @@ macro_rules! for_each_map {
             SPARSE LpmTrie POOLS pools ($crate::LpmAddr, $crate::PoolRef) [$crate::eip::MAX_PREFIXES];
             /// The same EIPs as in `EIPS`, sliced by `PoolRef`.
             PLAIN Array MEMBERS members ($crate::Eip) [$crate::eip::MAX_EIPS];
+            /// Which member of its pool a client has for its own EIP, by bucket, four to a word.
+            MAPPED Array CHOICES choices (u64) [$crate::eip::MAX_CHOICES];
             /// Destination prefixes that are routed, not translated; the value is 1.
             SPARSE LpmTrie EXEMPT exempt ($crate::LpmAddr, u32) [$crate::eip::MAX_PREFIXES];
             /// Next hops.
@@ -70,6 +72,8 @@ macro_rules! for_each_map {
             SPARSE LpmTrie RESERVED reserved ($crate::eip::ReservedPort, u32) [$crate::eip::MAX_RESERVED];
             /// What each CPU has spent this second on what a hostile host could ask for.
             INTERNAL PerCpuArray BUDGET budget ($crate::budget::Budget) [1];
+            /// Packets that were sent and lost, by egress number.
+            PLAIN PerCpuArray LOST lost ($crate::lost::Lost) [$crate::hop::MAX_INTERFACES];
             /// What userspace is told; the size is in bytes.
             PLAIN RingBuf EVENTS events ($crate::event::Event) [64 * 1024];
         }

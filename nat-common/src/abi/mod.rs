@@ -1,9 +1,11 @@
 //! What is pinned: names and versions by which programs find each other, and the values that maps hold.
 
 pub mod budget;
+pub mod conntrack;
 pub mod eip;
 pub mod event;
 pub mod handover;
+pub mod lost;
 pub mod maps;
 pub mod reap;
 pub mod scarce;
@@ -12,7 +14,7 @@ pub mod stats;
 
 /// Version of every layout in this crate. Part of the pin directory's name: a gateway never adopts maps of
 /// another layout. Bump on any change to a map's key, value or meaning.
-pub const SCHEMA: u32 = 4;
+pub const SCHEMA: u32 = 5;
 
 pub use crate::maps::{MAX_FLOWS, names as map};
 
@@ -57,6 +59,14 @@ pub mod program {
         /// tc, ingress of managed interfaces without link-layer header.
         GUARD_INGRESS_L3 "guard_in_l3"
     }
+
+    /// Raw tracepoint programs, each with the tracepoint that it is for: they count what was sent and lost. A gateway
+    /// works without them.
+    pub const LOST: [(&str, &str); 3] = [
+        ("lost_refused", "xdp_redirect_err"),
+        ("lost_xmit", "xdp_devmap_xmit"),
+        ("lost_back", "xdp_exception"),
+    ];
 }
 
 /// Load-time constant: 1 when one interface is inside and outside at once (guards allow inside-to-inside).
@@ -72,6 +82,10 @@ pub const RODATA_REDIRECT_FRAGS: &str = "REDIRECT_FRAGS";
 
 /// Load-time constant: 0 when the one interface of a one-armed gateway loses what is sent back by `XDP_TX`.
 pub const RODATA_TRANSMITS: &str = "TRANSMITS";
+/// Load-time constant: four numbers (u32), by which the programs of [`program::LOST`] know this gateway's devices. Offsets in
+/// the kernel's structures, `net_device.ifindex`, `net_device.nd_net` and `net.ns.inum`; and the number (inode) of the
+/// gateway's network namespace.
+pub const RODATA_LOST: &str = "LOST_AT";
 
 #[cfg(test)]
 mod tests {
@@ -79,7 +93,8 @@ mod tests {
 
     #[test]
     fn names_fit_the_kernel() {
-        for name in map::ALL.iter().chain(&program::ALL) {
+        let lost = program::LOST.map(|(name, _)| name);
+        for name in map::ALL.iter().chain(&program::ALL).chain(&lost) {
             assert!(name.len() <= 15, "{name}");
         }
     }

@@ -58,9 +58,8 @@ pub struct Settings {
 impl Settings {
     /// The mark in front of packets that are handed over, see [`super::handover::Handover`].
     #[inline(always)]
-    pub const fn handover_mark(&self) -> [u32; 2] {
-        let [a, b, c, d, e, f, g, h] = self.handover_mac;
-        [u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h])]
+    pub fn handover_mark(&self) -> [u32; 2] {
+        bytemuck::cast(self.handover_mac)
     }
 
     /// The sender's Ethernet address of packets that are handed to the kernel without a mark in front of them.

@@ -78,17 +78,28 @@ pub struct Stats {
     pub lost_races: u64,
     /// Frames left to the kernel as they came, by [`PassReason`].
     pub passes: [u64; PASS_SLOTS],
+    /// Packets counted as sent that the kernel then refused or the driver dropped, by [`Meter`]. They count as dropped too.
+    pub lost: [u64; 4],
+    /// Flows whose first packet came with the checksum that a sender leaves to its offload, where nobody completes it.
+    pub partial_checksums: u64,
+    /// Packets dropped, and flows ended, because their way leads out of a link that their EIP does not belong to, and the pool has
+    /// no EIP that does.
+    pub wrong_link: u64,
 }
 
 impl Stats {
     /// The counters of all CPUs. Whatever was sent was received, so the packet path counts it once, and here it is added
-    /// to what was received and went no further.
+    /// to what was received and went no further. What was lost on the way out was not sent; how many bytes it had nobody
+    /// knows, so they stay with those that were sent.
     pub fn sum<'a>(cpus: impl IntoIterator<Item = &'a Self>) -> Self {
         let mut sum: Self = Zeroable::zeroed();
         cpus.into_iter().for_each(|cpu| sum.add(cpu));
         for counts in [&mut sum.packets, &mut sum.bytes] {
             counts[Meter::SourceIn as usize] += counts[Meter::DestinationOut as usize];
             counts[Meter::DestinationIn as usize] += counts[Meter::SourceOut as usize];
+        }
+        for (sent, lost) in sum.packets.iter_mut().zip(sum.lost) {
+            *sent = sent.saturating_sub(lost);
         }
         sum
     }
@@ -135,6 +146,14 @@ mod tests {
         (one.packets, one.bytes) = ([1, 10, 2, 20], [3, 30, 4, 40]);
         let sum = Stats::sum([&one, &one]);
         assert_eq!((sum.packets, sum.bytes), ([22, 20, 44, 40], [66, 60, 88, 80]));
+    }
+
+    #[test]
+    fn what_was_lost_was_received_and_not_sent() {
+        let mut one: Stats = Zeroable::zeroed();
+        one.packets = [1, 10, 2, 20];
+        (one.lost[Meter::DestinationOut as usize], one.lost[Meter::SourceOut as usize]) = (3, 5);
+        assert_eq!(Stats::sum([&one]).packets, [11, 7, 22, 15]);
     }
 
     #[test]

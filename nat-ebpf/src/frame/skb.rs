@@ -143,16 +143,15 @@ impl<const HEADER: usize> Tc<HEADER> {
         let sender = unsafe { ((start + 6) as *const [u8; 6]).read() };
         if sender == settings.handover_sender() { Some(Handover::KERNEL) } else { None }
     }
+}
 
-    /// Sends a frame that was handed over: the action number.
-    #[inline(always)]
-    #[expect(clippy::unused_self, reason = "the helpers send the frame that the program was given")]
-    pub fn redirect(self, to: NextHop) -> i32 {
-        if to == Handover::addressed(to.ifindex) {
-            return redirect(to.ifindex) as i32;
-        }
-        to_neighbour(to.ifindex, to.addr.be) as i32
+/// Sends the frame at hand, which was handed over: the action number.
+#[inline(always)]
+pub fn send_to(to: NextHop) -> i32 {
+    if to == Handover::addressed(to.ifindex) {
+        return redirect(to.ifindex) as i32;
     }
+    to_neighbour(to.ifindex, to.addr.be) as i32
 }
 
 impl<const HEADER: usize> View for Tc<HEADER> {

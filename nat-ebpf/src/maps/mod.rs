@@ -8,9 +8,11 @@ use aya_ebpf::{
 use nat_common::{
     Addr, Eip, FlowEntry, PoolRef, Stamp, Tuple,
     budget::Budget,
-    eip::ReservedPort,
+    conntrack::Conntrack,
+    eip::{CHOICES_PER_WORD, ReservedPort},
     event::Event,
     hop::{HopSlot, Iface, NextHop},
+    lost::Lost,
     maps::access,
     scarce::{Destination, Scarcity},
     settings::Settings,
@@ -80,6 +82,30 @@ pub fn transmits() -> bool {
     TRANSMITS.load() != 0
 }
 
+#[unsafe(no_mangle)]
+static LOST_AT: Global<[u32; 4]> = Global::new([0; 4]);
+
+/// Where the kernel keeps what tells this gateway's devices from others ([`nat_common::abi::RODATA_LOST`]).
+#[inline(always)]
+pub fn lost_at() -> [u32; 4] {
+    LOST_AT.load()
+}
+
+#[unsafe(no_mangle)]
+static CONNTRACK: Global<u8> = Global::new(0);
+
+/// Whether the host's connection tracking can be asked.
+#[inline(always)]
+pub fn asks_conntrack() -> bool {
+    CONNTRACK.load() == Conntrack::Known as u8
+}
+
+/// Whether the host has connection tracking that cannot be asked.
+#[inline(always)]
+pub fn has_silent_conntrack() -> bool {
+    CONNTRACK.load() == Conntrack::Silent as u8
+}
+
 /// A slot of the flow table. `None` only for slots that no home reaches.
 #[inline(always)]
 pub fn slot(index: u32) -> Option<Shared<FlowEntry>> {
@@ -115,6 +141,13 @@ pub fn member(index: u32) -> Option<&'static Eip> {
     // SAFETY: array elements live as long as the map, which outlives every program that uses it. Userspace writes
     // elements that no pool refers to, as long as there are any.
     MEMBERS.get_ptr(index).map(|p| unsafe { &*p })
+}
+
+/// Which EIP has a bucket, of the table in `CHOICES` that begins with the element `table`.
+#[inline(always)]
+pub fn choice(table: u32, bucket: u32) -> u32 {
+    let word = CHOICES.get(table + bucket / CHOICES_PER_WORD).copied().unwrap_or(0);
+    (word >> (bucket % CHOICES_PER_WORD * 16)) as u32 & 0xffff
 }
 
 /// Whether a destination is routed, not translated.
@@ -204,6 +237,13 @@ pub fn settings() -> Option<&'static Settings> {
 pub fn stats() -> Option<&'static mut Stats> {
     // SAFETY: a per-CPU element, and XDP and tc programs do not preempt each other on a CPU.
     STATS.get_ptr_mut(0).map(|p| unsafe { &mut *p })
+}
+
+/// This CPU's counters of what was lost on its way out of an interface.
+#[inline(always)]
+pub fn lost(devmap: u32) -> Option<&'static mut Lost> {
+    // SAFETY: as in `stats`; the programs that use it run in softirqs, one after the other.
+    LOST.get_ptr_mut(devmap).map(|p| unsafe { &mut *p })
 }
 
 /// This CPU's counters of an EIP.

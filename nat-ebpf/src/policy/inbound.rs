@@ -1,10 +1,10 @@
 //! A packet from outside that no live flow claims: to the kernel, or dropped.
 
-use nat_common::{PassReason, Port, Proto, Reason, Tuple, Verdict, hop::Iface, icmp};
+use nat_common::{Eip, PassReason, Port, Proto, Reason, Tuple, Verdict, hop::Iface, icmp};
 
 use super::{
     kernel::{self, Kernel},
-    own_pings, source,
+    own_nat, own_pings, source,
 };
 use crate::{
     frame::Frame,
@@ -33,7 +33,7 @@ pub fn verdict<F: Frame>(frame: F, work: &mut Work) -> Verdict {
     }
     if let Some(eip) = maps::eip(dst) {
         return if eip.shared != 0 {
-            shared(frame, &work.packet)
+            shared(frame, &work.packet, &eip)
         } else {
             Verdict::drop(unwanted(&work.packet))
         };
@@ -92,7 +92,7 @@ fn unwanted(packet: &Packet) -> Reason {
 
 /// A packet to the host's own address: the host gets what it has a socket for, and answers nothing else.
 #[inline(always)]
-fn shared<F: Frame>(frame: F, packet: &Packet) -> Verdict {
+fn shared<F: Frame>(frame: F, packet: &Packet, eip: &Eip) -> Verdict {
     let passed_if = |wanted: bool, reason: PassReason| {
         if wanted { Verdict::pass(reason) } else { Verdict::drop(Reason::UnsolicitedInbound) }
     };
@@ -111,7 +111,10 @@ fn shared<F: Frame>(frame: F, packet: &Packet) -> Verdict {
             Verdict::drop(Reason::Fragment)
         }
         (_, Content::Flow, Some(Proto::Tcp | Proto::Udp)) => {
-            passed_if(is_hosts(frame, packet), PassReason::HostSocket)
+            if has_socket(frame, packet) {
+                return Verdict::pass(PassReason::HostSocket);
+            }
+            passed_if(is_translated_by_host(frame, packet, eip), PassReason::HostNat)
         }
         (_, _, Some(Proto::Icmp)) if packet.icmp_type == icmp::ECHO_REQUEST => {
             passed_if(maps::settings().is_some_and(|s| s.shared_echo != 0), PassReason::HostEcho)
@@ -127,8 +130,16 @@ fn shared<F: Frame>(frame: F, packet: &Packet) -> Verdict {
 
 /// Whether a socket of the host's wants the packet, or the port is reserved for something of the host's without one.
 #[inline(always)]
-fn is_hosts<F: Frame>(frame: F, packet: &Packet) -> bool {
+fn has_socket<F: Frame>(frame: F, packet: &Packet) -> bool {
     maps::is_reserved(&packet.tuple) || sockets::holds(frame.context(), &packet.tuple)
+}
+
+/// Whether the packet is of a connection that the host translates for others. Where its connection tracking cannot be asked, every
+/// port is the host's that natgw never takes: there, the host is what it would be without natgw.
+#[inline(always)]
+fn is_translated_by_host<F: Frame>(frame: F, packet: &Packet, eip: &Eip) -> bool {
+    own_nat::is_hosts(frame, &packet.tuple)
+        || maps::has_silent_conntrack() && !eip.ports.contains(packet.tuple.dport)
 }
 
 /// Whether an ICMP error is about a flow of a client's, and not about a ping of the host's own.

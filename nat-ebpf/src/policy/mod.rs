@@ -2,10 +2,12 @@
 //! they change beside that, their documentation names.
 
 pub mod again;
+pub mod end;
 pub mod group;
 pub mod inbound;
 pub mod kernel;
 pub mod outbound;
+pub mod own_nat;
 pub mod own_pings;
 pub mod source;
 pub mod via;

@@ -14,10 +14,14 @@ use crate::daemon::detach::{Detached, Leave, detach, enter_home};
 use crate::host::process;
 use crate::host::state::StateDir;
 
-/// A daemon takes seconds at most: it has interfaces to detach and addresses to remove.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// A daemon takes seconds at most: it has interfaces to detach and addresses to remove. One that is just being started
+/// listens once it is up, which takes a while with a large flow table on a small machine.
+const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Between looks at whether it is gone.
+/// Looks at who holds the lock and has not recorded itself: a second's worth.
+const LOOKS: u32 = 20;
+
+/// Between looks at whether it is gone, or has recorded itself.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Stops the daemon if there is one, and removes whatever is left of the gateway.
@@ -26,11 +30,7 @@ pub async fn run(instance: &Instance, args: DetachArgs, out: &mut dyn Write) -> 
     let bpffs = instance.bpffs();
     // Before anything is touched. It stays findable even if the daemon was all that kept it.
     let home = enter_home(&instance.state_dir, &bpffs)?;
-    // Another gateway's daemon is not to be stopped because somebody wrote its number into our state.
-    let holds = |pid: &u32| {
-        StateDir::open(&instance.state_dir).and_then(|s| s.holder()).is_ok_and(|h| h == Some(*pid))
-    };
-    let stopped = match instance.daemon().filter(holds) {
+    let stopped = match daemon(instance).await {
         Some(pid) => {
             stop(pid).await?;
             Some(pid)
@@ -48,6 +48,24 @@ pub async fn run(instance: &Instance, args: DetachArgs, out: &mut dyn Write) -> 
         (Detached::Nothing, None) => writeln!(out, "no data plane was up")?,
     }
     Ok(())
+}
+
+/// The daemon of this state directory. One that has just begun to start holds the lock, and records itself in a moment. Another
+/// gateway's daemon is not to be stopped because somebody wrote its number into our state.
+async fn daemon(instance: &Instance) -> Option<u32> {
+    for _ in 0..LOOKS {
+        // Looking does not create the directory.
+        let holder = if instance.state_dir.is_dir() {
+            StateDir::open(&instance.state_dir).and_then(|s| s.holder()).ok().flatten()?
+        } else {
+            return None;
+        };
+        if instance.daemon() == Some(holder) {
+            return Some(holder);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    None
 }
 
 async fn stop(pid: u32) -> anyhow::Result<()> {

@@ -16,6 +16,7 @@ pub async fn run(instance: &Instance, args: &RunArgs) -> anyhow::Result<()> {
     start_logging(args);
     let options = Options {
         flags: args.gateway.clone(),
+        config: Box::new(config),
         state_dir: instance.state_dir.clone(),
         bpffs: instance.bpffs(),
         at_exit: if args.persist { AtExit::Persist } else { AtExit::TakeDown },

@@ -8,8 +8,9 @@ use super::args::StatsArgs;
 use super::instance::Instance;
 use super::table::{Align, Paint, bits_per_second, bytes, table};
 use crate::datapath::inspect::Inspect;
+use crate::observe::devices;
 use crate::observe::number::{float, percent};
-use crate::observe::stats::{Meters, StatsView};
+use crate::observe::stats::{Losses, Meters, StatsView};
 
 /// Between two redraws of `--watch`.
 const REDRAW: Duration = Duration::from_secs(1);
@@ -17,14 +18,14 @@ const REDRAW: Duration = Duration::from_secs(1);
 /// Prints the counters, with `--watch` until interrupted.
 pub async fn run(instance: &Instance, args: &StatsArgs, out: &mut dyn Write) -> anyhow::Result<()> {
     let inspect = instance.open()?;
-    let mut last = read(&inspect)?;
+    let mut last = read(instance, &inspect)?;
     print(&last, None, args, out)?;
     if !args.watch {
         return Ok(());
     }
     loop {
         tokio::time::sleep(REDRAW).await;
-        let now = read(&inspect)?;
+        let now = read(instance, &inspect)?;
         if !args.output.json && std::io::stdout().is_terminal() {
             // Cursor home, erase to the end: no flicker.
             write!(out, "\x1b[H\x1b[J")?;
@@ -34,8 +35,9 @@ pub async fn run(instance: &Instance, args: &StatsArgs, out: &mut dyn Write) -> 
     }
 }
 
-fn read(inspect: &Inspect) -> anyhow::Result<StatsView> {
-    Ok(StatsView::new(&inspect.stats()?, inspect.capacity()))
+fn read(instance: &Instance, inspect: &Inspect) -> anyhow::Result<StatsView> {
+    let losses = devices::losses(inspect, instance.recorded()?.as_ref())?;
+    Ok(StatsView::new(&inspect.stats()?, inspect.capacity()).with_losses(losses))
 }
 
 fn print(
@@ -97,7 +99,7 @@ fn render(now: &StatsView, before: Option<&StatsView>, paint: Paint) -> String {
         i.revivals,
         i.hops_resolved
     );
-    text + &answers(now, paint) + "\n" + &drops(now, before, paint)
+    text + &answers(now, paint) + "\n" + &drops(now, before, paint) + &losses(now, paint)
 }
 
 fn traffic(now: &StatsView, before: Option<&StatsView>, paint: Paint) -> String {
@@ -156,9 +158,33 @@ fn drops(now: &StatsView, before: Option<&StatsView>, paint: Paint) -> String {
     table(&columns, &rows, paint)
 }
 
+/// Packets that are among those dropped, by the interface that lost them; nothing if none did.
+fn losses(now: &StatsView, paint: Paint) -> String {
+    let rows: Vec<Vec<String>> = now
+        .lost
+        .0
+        .iter()
+        .map(|(name, lost)| {
+            let counts = Losses::named(lost).map(|(_, n)| n.to_string());
+            [vec![name.clone()], counts.to_vec()].concat()
+        })
+        .collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let columns = [
+        ("LOST AT", Align::Left),
+        ("REFUSED", Align::Right),
+        ("DROPPED", Align::Right),
+        ("NOT SENT BACK", Align::Right),
+    ];
+    format!("\n{}", table(&columns, &rows, paint))
+}
+
 #[cfg(test)]
 mod tests {
     use bytemuck::Zeroable as _;
+    use nat_common::lost::Lost;
     use nat_common::stats::Stats;
     use nat_common::{Answer, Reason};
 
@@ -180,7 +206,10 @@ mod tests {
         stats.answers[Answer::TimeExceeded as usize] = 6;
         stats.answers_limited = 1;
         stats.bytes[0] += 125_000;
-        let page = render(&StatsView::new(&stats, 1000), Some(&before), Paint::Plain);
+        let lost = Lost { refused: 71, dropped: 0, back: 0 };
+        let after = StatsView::new(&stats, 1000).with_losses(Losses(vec![("eth7".to_owned(), lost)]));
+        let page = render(&after, Some(&before), Paint::Plain);
+        assert!(page.contains("LOST AT") && page.contains("eth7") && page.contains("71"), "{page}");
         assert!(page.contains("1.0 Mbit/s") && page.contains("3 of 1000 (0.3 %)"), "{page}");
         assert!(page.contains("TTL used up"), "{page}");
         for line in [

@@ -7,9 +7,11 @@ use super::args::Output;
 use super::instance::Instance;
 use super::table::{Paint, bits_per_second};
 use crate::datapath::Error as DatapathError;
+use crate::host::condition::Condition;
+use crate::model::interface::XdpMode;
 use crate::model::status::{InterfaceStatus, Status};
 use crate::observe::number::{float, percent};
-use crate::observe::status::{SAMPLE, look};
+use crate::observe::status::{SAMPLE, Since, addresses, flows, look};
 
 /// Prints the status; fails when there is no gateway.
 pub async fn run(instance: &Instance, output: Output, out: &mut dyn Write) -> anyhow::Result<()> {
@@ -25,7 +27,10 @@ pub async fn run(instance: &Instance, output: Output, out: &mut dyn Write) -> an
     };
     let first = inspect.stats()?;
     tokio::time::sleep(SAMPLE).await;
-    let status = look(&instance.pins()?, instance.recorded()?.as_ref(), &inspect, &first)?;
+    let since = Since { first, sample: SAMPLE };
+    let host = Condition::read(&addresses(&inspect)?).await?;
+    let (state, flows) = (instance.recorded()?, flows(&inspect)?);
+    let status = look(&instance.pins()?, state.as_ref(), &inspect, &since, Some(&host), flows)?;
     if output.json {
         serde_json::to_writer(&mut *out, &status)?;
         writeln!(out)?;
@@ -61,7 +66,9 @@ fn render(status: &Status, paint: Paint) -> String {
         let side = recorded.side.name();
         let state = match (present, attached) {
             (false, _) => paint.red("missing"),
+            (true, false) if recorded.xdp_mode == XdpMode::Tc => paint.red("no program"),
             (true, false) => paint.red("no XDP"),
+            (true, true) if recorded.xdp_mode == XdpMode::Tc => "tc".to_owned(),
             (true, true) => format!("{} XDP", recorded.xdp_mode.name()),
         };
         line("interface", format!("{} ({side}, {state})", recorded.name));

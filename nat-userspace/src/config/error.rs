@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use ipnet::Ipv4Net;
 use nat_common::Proto;
-use nat_common::eip::{MAX_EIPS, MAX_PREFIXES, MAX_RESERVED};
+use nat_common::eip::{MAX_EIPS, MAX_LINKS, MAX_PREFIXES, MAX_RESERVED};
 use nat_common::hop::MAX_INTERFACES;
 
 use super::origin::Origin;
+use crate::model::path::Refusal;
 use crate::model::ports::Ports;
 
 /// Most that `answers_per_second` can be.
@@ -76,17 +77,76 @@ pub enum Error {
         /// Name as written.
         name: String,
     },
-    /// An interface without Ethernet framing.
-    #[error("{at}: interface \"{name}\" is not an Ethernet interface; natgw attaches to Ethernet only")]
-    NotEthernet {
+    /// An interface on which natgw cannot work, or not as asked for.
+    #[error("{at}: natgw cannot use interface \"{name}\": {why}")]
+    Unusable {
         /// Where.
         at: Origin,
         /// Name as written.
         name: String,
+        /// Why, and what to do.
+        why: Refusal,
+    },
+    /// A pattern of names that is none.
+    #[error(
+        "{at}: \"{pattern}\" is no pattern of interface names ({why}); `*` stands for any characters, `?` for one"
+    )]
+    BadPattern {
+        /// Where.
+        at: Origin,
+        /// As written.
+        pattern: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// A name that is on both sides because a pattern matches it.
+    #[error(
+        "{at}: \"{pattern}\" matches {name}, which is on the other side by \"{other}\" ({other_at}); write patterns that leave each \
+         interface on one side"
+    )]
+    BothSides {
+        /// Where the pattern is.
+        at: Origin,
+        /// The pattern.
+        pattern: String,
+        /// The interface.
+        name: String,
+        /// What else names it.
+        other: String,
+        /// Where.
+        other_at: Origin,
     },
     /// More interfaces than the devmap holds.
     #[error("{0} interfaces are configured; natgw manages at most {MAX_INTERFACES}")]
     TooManyInterfaces(usize),
+    /// A pool's link is none.
+    #[error(
+        "{at}: pool \"{pool}\" is to leave by \"{name}\", which is no outside interface (those are {outside}); name one of \
+         them, write \"any\", or leave it out"
+    )]
+    PoolOutside {
+        /// Where.
+        at: Origin,
+        /// The pool.
+        pool: String,
+        /// Name as written.
+        name: String,
+        /// The outside interfaces.
+        outside: String,
+    },
+    /// A pool on more links than the packet path looks through.
+    #[error(
+        "{at}: the EIPs of pool \"{pool}\" belong to {count} outside interfaces; natgw takes at most {MAX_LINKS} in a pool: \
+         make two of it"
+    )]
+    TooManyLinks {
+        /// Where the pool is.
+        at: Origin,
+        /// Its name.
+        pool: String,
+        /// How many.
+        count: usize,
+    },
     /// An EIP in two pools, or twice in one.
     #[error("{at}: EIP {eip} is already in pool \"{pool}\" ({other}); an EIP belongs to one pool, once")]
     EipTwice {
@@ -148,6 +208,14 @@ pub enum Error {
         prefix: Ipv4Net,
         /// Where the prefix is.
         prefix_at: Origin,
+    },
+    /// An interface whose address is an EIP twice.
+    #[error("{at}: the address of {name} is an EIP already; name the interface in one pool, once")]
+    FollowedTwice {
+        /// The second mention.
+        at: Origin,
+        /// The interface.
+        name: String,
     },
     /// More EIPs than the maps hold.
     #[error("{0} EIPs are configured; natgw serves at most {MAX_EIPS}")]

@@ -12,7 +12,7 @@ use toml::Spanned;
 
 use super::error::Error;
 use super::origin::Text;
-use super::value::{Eips, Prefix, Timeout};
+use super::value::{EipSpec, Prefix, Timeout};
 use super::wording;
 use crate::model::gateway::{Announce, Profile, RpfChoice, XdpChoice};
 use crate::model::ports::{Ports, ReservedPorts};
@@ -28,6 +28,7 @@ pub(super) struct File {
     pub(super) rpf: Option<RpfChoice>,
     pub(super) answers_per_second: Option<Spanned<u64>>,
     pub(super) announce: Option<Announce>,
+    pub(super) duplicate_check: Option<bool>,
     pub(super) shared_echo: Option<bool>,
     pub(super) interfaces: Interfaces,
     pub(super) pool: Vec<Spanned<Pool>>,
@@ -53,9 +54,10 @@ pub(super) struct Interfaces {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Pool {
     pub(super) name: Option<String>,
-    pub(super) eips: Vec<Spanned<Eips>>,
+    pub(super) eips: Vec<Spanned<EipSpec>>,
     pub(super) sources: Vec<Spanned<Prefix>>,
     pub(super) ports: Option<Spanned<Ports>>,
+    pub(super) outside: Option<Spanned<String>>,
 }
 
 /// `[exempt]`

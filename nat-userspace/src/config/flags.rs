@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use nat_common::timeouts::Timeouts;
 
-use super::value::{Eips, Prefix, Timeout, ValueError};
+use super::value::{EipSpec, Prefix, Timeout, ValueError};
 use crate::model::gateway::{Announce, Profile, RpfChoice, XdpChoice};
 use crate::model::ports::Ports;
 
@@ -24,15 +24,16 @@ pub struct GatewayFlags {
     /// Configuration file (TOML); flags come on top of it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Interface towards the clients; may be repeated
+    /// Interface towards the clients, or a pattern such as "veth-*"; may be repeated
     #[arg(long, value_name = "IF")]
     pub inside: Vec<String>,
-    /// Interface towards the internet; may be repeated; the same as --inside makes a one-armed gateway
+    /// Interface towards the internet, or a pattern; may be repeated; the same as --inside makes a one-armed gateway
     #[arg(long, value_name = "IF")]
     pub outside: Vec<String>,
-    /// Elastic IP, or a range of them, added to the first pool; may be repeated
-    #[arg(long, value_name = "ADDR[/LEN]")]
-    pub eip: Vec<Eips>,
+    /// Elastic IP, a range of them, or an interface whose address is one, whatever it is; added to the first pool; may be
+    /// repeated
+    #[arg(long, value_name = "ADDR[/LEN]|IF")]
+    pub eip: Vec<EipSpec>,
     /// Inside prefix served by the first pool; may be repeated [default: the inside networks and private ranges]
     #[arg(long, value_name = "PREFIX")]
     pub source: Vec<Prefix>,
@@ -48,7 +49,7 @@ pub struct GatewayFlags {
     /// How a port is chosen
     #[arg(long, value_enum)]
     pub mode: Option<Mode>,
-    /// How to attach [default: auto]
+    /// How to get packets: native XDP where a network card has it and tc elsewhere (auto), or one way everywhere [default: auto]
     #[arg(long, value_enum)]
     pub xdp: Option<XdpChoice>,
     /// Whether the best route to the source of a packet from inside must lead to the interface it came by, any route will
@@ -61,6 +62,9 @@ pub struct GatewayFlags {
     /// Who answers ARP for the EIPs: natgw adds them to the outside interface, or nobody [default: arp]
     #[arg(long, value_enum)]
     pub announce: Option<Announce>,
+    /// Whether to ask by ARP if another host has an EIP before natgw takes it; a start is refused then [default: true]
+    #[arg(long, value_name = "BOOL")]
+    pub duplicate_check: Option<bool>,
     /// Whether pings to an EIP that is the host's own address reach the host [default: true]
     #[arg(long, value_name = "BOOL")]
     pub shared_echo: Option<bool>,

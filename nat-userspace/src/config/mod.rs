@@ -7,6 +7,8 @@ pub mod duration;
 mod error;
 mod file;
 pub mod flags;
+pub mod followed;
+mod interfaces;
 pub mod origin;
 pub mod render;
 pub mod reserved;
@@ -14,6 +16,7 @@ mod resolve;
 mod sources;
 #[cfg(test)]
 mod tests;
+mod uplinks;
 pub mod value;
 mod wording;
 pub mod written;

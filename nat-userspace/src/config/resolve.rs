@@ -13,12 +13,16 @@ use nat_common::settings::ANSWERS_PER_SECOND;
 use nat_common::{FlowEntry, table};
 
 use super::error::{Error, MAX_ANSWERS};
+use super::followed::addresses;
+use super::interfaces;
 use super::origin::{Origin, Sourced};
 use super::reserved::exhausted;
 use super::sources::{self, Sides};
+use super::uplinks::Uplinks;
 use super::written::{Config, PoolConfig};
 use crate::host::facts::HostFacts;
 use crate::model::gateway::{DesiredEip, Gateway, Pool, SizedBy};
+use crate::model::patterns::Patterns;
 use crate::model::ports::ReservedPorts;
 
 /// Bytes of kernel memory that a flow's two entries take, locked at start.
@@ -33,8 +37,11 @@ const MOST_FLOWS: u64 = table::MOST_FLOWS as u64;
 impl Config {
     /// What this configuration means on a host with these `facts`.
     pub fn resolve(&self, facts: &HostFacts) -> Result<Gateway, Error> {
-        let inside = interfaces("inside", &self.inside, facts)?;
-        let outside = interfaces("outside", &self.outside, facts)?;
+        let inside = interfaces::found("inside", &self.inside, facts, self.xdp)?;
+        let outside = interfaces::found("outside", &self.outside, facts, self.xdp)?;
+        interfaces::refuse_both_sides(&self.inside, &self.outside, facts)?;
+        let patterns = Patterns { inside: inside.patterns, outside: outside.patterns };
+        let (inside, outside) = (inside.names, outside.names);
         let eips = self.eips(facts)?;
         refuse_eips_of_others(&eips, &outside, facts)?;
         let sides = Sides { inside: &inside, outside: &outside };
@@ -45,14 +52,24 @@ impl Config {
         let exempt = sources::aggregate(self.exempt.iter().map(|p| p.0).collect());
         refuse_too_many("exempt", exempt.len())?;
         let reserved = self.reserved(&addresses)?;
+        let followed = self.followed(facts)?;
+        let of = |addr| followed.iter().find(|(_, a)| *a == Some(addr)).map(|(name, _)| name.clone());
         let mut pools = Vec::new();
+        let uplinks = Uplinks::new(&outside, facts);
         for ((pool, eips), sources) in self.pools.iter().zip(&eips).zip(prefixes) {
+            let link = uplinks.of_pool(pool)?;
+            let mut desired = Vec::new();
+            for eip in eips {
+                let outside = uplinks.of_eip(link.as_deref(), eip.value);
+                let eip = desired_eip(pool, eip.value, reserved.get(&eip.value), facts)?;
+                desired.push(DesiredEip { of: of(eip.addr), outside, ..eip });
+            }
+            uplinks.refuse_too_many(pool, &desired)?;
             pools.push(Pool {
                 name: pool.name.clone(),
-                eips: eips
-                    .iter()
-                    .map(|e| desired_eip(pool, e.value, reserved.get(&e.value), facts))
-                    .collect::<Result<_, _>>()?,
+                follows: pool.follows(),
+                outside: link,
+                eips: desired,
                 sources: sources::aggregate(sources.into_iter().map(|s| s.value).collect()),
                 ports: (pool.ports.value.first, pool.ports.value.last),
             });
@@ -67,10 +84,12 @@ impl Config {
             rpf: self.rpf,
             answers_per_second: answers(self.answers_per_second.as_ref())?,
             announce: self.announce,
+            duplicate_check: self.duplicate_check,
             shared_echo: self.shared_echo,
             metrics: self.metrics,
             inside,
             outside,
+            patterns,
         };
         match gateway.interfaces().len() {
             n if n > MAX_INTERFACES as usize => Err(Error::TooManyInterfaces(n)),
@@ -90,7 +109,7 @@ impl Config {
             }
             let mut eips = Vec::new();
             for range in &pool.eips {
-                for eip in range.value.addresses() {
+                for eip in addresses(&range.value, facts) {
                     let at = range.at.clone();
                     if Addr::from(eip).is_never_translated() {
                         return Err(Error::EipUnusable { at, eip });
@@ -108,14 +127,13 @@ impl Config {
             }
             all.push(eips);
         }
-        if seen.is_empty() {
+        if self.pools.iter().all(|p| p.eips.is_empty()) {
             return Err(Error::NoEip);
         }
         if seen.len() > MAX_EIPS as usize {
             return Err(Error::TooManyEips(seen.len()));
         }
-        if let Some(index) = all.iter().position(Vec::is_empty) {
-            let pool = &self.pools[index];
+        if let Some(pool) = self.pools.iter().find(|p| p.eips.is_empty()) {
             return Err(Error::EmptyPool { at: pool.at.clone(), pool: pool.name.clone() });
         }
         self.refuse_own_inside_address(&all, facts)?;
@@ -191,25 +209,6 @@ impl Config {
     }
 }
 
-fn interfaces(
-    side: &'static str,
-    names: &[Sourced<String>],
-    facts: &HostFacts,
-) -> Result<Vec<String>, Error> {
-    let mut found: Vec<String> = Vec::new();
-    for Sourced { value: name, at } in names {
-        let link =
-            facts.link(name).ok_or_else(|| Error::UnknownInterface { at: at.clone(), name: name.clone() })?;
-        if !link.ethernet {
-            return Err(Error::NotEthernet { at: at.clone(), name: name.clone() });
-        }
-        if !found.contains(name) {
-            found.push(name.clone());
-        }
-    }
-    if found.is_empty() { Err(Error::NoInterface(side)) } else { Ok(found) }
-}
-
 /// Addresses that cannot be the gateway's on the networks that it is connected to.
 fn refuse_eips_of_others(
     eips: &[Vec<Sourced<Ipv4Addr>>],
@@ -275,13 +274,13 @@ fn desired_eip(
         return Err(Error::NoPorts { at: pool.ports.at.clone(), eip: addr, ports, first, last });
     }
     let Some(Sourced { value: reserved, at }) = reserved else {
-        return Ok(DesiredEip { addr, host_ports, reserved: Vec::new() });
+        return Ok(DesiredEip { addr, host_ports, of: None, outside: None, reserved: Vec::new() });
     };
     if let Some(proto) = set.and_then(|set| exhausted(&set, reserved)) {
         let (at, pool) = (at.clone(), pool.name.clone());
         return Err(Error::ReservedAll { at, eip: addr, pool, ports, proto });
     }
-    Ok(DesiredEip { addr, host_ports, reserved: reserved.clone() })
+    Ok(DesiredEip { addr, host_ports, of: None, outside: None, reserved: reserved.clone() })
 }
 
 /// ICMP errors and RSTs per CPU and second.

@@ -36,7 +36,10 @@ pub enum ValueError {
     #[error("\"{0}\" is no port of a protocol; write tcp/PORT, udp/FIRST-LAST or icmp/IDENTIFIER")]
     ReservedPorts(String),
     /// Not `ADDR` or `ADDR/LEN`.
-    #[error("\"{0}\" is no IPv4 address or range; write 203.0.113.10 or 203.0.113.16/29")]
+    #[error(
+        "\"{0}\" is no IPv4 address or range; write 203.0.113.10 or 203.0.113.16/29, or the name of an interface whose \
+         address is to be followed"
+    )]
     Eips(String),
     /// A range whose address is not its first.
     #[error(
@@ -115,6 +118,30 @@ impl Eips {
     }
 }
 
+/// What may stand in a pool's `eips`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EipSpec {
+    /// Addresses.
+    Range(Eips),
+    /// The address of an interface, whatever it is.
+    Of(String),
+}
+
+/// The kernel's limit for names of interfaces, without the final zero (include/uapi/linux/if.h, `IFNAMSIZ`).
+const MAX_NAME: usize = 15;
+
+impl FromStr for EipSpec {
+    type Err = ValueError;
+
+    /// What has a letter and none of what addresses are written with is a name.
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let is_name = text.len() <= MAX_NAME
+            && text.contains(|c: char| c.is_ascii_alphabetic())
+            && !text.contains(|c: char| matches!(c, '/' | ':' | '\0') || c.is_whitespace());
+        if is_name { Ok(Self::Of(text.to_owned())) } else { text.parse().map(Self::Range) }
+    }
+}
+
 impl FromStr for Eips {
     type Err = ValueError;
 
@@ -174,7 +201,7 @@ macro_rules! deserialize_from_str {
         }
     )+};
 }
-deserialize_from_str!(Ports, ReservedPorts, Eips, Prefix, Timeout);
+deserialize_from_str!(Ports, ReservedPorts, EipSpec, Prefix, Timeout);
 
 #[cfg(test)]
 mod tests {
@@ -228,6 +255,18 @@ mod tests {
         assert!("10.0.0.0/20".parse::<Eips>().is_ok());
         for wrong in ["", "1.2.3", "::1", "1.2.3.4/33", "host"] {
             assert!(matches!(wrong.parse::<Eips>(), Err(ValueError::Eips(_))), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_an_interface_and_whatever_looks_like_an_address_is_one() {
+        for name in ["eth0", "ppp0", "wan", "eth0.100", "1a"] {
+            assert_eq!(name.parse(), Ok(EipSpec::Of(name.to_owned())));
+        }
+        assert!(matches!("203.0.113.16/29".parse(), Ok(EipSpec::Range(_))));
+        for wrong in ["", "1.2.3", "::1", "1.2.3.4/x", "eth0:1", "sixteen-letters-"] {
+            let error = wrong.parse::<EipSpec>().expect_err(wrong);
+            assert!(error.to_string().contains("interface"), "{error}");
         }
     }
 

@@ -13,7 +13,7 @@ use super::error::Error;
 use super::file::{self, File, TimeoutTable};
 use super::flags::GatewayFlags;
 use super::origin::{Origin, Sourced, Text};
-use super::value::{Eips, Prefix, Timeout};
+use super::value::{EipSpec, Prefix, Timeout};
 use crate::model::gateway::{Announce, XdpChoice};
 use crate::model::ports::{Ports, ReservedPorts};
 
@@ -42,6 +42,8 @@ pub struct Config {
     pub reserved: Vec<(Sourced<Ipv4Addr>, Vec<ReservedPorts>)>,
     /// Who answers ARP for EIPs.
     pub announce: Announce,
+    /// Whether other hosts are asked for an EIP before it is taken.
+    pub duplicate_check: bool,
     /// Whether pings to a shared EIP reach the host.
     pub shared_echo: bool,
     /// Where metrics are served.
@@ -55,12 +57,14 @@ pub struct PoolConfig {
     pub name: String,
     /// Where the pool starts.
     pub at: Origin,
-    /// EIPs and ranges of EIPs.
-    pub eips: Vec<Sourced<Eips>>,
+    /// EIPs, ranges of EIPs, and interfaces whose address is one.
+    pub eips: Vec<Sourced<EipSpec>>,
     /// Inside prefixes; empty: found from the host.
     pub sources: Vec<Sourced<Prefix>>,
     /// Port range.
     pub ports: Sourced<Ports>,
+    /// The outside interface that its EIPs belong to; `None`: found from the host.
+    pub outside: Option<Sourced<String>>,
 }
 
 impl Config {
@@ -87,6 +91,7 @@ impl Config {
             answers_per_second,
             reserved,
             announce,
+            duplicate_check,
             shared_echo,
             // Values that this version has one of, refused or checked by the reader of the file.
             mode: _,
@@ -107,6 +112,7 @@ impl Config {
             answers_per_second: flags.answers_per_second.map(|n| Sourced::flag(n, "--answers-per-second")),
             reserved: reserved.ports.into_iter().map(|(eip, ports)| (text.sourced(eip), ports)).collect(),
             announce: flags.announce.or(announce).unwrap_or_default(),
+            duplicate_check: flags.duplicate_check.or(duplicate_check).unwrap_or(true),
             shared_echo: flags.shared_echo.or(shared_echo).unwrap_or(true),
             metrics: flags.metrics.or(metrics.listen),
         };
@@ -131,7 +137,7 @@ impl Config {
             self.pools.push(PoolConfig::empty("default".to_owned(), Origin::Flag("--eip")));
         }
         let pool = &mut self.pools[0];
-        pool.eips.extend(flags.eip.iter().map(|e| Sourced::flag(*e, "--eip")));
+        pool.eips.extend(flags.eip.iter().map(|e| Sourced::flag(e.clone(), "--eip")));
         pool.sources.extend(flags.source.iter().map(|s| Sourced::flag(*s, "--source")));
         if let Some(ports) = flags.ports {
             pool.ports = Sourced::flag(ports, "--ports");
@@ -142,7 +148,7 @@ impl Config {
 impl PoolConfig {
     fn empty(name: String, at: Origin) -> Self {
         let ports = Sourced { value: Ports::DEFAULT, at: at.clone() };
-        Self { name, at, eips: Vec::new(), sources: Vec::new(), ports }
+        Self { name, at, eips: Vec::new(), sources: Vec::new(), ports, outside: None }
     }
 
     fn read(pool: toml::Spanned<file::Pool>, text: &Text<'_>) -> Self {
@@ -151,6 +157,7 @@ impl PoolConfig {
         let mut read = Self::empty(pool.name.unwrap_or_else(|| "default".to_owned()), at);
         read.eips = pool.eips.into_iter().map(|e| text.sourced(e)).collect();
         read.sources = pool.sources.into_iter().map(|s| text.sourced(s)).collect();
+        read.outside = pool.outside.map(|o| text.sourced(o));
         if let Some(ports) = pool.ports {
             read.ports = text.sourced(ports);
         }

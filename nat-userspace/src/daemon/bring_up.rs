@@ -1,5 +1,6 @@
 //! A gateway that is up: the data plane and what was changed on the host for it, in the order that leaks nothing.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
@@ -7,28 +8,39 @@ use nat_common::eip::MAX_ROUTE_MTUS;
 
 use super::error::Error;
 use super::options::{AtExit, Options};
+use crate::config::Config;
 use crate::datapath::pins::Pins;
 use crate::datapath::{Adoption, Datapath, iface};
+use crate::host::duplicates::Probe;
 use crate::host::facts::{HostFacts, Link};
+use crate::host::features::Features;
 use crate::host::mtus::{self, RouteMtus};
 use crate::host::neighbours::Keeper;
-use crate::host::offloads::{Offloads, Tags};
-use crate::host::state::{Lock, RunState, StateDir};
+use crate::host::offloads::Offloads;
+use crate::host::state::{FollowedEip, Lock, RunState, StateDir};
 use crate::host::sysctls::{Before, Sysctls};
 use crate::host::{addresses, bpffs};
-use crate::model::gateway::{Announce, Gateway, XdpChoice};
-use crate::model::interface::{Interface, InterfaceSide, XdpMode};
+use crate::model::gateway::{Announce, Gateway};
+use crate::model::interface::{Interface, XdpMode};
+use crate::model::path::Device;
 
 /// A gateway that is up.
 pub(super) struct Running {
     pub(super) gateway: Gateway,
     pub(super) plane: Datapath,
+    /// What was written, which is held against the host again when addresses change.
+    pub(super) config: Box<Config>,
+    pub(super) features: Features,
+    /// The path of each interface that is there, by index: as it is to be, then as it is.
+    pub(super) paths: BTreeMap<u32, (Device, XdpMode)>,
     route_mtus: RouteMtus,
-    state: StateDir,
+    pub(super) state: StateDir,
     bpffs: PathBuf,
     /// All that were attached once, those that are missing included.
-    interfaces: Vec<Interface>,
+    pub(super) interfaces: Vec<Interface>,
     lock: Lock,
+    /// New EIPs are announced twice.
+    repeat: Option<addresses::Repeat>,
 }
 
 impl Running {
@@ -38,17 +50,29 @@ impl Running {
         let mut state = StateDir::open(&options.state_dir)?;
         let lock = state.try_lock()?;
         let before = state.read()?;
-        let Prepared { bpffs, facts, plane, adoption } = match prepare(&state, &gateway, options).await {
-            Ok(prepared) => prepared,
-            Err(e) => {
-                undo(&state, lock, before, options)
-                    .unwrap_or_else(|e| tracing::error!("while cleaning up: {e}"));
-                return Err(e);
-            }
+        let Prepared { bpffs, facts, features, plane, adoption, probe } =
+            match prepare(&state, &gateway, options).await {
+                Ok(prepared) => prepared,
+                Err(e) => {
+                    undo(&state, lock, before, options)
+                        .unwrap_or_else(|e| tracing::error!("while cleaning up: {e}"));
+                    return Err(e);
+                }
+            };
+        let mut running = Self {
+            gateway,
+            plane,
+            config: options.config.clone(),
+            features,
+            paths: BTreeMap::new(),
+            route_mtus: RouteMtus::default(),
+            state,
+            bpffs,
+            interfaces: Vec::new(),
+            lock,
+            repeat: None,
         };
-        let route_mtus = RouteMtus::default();
-        let mut running = Self { gateway, plane, route_mtus, state, bpffs, interfaces: Vec::new(), lock };
-        match running.bring_up(&facts).await {
+        match running.bring_up(&facts, probe).await {
             Ok(()) => Ok((running, adoption)),
             Err(e) if adoption == Adoption::Adopted => {
                 tracing::warn!("the data plane of the earlier run stays up; `natgw detach` takes it down");
@@ -62,10 +86,18 @@ impl Running {
         }
     }
 
-    async fn bring_up(&mut self, facts: &HostFacts) -> Result<(), Error> {
+    async fn bring_up(&mut self, facts: &HostFacts, probe: Option<Probe>) -> Result<(), Error> {
+        // Before anything is attached: where another host has an EIP, this one is as it was.
+        if let Some(probe) = probe {
+            probe.end().await?;
+        }
         let links = &links(&self.gateway, facts)?;
         let indices: Vec<u32> = links.iter().map(|l| l.index).collect();
         self.plane.unregister(|index| indices.contains(&index))?;
+        for link in links {
+            self.choose_path(link)?;
+        }
+        self.load_for_newcomers()?;
         for link in links {
             self.register(link, facts)?;
         }
@@ -77,20 +109,23 @@ impl Running {
         apply_sysctls(&self.gateway, links, &self.state)?;
         self.show_tags(links)?;
         for link in links {
-            self.attach_xdp(link).await?;
+            self.attach_path(link).await?;
         }
         let managed = self.gateway.interfaces();
         for name in self.plane.detach_others(&managed)? {
             tracing::info!(interface = name, "detached: the configuration no longer names it");
         }
         self.plane.retire_leftovers()?;
+        // Attaching makes some interfaces a target of redirects.
+        self.features.refresh().await?;
+        self.settle_targets();
         self.settle_eips(links).await?;
         self.plane.bump_all();
         self.record_interfaces()
     }
 
     /// Tells the packet path about an interface as it is now.
-    fn register(&mut self, link: &Link, facts: &HostFacts) -> Result<(), Error> {
+    pub(super) fn register(&mut self, link: &Link, facts: &HostFacts) -> Result<(), Error> {
         let before = Before::of(&link.name, &self.state)?;
         Ok(self.plane.register(link, iface::describe(&self.gateway, link, facts, before))?)
     }
@@ -119,66 +154,6 @@ impl Running {
             );
         }
         Ok(self.plane.set_route_mtus(mtus)?)
-    }
-
-    /// Before XDP is attached: a tagged frame is never to be taken for an untagged one.
-    fn show_tags(&mut self, links: &[Link]) -> Result<(), Error> {
-        let managed = self.gateway.interfaces();
-        let names: Vec<&str> =
-            links.iter().map(|l| l.name.as_str()).filter(|n| managed.contains(n)).collect();
-        for (name, tags) in names.iter().zip(Offloads::apply(&names, &self.state)?) {
-            if let Tags::Hidden { warning } = tags
-                && !self.interfaces().any(|i| i.name == *name)
-            {
-                tracing::warn!("{warning}");
-            }
-        }
-        Ok(())
-    }
-
-    async fn attach_xdp(&mut self, link: &Link) -> Result<(), Error> {
-        let xdp_mode = self.plane.attach(link, self.gateway.side_of(&link.name), self.gateway.xdp).await?;
-        if xdp_mode == XdpMode::Generic {
-            tracing::warn!(interface = link.name, "{}", generic_warning(self.gateway.xdp));
-        }
-        let (inside, outside) =
-            (self.gateway.inside.contains(&link.name), self.gateway.outside.contains(&link.name));
-        let side = match (inside, outside) {
-            (true, true) => InterfaceSide::Both,
-            (true, false) => InterfaceSide::Inside,
-            (false, _) => InterfaceSide::Outside,
-        };
-        let interface =
-            Interface { name: link.name.clone(), ifindex: link.index, side, xdp_mode, missing: false };
-        match self.interfaces.iter_mut().find(|i| i.name == link.name) {
-            Some(known) => *known = interface,
-            None => self.interfaces.push(interface),
-        }
-        Ok(())
-    }
-
-    /// An interface of the gateway came (back): everything that start does for it, in the same order.
-    pub(super) async fn attach(&mut self, link: &Link) -> Result<(), Error> {
-        let facts = HostFacts::read_interfaces().await?;
-        let present = &facts.links;
-        self.register(link, &facts)?;
-        self.plane.guard(link, self.gateway.side_of(&link.name))?;
-        apply_sysctls(&self.gateway, present, &self.state)?;
-        self.show_tags(present)?;
-        self.attach_xdp(link).await?;
-        self.settle_eips(present).await?;
-        self.plane.bump_all();
-        self.record_interfaces()
-    }
-
-    /// An interface of the gateway is gone. It stays on record as missing.
-    pub(super) fn forget(&mut self, index: u32, name: &str) -> Result<(), Error> {
-        for interface in self.interfaces.iter_mut().filter(|i| i.ifindex == index) {
-            interface.missing = true;
-        }
-        self.plane.detach(name, index)?;
-        self.plane.bump_all();
-        self.record_interfaces()
     }
 
     /// Interfaces (name, index) from which somebody else detached what natgw attached.
@@ -222,23 +197,30 @@ impl Running {
     /// the one before. Should a change fail, those before it hold, and the next reload goes on from there.
     pub(super) async fn reconfigure(&mut self, wanted: Gateway) -> Result<bool, Error> {
         let facts = HostFacts::read_interfaces().await?;
+        if let Some(probe) = probe(&wanted, &facts).await? {
+            probe.end().await?;
+        }
         let is_other = self.plane.configure(&wanted)? || self.gateway != wanted;
         self.gateway = wanted;
         self.register_all().await?;
         self.settle_eips(&facts.links).await?;
         self.plane.bump_all();
-        self.state.update(|s| s.eips = eips(&self.gateway))?;
+        self.state.update(|s| {
+            s.eips = eips(&self.gateway);
+            s.followed = followed(&self.gateway);
+        })?;
         Ok(is_other)
     }
 
     /// Gives the host the addresses of the EIPs, and takes those away that the configuration does not name (any more).
-    async fn settle_eips(&mut self, links: &[Link]) -> Result<(), Error> {
+    pub(super) async fn settle_eips(&mut self, links: &[Link]) -> Result<(), Error> {
         self.remove_stale_eips().await?;
         // Not before: the packet path would take them for any other address of the host.
         self.plane.finish()?;
         let outside = present(&self.gateway.outside, links);
         if self.gateway.announce == Announce::Arp && !outside.is_empty() {
-            addresses::add_eips(&eips(&self.gateway), &outside, &self.state).await?;
+            let added = addresses::add_eips(&homes(&self.gateway), &outside, &self.state).await?;
+            self.repeat = Some(addresses::Repeat::of(added));
         }
         Ok(())
     }
@@ -257,7 +239,7 @@ impl Running {
         Ok(addresses::remove_eips(&stale, &self.state).await?)
     }
 
-    fn record_interfaces(&self) -> Result<(), Error> {
+    pub(super) fn record_interfaces(&self) -> Result<(), Error> {
         Ok(self.state.update(|s| s.interfaces.clone_from(&self.interfaces))?)
     }
 
@@ -270,10 +252,11 @@ impl Running {
     /// Undoes everything. EIPs go before XDP, or the host would answer for them; the guards go last, so that no
     /// inside address leaks while the kernel forwards by itself. Goes on after an error and returns the first.
     pub(super) async fn stop(self, keeper: Option<Keeper>) -> Result<(), Error> {
-        let Self { gateway: _, mut plane, route_mtus: _, state, bpffs, interfaces: _, lock } = self;
+        let Self { mut plane, state, bpffs, lock, repeat, .. } = self;
+        drop(repeat);
         let mut result: Result<(), Error> = Sysctls::restore_saved(&state).map_err(Error::from);
         result = result.and(addresses::remove_all_eips(&state).await.map_err(Error::from));
-        result = result.and(plane.detach_xdp().map_err(Error::from));
+        result = result.and(plane.detach_paths().map_err(Error::from));
         result = result.and(Offloads::restore_saved(&state).map_err(Error::from));
         if let Some(mut keeper) = keeper {
             result = result.and(keeper.unmanage_all().await.map_err(Error::from));
@@ -291,8 +274,10 @@ impl Running {
 struct Prepared {
     bpffs: PathBuf,
     facts: HostFacts,
+    features: Features,
     plane: Datapath,
     adoption: Adoption,
+    probe: Option<Probe>,
 }
 
 async fn prepare(state: &StateDir, gateway: &Gateway, options: &Options) -> Result<Prepared, Error> {
@@ -300,8 +285,11 @@ async fn prepare(state: &StateDir, gateway: &Gateway, options: &Options) -> Resu
     record_start(state, gateway, options, &bpffs)?;
     let facts = HostFacts::read_interfaces().await?;
     links(gateway, &facts)?;
+    let features = Features::open().await?;
+    // Its answers come in while the kernel verifies the programs.
+    let probe = probe(gateway, &facts).await?;
     let (plane, adoption) = Datapath::create_or_adopt(&Pins::new(&bpffs), gateway, options.log)?;
-    Ok(Prepared { bpffs, facts, plane, adoption })
+    Ok(Prepared { bpffs, facts, features, plane, adoption, probe })
 }
 
 /// After a refused start: the state directory is as it was `before`.
@@ -335,6 +323,8 @@ fn record_start(
         bpffs.clone_into(&mut s.bpffs);
         s.managed.extend(gateway.interfaces().into_iter().map(str::to_owned));
         s.eips = eips(gateway);
+        s.followed = followed(gateway);
+        s.contested = Vec::new();
         s.persist = options.at_exit == AtExit::Persist;
     })?;
     Ok(())
@@ -349,26 +339,12 @@ fn links(gateway: &Gateway, facts: &HostFacts) -> Result<Vec<Link>, Error> {
         .collect()
 }
 
-/// What generic XDP costs, and where it fails in silence.
-fn generic_warning(choice: XdpChoice) -> String {
-    let why = match choice {
-        XdpChoice::Generic => "generic XDP, as configured: slower than native",
-        XdpChoice::Auto | XdpChoice::Native => {
-            "its driver does not run XDP, so packets pass through the slower generic XDP"
-        }
-    };
-    format!(
-        "{why}. Packets of a container or VM on this host whose checksum is left to the offload leave with a wrong one \
-         and get no answer: run `ethtool -K PEER tx off` at its end"
-    )
-}
-
-fn apply_sysctls(gateway: &Gateway, links: &[Link], state: &StateDir) -> Result<(), Error> {
+pub(super) fn apply_sysctls(gateway: &Gateway, links: &[Link], state: &StateDir) -> Result<(), Error> {
     Sysctls::apply(&present(&gateway.inside, links), &present(&gateway.outside, links), state)?;
     Ok(())
 }
 
-fn present<'a>(names: &'a [String], links: &[Link]) -> Vec<&'a str> {
+pub(super) fn present<'a>(names: &'a [String], links: &[Link]) -> Vec<&'a str> {
     names.iter().map(String::as_str).filter(|n| links.iter().any(|l| l.name == *n)).collect()
 }
 
@@ -376,16 +352,22 @@ fn eips(gateway: &Gateway) -> Vec<Ipv4Addr> {
     gateway.pools.iter().flat_map(|p| &p.eips).map(|e| e.addr).collect()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn followed(gateway: &Gateway) -> Vec<FollowedEip> {
+    let all = gateway.followed().into_iter();
+    all.map(|(name, addr)| FollowedEip { interface: name.to_owned(), addr }).collect()
+}
 
-    #[test]
-    fn generic_xdp_is_said_to_break_checksum_offload_however_it_came_about() {
-        for choice in [XdpChoice::Auto, XdpChoice::Generic] {
-            let warning = generic_warning(choice);
-            assert!(warning.contains("checksum") && warning.contains("ethtool -K PEER tx off"), "{warning}");
-        }
-        assert!(generic_warning(XdpChoice::Auto).contains("driver"));
+/// The dedicated EIPs, and the link that each belongs to.
+fn homes(gateway: &Gateway) -> Vec<(Ipv4Addr, Option<&str>)> {
+    let all = gateway.pools.iter().flat_map(|p| &p.eips);
+    all.filter(|e| e.host_ports.is_none()).map(|e| (e.addr, e.outside.as_deref())).collect()
+}
+
+/// Asks whether other hosts have the EIPs that natgw would add.
+async fn probe(gateway: &Gateway, facts: &HostFacts) -> Result<Option<Probe>, Error> {
+    let outside = present(&gateway.outside, &facts.links);
+    if !gateway.duplicate_check || gateway.announce == Announce::None || outside.is_empty() {
+        return Ok(None);
     }
+    Ok(Some(Probe::begin(&homes(gateway), &outside).await?))
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::model::path::Refusal;
 use crate::{config, datapath, host, observe::metrics};
 
 /// An error of the daemon. What happened, on what, is said by the variants' own errors.
@@ -35,6 +36,14 @@ pub enum Error {
     /// An interface vanished between validation and use.
     #[error("interface {0} is gone; natgw starts once it exists (see `ip link`)")]
     NoInterface(String),
+    /// natgw cannot work on an interface.
+    #[error("natgw cannot use interface {interface}: {why}")]
+    Unusable {
+        /// Interface.
+        interface: String,
+        /// Why, and what to do.
+        why: Refusal,
+    },
     /// The gateway's network namespace cannot be found, so nothing can be undone there.
     #[error(
         "the gateway is in another network namespace (net:[{inode}]), to which neither a process nor a name in /run/netns \

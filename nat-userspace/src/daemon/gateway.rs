@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::bring_up::Running;
 use super::error::{Error, causes};
@@ -28,6 +28,8 @@ pub(super) struct Gateway {
     host: Host,
     options: Options,
     commands: mpsc::Receiver<Command>,
+    /// Notified when the host or the gateway changed.
+    changed: Rc<Notify>,
 }
 
 impl Gateway {
@@ -37,8 +39,9 @@ impl Gateway {
         watch: Watch,
         options: Options,
         commands: mpsc::Receiver<Command>,
+        changed: Rc<Notify>,
     ) -> Result<Self, Error> {
-        Ok(Self { host: Host::new(running, watch).await?, options, commands })
+        Ok(Self { host: Host::new(running, watch).await?, options, commands, changed })
     }
 
     /// What metrics report of the host.
@@ -72,7 +75,13 @@ impl Gateway {
     }
 
     async fn handle(&mut self, wake: Result<Wake, Error>) -> Result<(), Error> {
-        self.host.handle(wake?).await
+        let wake = wake?;
+        let is_change = !matches!(wake, Wake::Tick | Wake::Refresh);
+        let handled = self.host.handle(wake).await;
+        if is_change {
+            self.changed.notify_one();
+        }
+        handled
     }
 
     /// Makes the configuration that is written now the running one, or says why not; then the gateway is as it was.
@@ -80,7 +89,13 @@ impl Gateway {
         reload::announce_start();
         let running = &mut self.host.running;
         let outcome = match reload::read(&self.options.flags, running).await {
-            Ok(gateway) => running.reconfigure(gateway).await,
+            Ok((config, gateway)) => {
+                let outcome = running.reconfigure(gateway).await;
+                if outcome.is_ok() {
+                    *running.config = config;
+                }
+                outcome
+            }
             Err(e) => Err(e),
         };
         match outcome {
@@ -89,6 +104,7 @@ impl Gateway {
             Err(e) => tracing::error!("not reloaded: {}", causes(&e)),
         }
         reload::announce_end();
+        self.changed.notify_one();
     }
 
     async fn stop(self, at_exit: AtExit) -> Result<(), Error> {

@@ -11,14 +11,16 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
 use super::bring_up::Running;
 use super::bumps::{Bump, Bumps};
-use super::error::Error;
+use super::error::{Error, causes};
 use super::services::episode::Episode;
 use super::services::mtus::Mtus;
 use super::services::neighbours::Neighbours;
 use super::services::wait;
+use super::upkeep::Upkeep;
 use crate::host::facts::{HostFacts, Link};
 use crate::host::mtus::RouteMtus;
 use crate::host::watch::{HostEvent, Watch};
+use crate::model::patterns::Matched;
 use crate::observe::metrics::HostCounts;
 
 /// Between looks at what should be kept and attached.
@@ -47,6 +49,9 @@ pub(super) struct Host {
     mtus: Mtus,
     /// Addresses of the host changed since the last bump.
     readdressed: bool,
+    upkeep: Upkeep,
+    /// Sysctls changed since the last bump.
+    sysctls_changed: bool,
     /// Ethernet addresses that flows may have cached.
     known: HashMap<(u32, Ipv4Addr), [u8; 6]>,
     tick: Interval,
@@ -68,6 +73,8 @@ pub(super) enum Wake {
     Event(HostEvent),
     /// The MTUs of routes were read again.
     Mtus(RouteMtus),
+    /// Interfaces became targets of XDP redirects, or ceased to be.
+    Features,
     /// Hops are to be resolved again.
     Bump,
     /// Hops of single neighbours are to be resolved again.
@@ -98,7 +105,10 @@ impl Host {
             watch,
             neighbours,
             mtus: Mtus::new(),
-            readdressed: false,
+            // What changed while the gateway was started.
+            readdressed: true,
+            upkeep: Upkeep::default(),
+            sysctls_changed: false,
             known: HashMap::new(),
             tick,
             bump_at: None,
@@ -117,6 +127,7 @@ impl Host {
     pub(super) async fn wake(&mut self) -> Result<Wake, Error> {
         tokio::select! {
             event = self.watch.next() => event.map(Wake::Event).ok_or(Error::WatchEnded),
+            () = self.running.features.next() => Ok(Wake::Features),
             found = self.mtus.read() => Ok(Wake::Mtus(found)),
             () = wait::maybe(self.bump_at.map(sleep_until)) => Ok(Wake::Bump),
             () = wait::maybe(self.bumps.next().map(sleep_until)) => Ok(Wake::BumpSome),
@@ -136,9 +147,16 @@ impl Host {
                 }
                 Ok(())
             }
+            Wake::Features => {
+                self.running.settle_targets();
+                Ok(())
+            }
             Wake::Bump => {
                 self.bump_at = None;
                 self.last_bump = Instant::now();
+                if std::mem::take(&mut self.sysctls_changed) {
+                    self.keep_sysctls();
+                }
                 self.register_readdressed().await;
                 self.running.plane.bump_all();
                 Ok(())
@@ -157,15 +175,31 @@ impl Host {
             Wake::Tick => {
                 self.attach_severed().await?;
                 self.attach_missing().await?;
+                self.keep_sysctls();
+                self.register_readdressed().await;
                 self.refresh().await;
                 Ok(())
             }
         }
     }
 
+    /// Sets sysctls again that somebody else has changed. The kernel tells of some; others are looked at now and then.
+    fn keep_sysctls(&mut self) {
+        match self.upkeep.sysctls(&self.running) {
+            // The packet path is told what the host forwards and checks by itself; and it asked for routes meanwhile.
+            Ok(resets) => {
+                if !resets.is_empty() {
+                    self.readdressed = true;
+                    self.bump_soon();
+                }
+            }
+            Err(e) => tracing::warn!("cannot look after sysctls: {}", causes(&e)),
+        }
+    }
+
     async fn event(&mut self, event: HostEvent) -> Result<(), Error> {
         self.readdressed |= matches!(event, HostEvent::Addresses | HostEvent::Overrun);
-        if !matches!(event, HostEvent::Neighbour { .. }) {
+        if !matches!(event, HostEvent::Neighbour { .. } | HostEvent::Sysctls) {
             // Routes that go with a link, an address or a next-hop object are not reported as such.
             self.neighbours.routes_changed();
             self.mtus.stale();
@@ -176,10 +210,21 @@ impl Host {
             }
             HostEvent::LinkGone { index, name } => {
                 if self.running.interfaces().any(|i| i.ifindex == index) {
-                    tracing::warn!(interface = name, "interface is gone; natgw waits for it to come back");
                     self.running.forget(index, &name)?;
+                    if self.running.gateway.interfaces().contains(&name.as_str()) {
+                        tracing::warn!(
+                            interface = name,
+                            "interface is gone; natgw waits for it to come back"
+                        );
+                    } else {
+                        tracing::info!(interface = name, "interface is gone");
+                    }
                 }
                 self.known.retain(|(i, _), _| *i != index);
+            }
+            HostEvent::LinkRenamed { index, before, name } => {
+                self.renamed(index, &before, &name).await?;
+                self.bump_soon();
             }
             HostEvent::LinkUp { name, .. } => {
                 self.link(&name).await?;
@@ -202,6 +247,12 @@ impl Host {
                 self.bump_soon();
                 let at = self.last_resync.map_or(now, |last| now.max(last + RESYNC_PAUSE));
                 self.resync_at.get_or_insert(at);
+            }
+            HostEvent::Sysctls => {
+                self.sysctls_changed = true;
+                // What the host forwards and checks by itself may be another thing now.
+                self.readdressed = true;
+                self.bump_soon();
             }
             HostEvent::Routes | HostEvent::Addresses | HostEvent::Rules => self.bump_soon(),
         }
@@ -264,12 +315,31 @@ impl Host {
 
     /// A link appeared or changed: one of ours is attached if it is not, and followed if it has a new address.
     async fn link(&mut self, name: &str) -> Result<(), Error> {
-        if !self.running.gateway.interfaces().contains(&name) {
+        if !self.running.gateway.manages(name) {
             return Ok(());
         }
         let facts = HostFacts::read_interfaces().await?;
         let Some(link) = facts.link(name) else { return Ok(()) };
-        if self.running.interfaces().any(|i| i.ifindex == link.index) {
+        let is_attached = self.running.interfaces().any(|i| i.ifindex == link.index);
+        if !self.running.is_usable(link) && self.running.gateway.patterns.side_of(name) != Matched::No {
+            // A pattern means what natgw can work on: a port of a bridge is the bridge's.
+            self.running.gateway.let_go(name);
+            if is_attached {
+                tracing::info!(interface = name, "given up: it has become a port of another interface");
+                self.running.give_up(link.index, name).await?;
+            }
+            return Ok(());
+        }
+        if self.running.gateway.take_in(name) == Matched::Both {
+            if self.complained.insert(name.to_owned()) {
+                tracing::error!(
+                    interface = name,
+                    "patterns of both sides match it, so natgw leaves it alone; write patterns that leave each interface on one side"
+                );
+            }
+            return Ok(());
+        }
+        if is_attached {
             self.running.readdress(link, &facts)
         } else {
             self.attach(link).await;
@@ -277,14 +347,33 @@ impl Host {
         }
     }
 
+    async fn renamed(&mut self, index: u32, before: &str, name: &str) -> Result<(), Error> {
+        if !self.running.interfaces().any(|i| i.ifindex == index) {
+            return self.link(name).await;
+        }
+        if self.running.rename(index, before, name).await? {
+            tracing::info!(interface = name, before, "renamed; natgw goes on with it");
+            return Ok(());
+        }
+        tracing::warn!(
+            interface = before,
+            now = name,
+            "renamed, and given up: the configuration does not name it so"
+        );
+        self.link(name).await
+    }
+
     /// The packet path answers from the host's own addresses, and knows the broadcast addresses of its networks.
     async fn register_readdressed(&mut self) {
-        if std::mem::take(&mut self.readdressed)
-            && let Err(e) = self.running.register_all().await
-        {
+        if !std::mem::take(&mut self.readdressed) {
+            return;
+        }
+        if let Err(e) = self.running.register_all().await {
             // An interface that vanished meanwhile, mostly. Otherwise the next change of an address helps.
             tracing::warn!("cannot take note of the host's addresses: {e}");
         }
+        // Boxed: it may reconfigure the gateway, which takes much room.
+        self.readdressed = !Box::pin(self.upkeep.readdressed(&mut self.running)).await;
     }
 
     async fn attach_missing(&mut self) -> Result<(), Error> {
@@ -315,7 +404,7 @@ impl Host {
             if !self.complained.contains(&name) {
                 tracing::error!(
                     interface = name,
-                    "somebody detached natgw's XDP program or a guard here; attaching what is missing again"
+                    "somebody detached natgw's program or a guard here; attaching what is missing again"
                 );
             }
             self.attach(link).await;

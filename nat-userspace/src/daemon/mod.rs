@@ -6,14 +6,17 @@ pub mod detach;
 mod error;
 mod gateway;
 mod host;
+mod interfaces;
 mod options;
 mod reload;
 mod services;
+mod upkeep;
 
 use std::future::Future;
+use std::rc::Rc;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 pub use error::Error;
 pub use options::{AtExit, Options};
@@ -26,6 +29,7 @@ use bring_up::Running;
 use gateway::{Command, Gateway};
 use services::collector::Collector;
 use services::events::Events;
+use services::health::Health;
 use services::wait::maybe;
 
 /// Commands that wait: more than anybody sends before the owner has time.
@@ -46,28 +50,39 @@ pub async fn run(gateway: model::gateway::Gateway, options: Options) -> Result<(
     let watch = Watch::new().await?;
     let (mut running, adoption) = Running::start(gateway, &options).await?;
     announce(&running, &adoption);
+    let waiting = waiting(&running);
 
     let pins = running.pins().clone();
     let mut events = Events::open(&mut running.plane, options.log);
     let at_exit = options.at_exit;
     let (commands, received) = mpsc::channel(COMMANDS);
-    let owner = Gateway::new(running, watch, options, received).await?;
+    let (changed, state_dir) = (Rc::new(Notify::new()), options.state_dir.clone());
+    // Boxed, here and below: its state is large, and would be held here several times over.
+    let owner = Box::pin(Gateway::new(running, watch, options, received, Rc::clone(&changed))).await?;
     let counts = owner.counts();
-    // Boxed: its state is large, and would be held here several times over.
     let mut owner = Box::pin(owner.run());
     let outcome = {
         let collector = match Collector::new(&pins) {
             Ok(collector) => collector,
             Err(e) => return Err(fail(owner, &commands, e.into()).await),
         };
-        let usage = collector.usage();
-        let serving = maybe(
-            listener
-                .map(|l| metrics::serve_on(l, move || services::metrics::read(&pins, &usage, counts.get()))),
-        );
+        let mut health = match Health::new(&pins, &state_dir, changed) {
+            Ok(health) => health,
+            Err(e) => return Err(fail(owner, &commands, e.into()).await),
+        };
+        let (usage, found) = (collector.usage(), health.found());
+        let shown = services::metrics::Shown::default();
+        let scrape = move || services::metrics::read(&pins, &usage, counts.get(), &found, &shown);
+        let serving = maybe(listener.map(|l| metrics::serve_on(l, scrape)));
         let collecting = collector.run();
-        tokio::pin!(serving, collecting);
-        ready();
+        health.start().await;
+        let checking = health.run();
+        if let Some(name) = waiting {
+            tracing::warn!(
+                "waiting: {name} has no IPv4 address, so there is no EIP and nothing is translated yet"
+            );
+        }
+        tokio::pin!(serving, collecting, checking);
         loop {
             tokio::select! {
                 _ = terminate.recv() => break Ok("SIGTERM"),
@@ -84,6 +99,7 @@ pub async fn run(gateway: model::gateway::Gateway, options: Options) -> Result<(
                     Err(e) => break Err(Error::Datapath(e)),
                 },
                 never = &mut serving => match never {},
+                never = &mut checking => match never {},
             }
         }
     };
@@ -138,8 +154,9 @@ fn announce(running: &Running, adoption: &Adoption) {
     }
 }
 
-fn ready() {
-    tracing::info!("ready: packets are being translated");
-    // An error only says that there is no systemd.
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+/// The interface whose address natgw waits for, when there is no EIP at all yet.
+fn waiting(running: &Running) -> Option<String> {
+    let has_eip = running.gateway.pools.iter().any(|p| !p.eips.is_empty());
+    let first = running.gateway.followed().first().map(|(name, _)| (*name).to_owned());
+    first.filter(|_| !has_eip)
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::config::Config;
 use crate::config::flags::GatewayFlags;
 use crate::datapath::load::LogLevel;
 
@@ -10,6 +11,8 @@ use crate::datapath::load::LogLevel;
 pub struct Options {
     /// What was typed about the gateway; its configuration is read again on a reload.
     pub flags: GatewayFlags,
+    /// What that was when the daemon started.
+    pub config: Box<Config>,
     /// `--state-dir`.
     pub state_dir: PathBuf,
     /// `--bpffs`.

@@ -3,24 +3,26 @@
 
 use super::bring_up::Running;
 use super::error::Error;
-use crate::config::Config;
 use crate::config::flags::GatewayFlags;
+use crate::config::{Config, followed};
 use crate::host::facts::HostFacts;
 use crate::model::gateway::{Gateway, SizedBy};
+use crate::model::patterns::NamePattern;
 
 /// What `flags`, and the file that they name, mean now. Refused where that needs a restart.
-pub(super) async fn read(flags: &GatewayFlags, running: &Running) -> Result<Gateway, Error> {
+pub(super) async fn read(flags: &GatewayFlags, running: &Running) -> Result<(Config, Gateway), Error> {
     let config = Config::load(flags.config.as_deref(), flags)?;
     let mut facts = HostFacts::read().await?;
     // What the flow table has locked would be there for it again.
     facts.memory_available = facts.memory_available.saturating_add(running.plane.table_bytes());
+    followed::keep(&mut facts, &running.gateway);
     let mut wanted = config.resolve(&facts)?;
     if wanted.max_flows_by == SizedBy::Memory {
         // The memory available is another one each time, and the table keeps its size.
         wanted.max_flows = running.gateway.max_flows;
     }
     let keys = needs_restart(&running.gateway, &wanted, running.plane.max_flows());
-    if keys.is_empty() { Ok(wanted) } else { Err(Error::NeedsRestart { keys }) }
+    if keys.is_empty() { Ok((config, wanted)) } else { Err(Error::NeedsRestart { keys }) }
 }
 
 /// The keys that a running gateway with a table for `max_flows` would have to restart for.
@@ -29,6 +31,7 @@ fn needs_restart(current: &Gateway, wanted: &Gateway, max_flows: u32) -> Vec<&'s
     let Gateway {
         inside,
         outside,
+        patterns,
         pools: _,
         exempt: _,
         timeouts: _,
@@ -38,18 +41,30 @@ fn needs_restart(current: &Gateway, wanted: &Gateway, max_flows: u32) -> Vec<&'s
         rpf: _,
         answers_per_second: _,
         announce: _,
+        duplicate_check: _,
         shared_echo: _,
         metrics,
     } = wanted;
     let differs = [
-        ("interfaces.inside", *inside != current.inside),
-        ("interfaces.outside", *outside != current.outside),
+        (
+            "interfaces.inside",
+            written(inside, &patterns.inside) != written(&current.inside, &current.patterns.inside),
+        ),
+        (
+            "interfaces.outside",
+            written(outside, &patterns.outside) != written(&current.outside, &current.patterns.outside),
+        ),
         // A size that nobody asked for yields to that of the table which is there.
         ("max_flows", *max_flows_by == SizedBy::Operator && *wanted_flows != max_flows),
         ("xdp", *xdp != current.xdp),
         ("metrics.listen", *metrics != current.metrics),
     ];
     differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+}
+
+/// Interfaces that a pattern matches come and go without a reload.
+fn written<'a>(names: &'a [String], patterns: &'a [NamePattern]) -> (Vec<&'a String>, &'a [NamePattern]) {
+    (names.iter().filter(|name| !patterns.iter().any(|p| p.matches(name))).collect(), patterns)
 }
 
 /// Tells systemd that a reload begins (`Type=notify-reload` waits for the end).
@@ -73,11 +88,13 @@ mod tests {
 
     use super::*;
     use crate::model::gateway::{Announce, XdpChoice};
+    use crate::model::patterns::Patterns;
 
     fn gateway() -> Gateway {
         Gateway {
             inside: vec!["in0".into()],
             outside: vec!["out0".into()],
+            patterns: Patterns::default(),
             pools: vec![],
             exempt: vec![],
             timeouts: Timeouts::RFC,
@@ -87,6 +104,7 @@ mod tests {
             rpf: Rpf::Strict,
             answers_per_second: 1000,
             announce: Announce::Arp,
+            duplicate_check: true,
             shared_echo: true,
             metrics: None,
         }

@@ -1,48 +1,78 @@
-//! Puts the XDP program on interfaces, and takes everything off again. Links are pinned, so what is attached stays when
+//! Puts on interfaces what translates their packets, and takes everything off again. Links are pinned, so what is attached stays when
 //! the process ends.
 
 use std::io;
 use std::path::Path;
 
-use aya::Ebpf;
 use aya::programs::ProgramError;
 use aya::programs::links::FdLink;
-use aya::programs::xdp::{self, Xdp, XdpLink};
-use nat_common::Side;
-use nat_common::abi;
+use aya::programs::xdp::{self, XdpLink};
 
 use super::error::Error;
 use super::occupant::{self, Occupant};
 use super::pins::{self, Hook, Pins};
+use super::programs::{Programs, xdp_for};
 use super::sys::errno;
-use super::{guard, links};
+use super::{guard, links, tenants, twin};
 use crate::host::facts::Link;
 use crate::model::gateway::XdpChoice;
 use crate::model::interface::XdpMode;
 
-/// Attaches the program for `side` (a constant of [`Side`]), or swaps it into the link that an earlier
-/// daemon pinned, without a packet in between that meets no program.
+/// Attaches the program for `side` (a constant of [`nat_common::Side`]) as `wanted`, or swaps it into the link that an earlier
+/// daemon pinned, without a packet in between that meets no program. Where an interface changes from one path to the other, the
+/// new one is there before the old one goes.
+///
+/// With `auto`, an interface whose driver refuses XDP gets the tc program instead.
 pub(super) async fn attach(
-    ebpf: &mut Ebpf,
+    programs: &mut Programs,
     pins: &Pins,
     link: &Link,
     side: u8,
+    wanted: XdpMode,
     choice: XdpChoice,
 ) -> Result<XdpMode, Error> {
+    tenants::refuse(link, pins).await?;
+    if wanted != XdpMode::Tc {
+        match attach_xdp(programs, pins, link, side, wanted).await {
+            Ok(()) => {
+                twin::detach(pins, &link.name, Some(link.index))?;
+                return Ok(wanted);
+            }
+            Err(Error::Attach { source, .. }) if choice == XdpChoice::Auto && is_unsupported(&source) => {
+                tracing::info!(interface = link.name, error = %source, "its driver refuses native XDP; tc is used");
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    // With another natgw's XDP program before it, the twin would see what that one leaves over.
+    if !links::is_on(&pins.xdp_link(&link.name), link.index)?
+        && let Some(occupant) = Occupant::find(&link.name, link.index).await
+        && occupant.is_natgw()
+    {
+        let (interface, source) = (link.name.clone(), io::Error::from_raw_os_error(libc::EBUSY));
+        return Err(Error::ForeignXdp { interface, occupant: Some(Box::new(occupant)), source });
+    }
+    twin::attach(programs, pins, link, side)?;
+    pins::remove(&pins.xdp_link(&link.name))?;
+    Ok(XdpMode::Tc)
+}
+
+async fn attach_xdp(
+    programs: &mut Programs,
+    pins: &Pins,
+    link: &Link,
+    side: u8,
+    wanted: XdpMode,
+) -> Result<(), Error> {
     let pin = pins.xdp_link(&link.name);
     if links::is_on(&pin, link.index)? {
         let mode = occupant::program_on(link.index).await.map_or(XdpMode::Native, |(mode, _)| mode);
-        let wanted = match choice {
-            XdpChoice::Auto => mode,
-            XdpChoice::Native => XdpMode::Native,
-            XdpChoice::Generic => XdpMode::Generic,
-        };
-        if mode == wanted && swap(ebpf, &pin, link, side)? {
-            return Ok(mode);
+        if mode == wanted && swap(programs, &pin, link, side)? {
+            return Ok(());
         }
     }
     pins::remove(&pin)?;
-    match attach_as(ebpf, &pin, link, side, choice) {
+    match attach_new(programs, &pin, link, side, wanted) {
         Err(Error::ForeignXdp { interface, source, .. }) => {
             let occupant = Occupant::find(&interface, link.index).await.map(Box::new);
             Err(Error::ForeignXdp { interface, occupant, source })
@@ -51,28 +81,14 @@ pub(super) async fn attach(
     }
 }
 
-fn attach_as(
-    ebpf: &mut Ebpf,
+fn attach_new(
+    programs: &mut Programs,
     pin: &Path,
     link: &Link,
     side: u8,
-    choice: XdpChoice,
-) -> Result<XdpMode, Error> {
-    match choice {
-        XdpChoice::Native => attach_new(ebpf, pin, link, side, XdpMode::Native),
-        XdpChoice::Generic => attach_new(ebpf, pin, link, side, XdpMode::Generic),
-        XdpChoice::Auto => match attach_new(ebpf, pin, link, side, XdpMode::Native) {
-            Err(Error::Attach { source, .. }) if is_unsupported(&source) => {
-                tracing::debug!(interface = link.name, error = %source, "no native XDP");
-                attach_new(ebpf, pin, link, side, XdpMode::Generic)
-            }
-            result => result,
-        },
-    }
-}
-
-fn attach_new(ebpf: &mut Ebpf, pin: &Path, link: &Link, side: u8, mode: XdpMode) -> Result<XdpMode, Error> {
-    let program = program(ebpf, side)?;
+    mode: XdpMode,
+) -> Result<(), Error> {
+    let program = programs.xdp(xdp_for(side))?;
     let id = program.attach_to_if_index(link.index, flag(mode)).map_err(|e| attach_error(link, mode, e))?;
     let fd: FdLink = program
         .take_link(id)
@@ -80,12 +96,12 @@ fn attach_new(ebpf: &mut Ebpf, pin: &Path, link: &Link, side: u8, mode: XdpMode)
         .try_into()
         .map_err(|_| Error::NoLink { interface: link.name.clone() })?;
     fd.pin(pin).map_err(|e| Error::pin("pin the XDP link at", pin)(io::Error::other(e)))?;
-    Ok(mode)
+    Ok(())
 }
 
 /// `false`: the interface went away under the link.
-fn swap(ebpf: &mut Ebpf, pin: &Path, link: &Link, side: u8) -> Result<bool, Error> {
-    let program = program(ebpf, side)?;
+fn swap(programs: &mut Programs, pin: &Path, link: &Link, side: u8) -> Result<bool, Error> {
+    let program = programs.xdp(xdp_for(side))?;
     let old: XdpLink =
         links::open(pin)?.try_into().map_err(|e| Error::pin("use the link at", pin)(io::Error::other(e)))?;
     match program.attach_to_link(old) {
@@ -99,9 +115,18 @@ fn swap(ebpf: &mut Ebpf, pin: &Path, link: &Link, side: u8) -> Result<bool, Erro
     }
 }
 
+/// Detaches what translates packets from every interface of a data plane; the guards stay.
+pub fn detach_paths(pins: &Pins) -> Result<(), Error> {
+    pins.attached()?.iter().try_for_each(|name| {
+        pins::remove(&pins.xdp_link(name))?;
+        twin::detach(pins, name, None)
+    })
+}
+
 /// Removes the pins of one interface, and with them whatever is still attached.
 pub(super) fn detach(pins: &Pins, interface: &str, index: u32) -> Result<(), Error> {
     pins::remove(&pins.xdp_link(interface))?;
+    twin::detach(pins, interface, Some(index))?;
     for hook in [Hook::Egress, Hook::Ingress] {
         pins::remove(&pins.guard_link(hook, interface))?;
     }
@@ -114,6 +139,7 @@ pub(super) fn detach_others(pins: &Pins, managed: &[&str]) -> Result<Vec<String>
     for name in pins.attached()? {
         if !managed.contains(&name.as_str()) {
             pins::remove(&pins.xdp_link(&name))?;
+            twin::detach(pins, &name, None)?;
             gone.push(name);
         }
     }
@@ -131,20 +157,8 @@ pub(super) fn detach_others(pins: &Pins, managed: &[&str]) -> Result<Vec<String>
 const fn flag(mode: XdpMode) -> xdp::XdpMode {
     match mode {
         XdpMode::Native => xdp::XdpMode::Driver,
-        XdpMode::Generic => xdp::XdpMode::Skb,
+        XdpMode::Generic | XdpMode::Tc => xdp::XdpMode::Skb,
     }
-}
-
-fn program(ebpf: &mut Ebpf, side: u8) -> Result<&mut Xdp, Error> {
-    let name = match side {
-        Side::INSIDE => abi::program::INSIDE,
-        Side::OUTSIDE => abi::program::OUTSIDE,
-        _ => abi::program::ONEARM,
-    };
-    ebpf.program_mut(name)
-        .ok_or_else(|| Error::BadObject { what: format!("it has no program {name}") })?
-        .try_into()
-        .map_err(Error::program(format!("cannot use program {name}")))
 }
 
 fn attach_error(link: &Link, mode: XdpMode, error: ProgramError) -> Error {
@@ -153,7 +167,7 @@ fn attach_error(link: &Link, mode: XdpMode, error: ProgramError) -> Error {
         return Error::ForeignXdp { interface: link.name.clone(), occupant: None, source };
     }
     let hint = if mode == XdpMode::Native && is_unsupported(&source) {
-        "; its driver or settings (MTU, channels, LRO) do not allow it: xdp = \"auto\" falls back to generic"
+        "; its driver or settings (MTU, channels, LRO) do not allow it: with xdp = \"auto\" natgw uses tc there"
     } else {
         ""
     };

@@ -158,6 +158,30 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A program of somebody's network policy is on the interface.
+    #[error(
+        "{tenant}'s program {program} is on {interface}: it and natgw would take packets from each other; give natgw an interface \
+         that {tenant} does not manage, or let {tenant} translate"
+    )]
+    Tenant {
+        /// Interface.
+        interface: String,
+        /// The program.
+        program: String,
+        /// Whose it is.
+        tenant: &'static str,
+    },
+    /// The tc program of another natgw is on the interface.
+    #[error(
+        "another natgw's program {program} is on {interface}: take that gateway down with `natgw detach --state-dir DIR`, DIR \
+         being its own, or give this one another interface"
+    )]
+    AnotherNatgw {
+        /// Interface.
+        interface: String,
+        /// The program.
+        program: String,
+    },
     /// XDP cannot be attached in the wanted mode.
     #[error("cannot attach {mode} XDP to {interface}{hint}")]
     Attach {

@@ -94,7 +94,7 @@ mod tests {
             mac: [2, 0, 0, 0, 0, index as u8],
             mtu: 1500,
             up: true,
-            ethernet: true,
+            ..Link::default()
         };
         let address = |index, net: &str| Address { index, net: net.parse().unwrap(), broadcast: None };
         HostFacts {

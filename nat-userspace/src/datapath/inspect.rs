@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use nat_common::abi::map;
 use nat_common::eip::ReservedPort;
+use nat_common::lost::Lost;
 use nat_common::settings::Settings;
 use nat_common::stats::{EipStats, Stats};
 use nat_common::{Addr, Eip, FlowEntry, Proto, Stamp, Tuple};
@@ -81,6 +82,20 @@ impl Inspect {
     pub fn stats(&self) -> Result<Stats, Error> {
         let per_cpu = maps::stats(&self.pins)?.get(&0, 0).map_err(Error::map("read", map::STATS))?;
         Ok(Stats::sum(per_cpu.iter()))
+    }
+
+    /// What was lost on its way out of interfaces, summed over CPUs, by ifindex. Interfaces that lost nothing are left out.
+    pub fn lost(&self) -> Result<Vec<(u32, Lost)>, Error> {
+        let lost = maps::lost(&self.pins)?;
+        let mut found = Vec::new();
+        for (number, ifindex) in self.interfaces()? {
+            let per_cpu = lost.get(&u32::from(number), 0).map_err(Error::map("read", map::LOST))?;
+            let sum = Lost::sum(per_cpu.iter());
+            if sum.total() > 0 {
+                found.push((ifindex, sum));
+            }
+        }
+        Ok(found)
     }
 
     /// The EIPs with their counters summed over CPUs, by address.

@@ -4,15 +4,11 @@ use std::io;
 use std::path::Path;
 
 use aya::programs::links::{FdLink, PinnedLink};
+use nix::net::if_::if_nametoindex;
 
 use super::error::Error;
 use super::pins::{self, Hook, Pins};
 use super::sys;
-
-/// Detaches XDP from every interface of a data plane.
-pub fn detach_xdp(pins: &Pins) -> Result<(), Error> {
-    pins.attached()?.iter().try_for_each(|name| pins::remove(&pins.xdp_link(name)))
-}
 
 /// Interfaces that run the data plane: a link of theirs is pinned, and they exist. Holds in whatever network
 /// namespace they are.
@@ -24,12 +20,17 @@ pub fn attached(pins: &Pins) -> Result<Vec<String>, Error> {
 pub fn places(pins: &Pins) -> Result<Vec<(String, u32)>, Error> {
     let mut places = Vec::new();
     for interface in pins.attached()? {
-        let pin = pins.xdp_link(&interface);
-        if pin.exists() {
-            let index = index_of(&pin)?;
-            if index != 0 {
-                places.push((interface, index));
+        let mut index = 0;
+        for pin in [pins.xdp_link(&interface), pins.twin_link(&interface)] {
+            if index == 0 && pin.exists() {
+                index = index_of(&pin)?;
             }
+        }
+        if index == 0 && pins.tc_twin_mark(&interface).exists() {
+            index = if_nametoindex(interface.as_str()).unwrap_or(0);
+        }
+        if index != 0 {
+            places.push((interface, index));
         }
     }
     Ok(places)
@@ -82,5 +83,7 @@ pub(super) fn is_intact(pins: &Pins, interface: &str, index: u32) -> Result<bool
             return Ok(false);
         }
     }
-    is_on(&pins.xdp_link(interface), index)
+    Ok(is_on(&pins.xdp_link(interface), index)?
+        || is_on(&pins.twin_link(interface), index)?
+        || pins.tc_twin_mark(interface).exists())
 }

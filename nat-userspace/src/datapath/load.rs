@@ -2,10 +2,12 @@
 
 use aya::programs::{Program, ProgramError};
 use aya::util::KernelVersion;
-use aya::{Ebpf, EbpfLoader};
+use aya::{Btf, Ebpf, EbpfLoader};
 use nat_common::abi;
+use nat_common::conntrack::Conntrack;
 
 use super::error::Error;
+use super::kfuncs;
 use super::object;
 use super::pins::Pins;
 
@@ -30,6 +32,10 @@ pub struct LoadOptions {
     pub several_inside: u8,
     /// 1: what is sent back by `XDP_TX` arrives.
     pub transmits: u8,
+    /// [`abi::RODATA_LOST`]; zeros when nothing is to be counted there.
+    pub lost_at: [u32; 4],
+    /// Whether some EIP is an address of the host's, too.
+    pub shares: bool,
     /// Logging.
     pub log: LogLevel,
 }
@@ -37,9 +43,9 @@ pub struct LoadOptions {
 /// Lines of the verifier's log that an error shows.
 const LOG_LINES: usize = 15;
 
-/// Loads the object. Maps that are pinned are reused *unchecked* ([`super::adopt`] checks), others are
-/// created and pinned. Programs are loaded but neither pinned nor attached.
-pub fn load(pins: &Pins, options: LoadOptions) -> Result<Ebpf, Error> {
+/// Makes the object's maps. Those that are pinned are reused *unchecked* ([`super::adopt`] checks), others are created and pinned.
+/// Programs wait for [`program`].
+pub(super) fn open(pins: &Pins, options: LoadOptions) -> Result<Ebpf, Error> {
     let bytes = object::bytes()?;
     let log_level: u8 = match options.log {
         LogLevel::Off => 0,
@@ -47,7 +53,18 @@ pub fn load(pins: &Pins, options: LoadOptions) -> Result<Ebpf, Error> {
     };
     let redirects_frags: u8 = KernelVersion::current().is_ok_and(|v| v >= KernelVersion::new(6, 3, 0)).into();
     let places = nat_common::table::slots(options.max_flows);
+    let btf = Btf::from_sys_fs().ok();
+    let (bytes, conntrack) = kfuncs::resolve(bytes, btf.as_ref());
+    if conntrack == Conntrack::Silent && options.shares {
+        tracing::warn!(
+            "this kernel's connection tracking is a module, and natgw cannot ask it: on an EIP that is the host's own address, \
+             every port that natgw never takes is left to the host, scans included; what the kernel forwards to containers from \
+             other ports belongs in [reserved]"
+        );
+    }
+    let conntrack = conntrack as u8;
     let mut loader = EbpfLoader::new();
+    loader.btf(btf.as_ref());
     for name in abi::map::ALL {
         loader.map_pin_path(name, pins.map(name));
     }
@@ -56,26 +73,29 @@ pub fn load(pins: &Pins, options: LoadOptions) -> Result<Ebpf, Error> {
         .override_global(abi::RODATA_ONE_ARMED, &options.one_armed, true)
         .override_global(abi::RODATA_SEVERAL_INSIDE, &options.several_inside, true)
         .override_global(abi::RODATA_TRANSMITS, &options.transmits, true)
+        .override_global(abi::conntrack::RODATA_CONNTRACK, &conntrack, true)
         .override_global(abi::RODATA_REDIRECT_FRAGS, &redirects_frags, true)
+        .override_global(abi::RODATA_LOST, &options.lost_at, true)
         // An object without log calls has no such variable.
         .override_global(aya_log::LEVEL, &log_level, false);
-    let mut ebpf = loader.load(bytes).map_err(|source| Error::Maps {
+    loader.load(&bytes).map_err(|source| Error::Maps {
         max_flows: options.max_flows,
         mib: (u64::from(places) * size_of::<nat_common::FlowEntry>() as u64) >> 20,
         source: Box::new(source),
-    })?;
-    for name in abi::program::ALL {
-        let program = ebpf
-            .program_mut(name)
-            .ok_or_else(|| Error::BadObject { what: format!("it has no program {name}") })?;
-        match program {
-            Program::Xdp(p) => p.load(),
-            Program::SchedClassifier(p) => p.load(),
-            _ => Err(ProgramError::UnexpectedProgramType),
-        }
-        .map_err(|e| refused(name, e))?;
+    })
+}
+
+/// Gives one program to the verifier.
+pub(super) fn program(ebpf: &mut Ebpf, name: &'static str) -> Result<(), Error> {
+    let program = ebpf
+        .program_mut(name)
+        .ok_or_else(|| Error::BadObject { what: format!("it has no program {name}") })?;
+    match program {
+        Program::Xdp(p) => p.load(),
+        Program::SchedClassifier(p) => p.load(),
+        _ => Err(ProgramError::UnexpectedProgramType),
     }
-    Ok(ebpf)
+    .map_err(|e| refused(name, e))
 }
 
 fn refused(program: &'static str, error: ProgramError) -> Error {

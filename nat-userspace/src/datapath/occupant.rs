@@ -47,7 +47,8 @@ impl Occupant {
         Some(Self { interface: interface.to_owned(), program, name, mode, held: holder(program, index) })
     }
 
-    fn is_natgw(&self) -> bool {
+    /// Whether it is a packet path of natgw's.
+    pub(super) fn is_natgw(&self) -> bool {
         let ours = [program::INSIDE, program::OUTSIDE, program::ONEARM];
         self.name.as_deref().is_some_and(|name| ours.contains(&name))
     }
@@ -75,7 +76,7 @@ impl fmt::Display for Occupant {
             (Held::Interface, XdpMode::Native) => {
                 write!(f, "take it off with `ip link set dev {interface} xdpdrv off`")
             }
-            (Held::Interface, XdpMode::Generic) => {
+            (Held::Interface, XdpMode::Generic | XdpMode::Tc) => {
                 write!(f, "take it off with `ip link set dev {interface} xdpgeneric off`")
             }
             (Held::Unknown, _) => write!(f, "find its owner with `bpftool net` and `bpftool link`, as root"),

@@ -52,6 +52,8 @@ pub(super) const LINK: &str = "a link";
 const XDP: &str = "link_xdp_";
 const GUARD: &str = "link_guard_";
 const TC: &str = "tc_guard_";
+const TWIN: &str = "link_twin_";
+const TC_TWIN: &str = "tc_twin_";
 const NAMESPACE: &str = "netns_";
 
 impl Pins {
@@ -101,9 +103,43 @@ impl Pins {
         self.dir.join(format!("{GUARD}{hook}_{}", escape(interface)))
     }
 
+    /// The pin of a link of a program that counts what is lost.
+    pub fn lost_link(&self, program: &str) -> PathBuf {
+        self.dir.join(format!("link_{program}"))
+    }
+
     /// Marks an interface whose guards are classic tc filters, which outlive the process without a pin.
     pub(super) fn tc_mark(&self, interface: &str) -> PathBuf {
         self.dir.join(format!("{TC}{}", escape(interface)))
+    }
+
+    /// The pin of the link of the tc program that translates an interface's packets.
+    pub fn twin_link(&self, interface: &str) -> PathBuf {
+        self.dir.join(format!("{TWIN}{}", escape(interface)))
+    }
+
+    /// Marks an interface on which that program is a classic tc filter.
+    pub(super) fn tc_twin_mark(&self, interface: &str) -> PathBuf {
+        self.dir.join(format!("{TC_TWIN}{}", escape(interface)))
+    }
+
+    /// Interfaces on which it is a classic tc filter.
+    pub(super) fn tc_twinned(&self) -> Result<Vec<String>, Error> {
+        Ok(names(&self.dir)?.iter().filter_map(|n| n.strip_prefix(TC_TWIN)).map(unescape).collect())
+    }
+
+    /// Gives what is pinned of an interface the interface's new name.
+    pub(super) fn rename(&self, before: &str, name: &str) -> Result<(), Error> {
+        for prefix in [XDP, TWIN, TC, TC_TWIN, "link_guard_egress_", "link_guard_ingress_"] {
+            let from = self.dir.join(format!("{prefix}{}", escape(before)));
+            let to = self.dir.join(format!("{prefix}{}", escape(name)));
+            if from.exists() {
+                // Of an interface that had the name before, and is gone.
+                remove(&to)?;
+                std::fs::rename(&from, &to).map_err(Error::pin("rename a pin to", &to))?;
+            }
+        }
+        Ok(())
     }
 
     /// Interfaces whose guards are classic tc filters.
@@ -122,9 +158,16 @@ impl Pins {
         Ok(names.iter().find_map(|n| n.strip_prefix(NAMESPACE)).and_then(|n| n.parse().ok()))
     }
 
-    /// Interfaces that have an XDP link pinned.
+    /// Interfaces of which something is pinned, or marked, that translates their packets; each once.
     pub fn attached(&self) -> Result<Vec<String>, Error> {
-        Ok(names(&self.dir)?.iter().filter_map(|n| n.strip_prefix(XDP)).map(unescape).collect())
+        let mut all: Vec<String> = names(&self.dir)?
+            .iter()
+            .filter_map(|n| [XDP, TWIN, TC_TWIN].iter().find_map(|prefix| n.strip_prefix(prefix)))
+            .map(unescape)
+            .collect();
+        all.sort();
+        all.dedup();
+        Ok(all)
     }
 
     /// Interfaces that have a guard pinned, each once.
@@ -211,10 +254,10 @@ impl Pins {
     }
 }
 
-/// Empties a directory of pins: XDP links first, guards last, and then the directory itself.
+/// Empties a directory of pins: what translates packets first, guards last, and then the directory itself.
 pub(super) fn clear(dir: &Path, keep: Keep) -> Result<(), Error> {
     let mut names = names(dir)?;
-    names.sort_by_key(|n| (is_guard(n), !n.starts_with(XDP)));
+    names.sort_by_key(|n| (is_guard(n), ![XDP, TWIN].iter().any(|prefix| n.starts_with(prefix))));
     // What somebody else put among them is no reason to leave the others.
     let mut result = Ok(());
     for name in names.iter().filter(|n| keep == Keep::Nothing || !is_guard(n)) {
@@ -313,12 +356,12 @@ mod tests {
     #[test]
     fn names_are_as_documented() {
         let pins = Pins::new("/sys/fs/bpf/natgw");
-        assert_eq!(pins.map("FLOWS"), Path::new("/sys/fs/bpf/natgw/v4/FLOWS"));
-        assert_eq!(pins.program("reaper"), Path::new("/sys/fs/bpf/natgw/v4/prog_reaper"));
-        assert_eq!(pins.xdp_link("eth0"), Path::new("/sys/fs/bpf/natgw/v4/link_xdp_eth0"));
-        assert_eq!(pins.xdp_link("eth0.7"), Path::new("/sys/fs/bpf/natgw/v4/link_xdp_eth0:7"));
+        assert_eq!(pins.map("FLOWS"), Path::new("/sys/fs/bpf/natgw/v5/FLOWS"));
+        assert_eq!(pins.program("reaper"), Path::new("/sys/fs/bpf/natgw/v5/prog_reaper"));
+        assert_eq!(pins.xdp_link("eth0"), Path::new("/sys/fs/bpf/natgw/v5/link_xdp_eth0"));
+        assert_eq!(pins.xdp_link("eth0.7"), Path::new("/sys/fs/bpf/natgw/v5/link_xdp_eth0:7"));
         let guard = pins.guard_link(Hook::Egress, "eth0");
-        assert_eq!(guard, Path::new("/sys/fs/bpf/natgw/v4/link_guard_egress_eth0"));
+        assert_eq!(guard, Path::new("/sys/fs/bpf/natgw/v5/link_guard_egress_eth0"));
     }
 
     #[test]

@@ -1,13 +1,12 @@
 //! The data plane that a daemon owns.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use aya::Ebpf;
-use aya::programs::{Program, ProgramError};
 use ipnet::Ipv4Net;
 use nat_common::hop::Iface;
-use nat_common::{FlowEntry, abi, table};
+use nat_common::{FlowEntry, Side, abi, table};
 
 use super::adopt::{self, Adoption};
 use super::error::Error;
@@ -15,20 +14,21 @@ use super::hops::Hops;
 use super::load::{self, LoadOptions, LogLevel};
 use super::memory::Access;
 use super::pins::{self, PinLock, Pins};
+use super::programs::{Programs, for_path, guards_for};
 use super::tables::apply::Tables;
 use super::tables::contents::Edit;
 use super::tables::plan;
 use super::tables::wanted::{self, Keys, Wanted};
-use super::{attach, guard, links};
+use super::{attach, guard, links, lost};
 use crate::host::facts::Link;
-use crate::host::{namespace, offloads};
+use crate::host::{assignment, namespace, offloads};
 use crate::model::gateway::{Gateway, XdpChoice};
 use crate::model::interface::XdpMode;
 
 /// Loaded programs and configured maps, pinned. Dropping it leaves everything pinned in place.
 pub struct Datapath {
     pins: Pins,
-    ebpf: Ebpf,
+    programs: Programs,
     tables: Tables,
     hops: Hops,
     keys: Keys,
@@ -56,20 +56,30 @@ impl Datapath {
                 "the flow table keeps its size; max_flows sets another, and empties it"
             );
         }
+        let lost_at = lost::places();
         let options = LoadOptions {
             max_flows,
             one_armed: gateway.is_one_armed().into(),
-            transmits: gateway.inside.iter().all(|interface| offloads::sends_back(interface)).into(),
-            several_inside: (gateway.inside.len() > 1).into(),
+            // One that a pattern takes in later may be of any kind.
+            transmits: (gateway.patterns.inside.is_empty()
+                && gateway.inside.iter().all(|interface| offloads::sends_back(interface)))
+            .into(),
+            several_inside: gateway.has_several_inside().into(),
+            lost_at: lost_at.unwrap_or_default(),
+            shares: gateway
+                .pools
+                .iter()
+                .any(|pool| !pool.follows.is_empty() || pool.eips.iter().any(|eip| eip.host_ports.is_some())),
             log,
         };
-        match Self::load(pins, options).and_then(|(ebpf, tables)| {
+        match Self::load(pins, options).and_then(|(mut programs, tables)| {
+            lost::attach(programs.ebpf_mut(), pins, lost_at)?;
             let hops = Hops::open(pins, Access::Write)?;
             let keys = keys(&tables, &hops, &adoption)?;
             let places = table::slots(max_flows);
             let mut this = Self {
                 pins: pins.clone(),
-                ebpf,
+                programs,
                 tables,
                 hops,
                 keys,
@@ -92,16 +102,14 @@ impl Datapath {
         }
     }
 
-    fn load(pins: &Pins, options: LoadOptions) -> Result<(Ebpf, Tables), Error> {
+    fn load(pins: &Pins, options: LoadOptions) -> Result<(Programs, Tables), Error> {
         pins.create()?;
         let mark = pins.namespace_mark(namespace::current()?);
         crate::host::private::directory(&mark)?;
-        let mut ebpf = load::load(pins, options)?;
-        for name in abi::program::ALL {
-            pin_program(&mut ebpf, name, &pins.program(name))?;
-        }
+        let mut programs = Programs::new(load::open(pins, options)?, pins.clone());
+        programs.need(abi::program::REAPER)?;
         let tables = Tables::open(pins)?;
-        Ok((ebpf, tables))
+        Ok((programs, tables))
     }
 
     /// The pins.
@@ -111,7 +119,7 @@ impl Datapath {
 
     /// The loaded object, for the logger that reads its log map.
     pub fn ebpf_mut(&mut self) -> &mut Ebpf {
-        &mut self.ebpf
+        self.programs.ebpf_mut()
     }
 
     /// Flows that the table has room for.
@@ -174,16 +182,44 @@ impl Datapath {
         self.hops.bump_all();
     }
 
-    /// Attaches the program for `side` (a constant of [`nat_common::Side`]), or swaps it into the link that an earlier
+    /// Loads what an interface of `side` (a constant of [`nat_common::Side`]) needs: what the verifier refuses is known before
+    /// anything is attached or changed.
+    pub fn load_for(&mut self, link: &Link, side: u8, mode: XdpMode) -> Result<(), Error> {
+        let (egress, ingress) = guards_for(link.device.framing);
+        if side != Side::INSIDE {
+            self.programs.need(egress)?;
+        }
+        self.programs.need(ingress)?;
+        self.programs.need(for_path(side, link.device.framing, mode))
+    }
+
+    /// Attaches the program for `side` (a constant of [`nat_common::Side`]) as `wanted`, or swaps it into the link that an earlier
     /// daemon pinned, without a packet in between that meets no program.
-    pub async fn attach(&mut self, link: &Link, side: u8, choice: XdpChoice) -> Result<XdpMode, Error> {
-        attach::attach(&mut self.ebpf, &self.pins, link, side, choice).await
+    pub async fn attach(
+        &mut self,
+        link: &Link,
+        side: u8,
+        wanted: XdpMode,
+        choice: XdpChoice,
+    ) -> Result<XdpMode, Error> {
+        attach::attach(&mut self.programs, &self.pins, link, side, wanted, choice).await
+    }
+
+    /// Says whether XDP can redirect to an interface; otherwise tc sends there. Whether that is new.
+    pub fn set_target(&mut self, index: u32, is_target: bool) -> Result<bool, Error> {
+        let edit = plan::target(&self.tables.interfaces()?, &self.tables.targets(), index, is_target);
+        edit.map_or(Ok(false), |edit| self.tables.apply(&[edit]).map(|()| true))
+    }
+
+    /// Gives what is pinned of an interface the interface's new name.
+    pub fn rename(&self, before: &str, name: &str) -> Result<(), Error> {
+        self.pins.rename(before, name)
     }
 
     /// Puts the guards on an interface of `side` (a constant of [`nat_common::Side`]), or swaps them into the links that
     /// are pinned.
     pub fn guard(&mut self, link: &Link, side: u8) -> Result<(), Error> {
-        guard::guard(&mut self.ebpf, &self.pins, link, side)
+        guard::guard(&mut self.programs, &self.pins, link, side)
     }
 
     /// Whether everything that was attached to an interface still is: somebody may have detached a link by force.
@@ -208,7 +244,7 @@ impl Datapath {
         for dir in std::mem::take(&mut self.leftovers) {
             pins::clear(&dir, pins::Keep::Nothing)?;
         }
-        Ok(())
+        self.programs.retire_others()
     }
 
     /// Leaves everything running and pinned.
@@ -216,17 +252,17 @@ impl Datapath {
         drop(self);
     }
 
-    /// Detaches XDP from every interface; guards stay.
-    pub fn detach_xdp(&mut self) -> Result<(), Error> {
-        links::detach_xdp(&self.pins)
+    /// Detaches what translates packets from every interface; guards stay.
+    pub fn detach_paths(&mut self) -> Result<(), Error> {
+        attach::detach_paths(&self.pins)
     }
 
     /// Takes the rest down, guards last, and removes every pin.
     pub fn teardown(self) -> Result<(), Error> {
-        let Self { pins, ebpf, tables, hops, lock, .. } = self;
+        let Self { pins, programs, tables, hops, lock, .. } = self;
         guard::detach_filters(&pins)?;
         let removed = pins.remove_all();
-        drop((ebpf, tables, hops, lock));
+        drop((programs, tables, hops, lock));
         removed
     }
 }
@@ -240,20 +276,11 @@ fn keys(tables: &Tables, hops: &Hops, adoption: &Adoption) -> Result<Keys, Error
     } else {
         hops.reset();
     }
-    kept.map_or_else(Keys::draw, Ok)
-}
-
-/// Pins a program under `path`, replacing what is there in one step.
-fn pin_program(ebpf: &mut Ebpf, name: &'static str, path: &Path) -> Result<(), Error> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push("_new");
-    let temporary = PathBuf::from(temporary);
-    pins::remove(&temporary)?;
-    let pinned = match ebpf.program_mut(name) {
-        Some(Program::Xdp(p)) => p.pin(&temporary),
-        Some(Program::SchedClassifier(p)) => p.pin(&temporary),
-        _ => return Err(Error::program(format!("cannot pin {name}"))(ProgramError::UnexpectedProgramType)),
-    };
-    pinned.map_err(|e| Error::pin("pin a program at", &temporary)(std::io::Error::other(e)))?;
-    std::fs::rename(&temporary, path).map_err(Error::pin("rename a pin to", path))
+    match kept {
+        Some(kept) => Ok(kept),
+        None => {
+            let drawn = Keys::draw()?;
+            Ok(Keys { choice: assignment::key(drawn.choice), ..drawn })
+        }
+    }
 }

@@ -71,6 +71,11 @@ pub(super) struct LinkInfo {
 }
 
 impl LinkInfo {
+    /// The number of the program in the link.
+    pub(super) fn program(&self) -> u32 {
+        self.prog_id
+    }
+
     /// The index of the interface that an XDP or TCX link is on (`enum bpf_link_type`); 0 for one that is gone, and for
     /// links of other types, whose words mean something else.
     pub(super) fn interface(&self) -> u32 {

@@ -113,6 +113,16 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// Other hosts have EIPs.
+    #[error(
+        "{}; take the address away from that host or leave the EIP out; `duplicate_check = false` (--duplicate-check false) \
+         takes it all the same",
+        super::conflict::sentence(conflicts)
+    )]
+    Duplicates {
+        /// Which, and who; not empty.
+        conflicts: Vec<super::conflict::Conflict>,
+    },
     /// The gratuitous ARP could not be sent.
     #[error("cannot announce {addr} by ARP on {interface}")]
     Announce {

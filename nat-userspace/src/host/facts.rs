@@ -54,6 +54,14 @@ impl HostFacts {
         Ok(Self { links, addresses, ..Self::default() })
     }
 
+    /// What [`Self::read_interfaces`] reads, and the ports that the host takes for itself.
+    pub async fn read_addresses() -> Result<Self, Error> {
+        let ports = fs::read_to_string(PORT_RANGE).map_err(Error::read(PORT_RANGE))?;
+        let ephemeral = parse_port_range(&ports)
+            .ok_or_else(|| Error::Parse { path: PORT_RANGE.into(), content: ports })?;
+        Ok(Self { ephemeral, ..Self::read_interfaces().await? })
+    }
+
     /// The interface called `name`.
     pub fn link(&self, name: &str) -> Option<&Link> {
         self.links.iter().find(|l| l.name == name)

@@ -2,14 +2,15 @@
 
 use rtnetlink::packet_route::{
     AddressFamily, RouteNetlinkMessage,
-    link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage},
+    link::{LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage},
 };
 
 use super::error::Error;
 use super::netlink::Netlink;
+use crate::model::path::{Device, Framing};
 
 /// An interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Link {
     /// Name.
     pub name: String,
@@ -21,8 +22,8 @@ pub struct Link {
     pub mtu: u32,
     /// Administratively up.
     pub up: bool,
-    /// An Ethernet device (`ARPHRD_ETHER`).
-    pub ethernet: bool,
+    /// What it is.
+    pub device: Device,
 }
 
 /// Every interface of the namespace.
@@ -50,15 +51,33 @@ pub(super) fn parse(message: &LinkMessage) -> Option<Link> {
         mac: [0; 6],
         mtu: 0,
         up: header.flags.contains(LinkFlags::Up),
-        ethernet: header.link_layer_type == LinkLayerType::Ether,
+        device: Device { framing: framing(header.link_layer_type), ..Device::default() },
     };
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name.clone_from(name),
             LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
             LinkAttribute::Address(mac) => link.mac = mac.as_slice().try_into().unwrap_or_default(),
+            LinkAttribute::LinkInfo(info) => {
+                for info in info {
+                    match info {
+                        LinkInfo::Kind(kind) => link.device.kind = Some(kind.to_string()),
+                        LinkInfo::PortKind(kind) => link.device.port_of = Some(kind.to_string()),
+                        _ => {}
+                    }
+                }
+            }
             _ => {}
         }
     }
     Some(link)
+}
+
+fn framing(layer: LinkLayerType) -> Framing {
+    use LinkLayerType as L;
+    match layer {
+        L::Ether => Framing::Ethernet,
+        L::None | L::Ppp | L::Rawip | L::Tunnel | L::Tunnel6 | L::Sit | L::Ipgre | L::Ip6gre => Framing::Ip,
+        _ => Framing::Other,
+    }
 }

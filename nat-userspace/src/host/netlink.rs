@@ -16,6 +16,10 @@ use super::error::Error;
 /// recognised as natgw's own, and what other programs made is left alone.
 pub(super) const PROTOCOL: u8 = 0x6e;
 
+/// Requests that wait for their answer at a time: enough not to wait for each, few enough that all answers fit into the
+/// socket.
+const IN_FLIGHT: usize = 64;
+
 /// A socket in the network namespace of the thread that opened it.
 pub(super) struct Netlink {
     handle: Handle,
@@ -32,6 +36,16 @@ impl Netlink {
     /// Asks for a change and waits until the kernel has made it.
     pub(super) async fn change(&self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
         self.request(message, NLM_F_REQUEST | NLM_F_ACK | flags).await.map(drop)
+    }
+
+    /// [`Self::change`] for many, [`IN_FLIGHT`] at a time: what the kernel said to each, in their order.
+    pub(super) async fn change_all(
+        &self,
+        messages: impl IntoIterator<Item = RouteNetlinkMessage>,
+        flags: u16,
+    ) -> Vec<io::Result<()>> {
+        let changes = messages.into_iter().map(|message| self.change(message, flags));
+        futures_util::stream::iter(changes).buffered(IN_FLIGHT).collect().await
     }
 
     /// Asks for one object.

@@ -13,7 +13,7 @@ use super::private::{self, Directory};
 mod check;
 mod record;
 
-pub use record::{AddedAddress, RunState, SavedOffload, SavedSysctl};
+pub use record::{AddedAddress, ContestedSysctl, FollowedEip, RunState, SavedOffload, SavedSysctl};
 
 use record::boot_id;
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, io, path::PathBuf};
 use nix::net::if_::if_nametoindex;
 
 use super::error::Error;
-use super::state::{SavedSysctl, StateDir};
+use super::state::{ContestedSysctl, SavedSysctl, StateDir};
 
 /// A translated packet that natgw hands over has the EIP, a local address, as its source. The kernel's own check of sources
 /// would drop it; natgw's ([`Before::rp_filter`]) takes its place.
@@ -30,7 +30,7 @@ impl Before {
     pub fn of(interface: &str, state: &StateDir) -> Result<Self, Error> {
         let saved = saved(state)?;
         let ifindex = index(interface);
-        let original = |key: &str| {
+        let before = |key: &str| {
             let current = read(interface, key)?;
             let record = saved.iter().find(|s| {
                 s.interface == interface
@@ -39,11 +39,12 @@ impl Before {
                     // Else somebody else owns it by now.
                     && s.applied == current
             });
-            Ok::<_, Error>(record.map_or(current, |s| s.original.clone()))
+            let all = read("all", key)?;
+            Ok::<_, Error>(record.map_or(current, |s| original(s, &all).to_owned()))
         };
         // The kernel uses the larger number, IN_DEV_RPFILTER in include/linux/inetdevice.h.
-        let rp_filter = strictness(&read("all", "rp_filter")?).max(strictness(&original("rp_filter")?));
-        let forwarded = original("forwarding")?.parse::<u32>().is_ok_and(|n| n > 0);
+        let rp_filter = strictness(&read("all", "rp_filter")?).max(strictness(&before("rp_filter")?));
+        let forwarded = before("forwarding")?.parse::<u32>().is_ok_and(|n| n > 0);
         Ok(Self { rp_filter, forwarded })
     }
 }
@@ -89,6 +90,7 @@ impl Sysctls {
                     key: key.to_owned(),
                     original: earlier.map_or(current, |s| s.original.clone()),
                     applied: value.to_owned(),
+                    all: earlier.map_or_else(|| read("all", key), |s| Ok(s.all.clone()))?,
                 });
             }
         }
@@ -101,6 +103,41 @@ impl Sysctls {
             }
         }
         Ok(applied)
+    }
+
+    /// Sets again what somebody else changed since [`Sysctls::apply`]; returns that. The other's value is what is restored in
+    /// the end: it is newer than the one that natgw found.
+    pub fn repair(inside: &[&str], outside: &[&str], state: &StateDir) -> Result<Vec<Reset>, Error> {
+        let mut resets = Vec::new();
+        let mut records = Vec::new();
+        for (&(interface, key), &value) in &wanted(inside, outside) {
+            // An interface that went is told of elsewhere.
+            let (Some(ifindex), Ok(found)) = (index(interface), read(interface, key)) else { continue };
+            if found == value {
+                continue;
+            }
+            records.push(SavedSysctl {
+                interface: interface.to_owned(),
+                ifindex,
+                key: key.to_owned(),
+                original: found.clone(),
+                applied: value.to_owned(),
+                all: read("all", key)?,
+            });
+            let (interface, key, wanted) = (interface.to_owned(), key.to_owned(), value.to_owned());
+            resets.push(Reset { sysctl: ContestedSysctl { interface, key, wanted, found }, failed: None });
+        }
+        if resets.is_empty() {
+            return Ok(resets);
+        }
+        state.update(|s| {
+            s.sysctls.retain(|old| !records.iter().any(|r| r.interface == old.interface && r.key == old.key));
+            s.sysctls.append(&mut records);
+        })?;
+        for Reset { sysctl, failed } in &mut resets {
+            *failed = write(&sysctl.interface, &sysctl.key, &sysctl.wanted).err();
+        }
+        Ok(resets)
     }
 
     /// Puts back what natgw changed, where the interface still exists and nobody else changed it since.
@@ -116,6 +153,22 @@ impl Sysctls {
         }
         if saved.is_empty() { Ok(()) } else { state.update(|s| s.sysctls.clear()) }
     }
+}
+
+/// A sysctl that somebody else had changed.
+#[derive(Debug)]
+pub struct Reset {
+    /// Which, and what it was.
+    pub sysctl: ContestedSysctl,
+    /// Why it could not be set again.
+    pub failed: Option<Error>,
+}
+
+/// What is to be restored when `all` is what it is now. Whoever switched forwarding on for the whole host since natgw found it
+/// off (`net.ipv4.ip_forward`) wants it on, here as well, though the value here was 1 by then.
+fn original<'a>(saved: &'a SavedSysctl, all: &'a str) -> &'a str {
+    let switched_on = saved.key == "forwarding" && saved.all == "0" && all == "1";
+    if switched_on { all } else { &saved.original }
 }
 
 fn wanted<'a>(inside: &[&'a str], outside: &[&'a str]) -> BTreeMap<(&'a str, &'static str), &'static str> {
@@ -136,11 +189,14 @@ fn saved(state: &StateDir) -> Result<Vec<SavedSysctl>, Error> {
 }
 
 fn restore_one(sysctl: &SavedSysctl) {
-    let SavedSysctl { interface, ifindex, key, original, applied } = sysctl;
+    let SavedSysctl { interface, ifindex, key, applied, .. } = sysctl;
     if index(interface) != Some(*ifindex) {
         return;
     }
+    let all = read("all", key).unwrap_or_default();
+    let original = original(sysctl, &all);
     match read(interface, key) {
+        Ok(current) if current == original => {}
         Ok(current) if current == *applied => {
             if let Err(error) = write(interface, key, original) {
                 tracing::warn!(interface, key, original, ?error, "cannot restore a sysctl");
@@ -178,6 +234,27 @@ fn write(interface: &str, key: &str, value: &str) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn forwarding_that_was_switched_on_for_the_whole_host_since_stays_on() {
+        let saved = |key: &str, all: &str| SavedSysctl {
+            interface: "e".into(),
+            ifindex: 7,
+            key: key.into(),
+            original: "0".into(),
+            applied: "1".into(),
+            all: all.into(),
+        };
+        assert_eq!(original(&saved("forwarding", "0"), "1"), "1");
+        assert_eq!(original(&saved("forwarding", "0"), "0"), "0");
+        assert_eq!(
+            original(&saved("forwarding", "1"), "1"),
+            "0",
+            "it was off here although it was on everywhere else"
+        );
+        assert_eq!(original(&saved("forwarding", ""), "1"), "0", "an earlier natgw did not note it");
+        assert_eq!(original(&saved("arp_ignore", "0"), "1"), "0", "of others, `all` sets no interface's");
+    }
 
     #[test]
     fn a_one_armed_interface_gets_both_sets() {

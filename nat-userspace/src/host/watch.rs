@@ -56,7 +56,16 @@ pub enum HostEvent {
         /// Ethernet address; zero when it has none.
         mac: [u8; 6],
     },
-    /// An interface was deleted, moved to another namespace, or renamed (then the new name follows).
+    /// An interface has another name. What else is new of it follows.
+    LinkRenamed {
+        /// Index.
+        index: u32,
+        /// Name it had.
+        before: String,
+        /// Name it has.
+        name: String,
+    },
+    /// An interface was deleted, or moved to another namespace.
     LinkGone {
         /// Index it had.
         index: u32,
@@ -93,6 +102,8 @@ pub enum HostEvent {
     Addresses,
     /// IPv4 policy rules changed.
     Rules,
+    /// Sysctls below `net.ipv4.conf` changed: `forwarding`, `rp_filter` and a few others are told of, most are not.
+    Sysctls,
     /// The kernel had more to tell than the socket holds: anything may have changed. What happened to links
     /// meanwhile follows; the rest is for the receiver to read again.
     Overrun,
@@ -104,6 +115,7 @@ pub struct Watch {
     messages: Box<dyn Messages>,
     task: JoinHandle<()>,
     nexthops: TokioSocket,
+    netconf: TokioSocket,
     netlink: Arc<Netlink>,
     /// The links, being read again.
     reading: Option<JoinHandle<Result<Vec<Link>, Error>>>,
@@ -136,11 +148,13 @@ impl Watch {
         let (connection, _, messages) =
             rtnetlink::new_multicast_connection(GROUPS).map_err(Error::NetlinkSocket)?;
         let task = tokio::spawn(connection);
-        let nexthops = nexthops().map_err(Error::NetlinkSocket)?;
+        let nexthops = raw(MulticastGroup::Nexthop).map_err(Error::NetlinkSocket)?;
+        let netconf = raw(MulticastGroup::Ipv4Netconf).map_err(Error::NetlinkSocket)?;
         let mut watch = Self {
             messages: Box::new(messages),
             task,
             nexthops,
+            netconf,
             netlink: Arc::new(Netlink::open()?),
             reading: None,
             links: BTreeMap::new(),
@@ -180,11 +194,12 @@ impl Watch {
                 self.stale = None;
                 continue;
             }
-            let mut unread = Vec::with_capacity(RECEIVE);
+            let (mut unread, mut unread_too) = (Vec::with_capacity(RECEIVE), Vec::with_capacity(RECEIVE));
             tokio::select! {
                 () = sleep_until(stale.unwrap_or_else(Instant::now)), if stale.is_some() => {}
                 message = self.messages.next() => self.handle(message?),
                 _ = self.nexthops.recv(&mut unread) => self.ready.push_back(HostEvent::Routes),
+                _ = self.netconf.recv(&mut unread_too) => self.ready.push_back(HostEvent::Sysctls),
             }
         }
     }
@@ -234,14 +249,18 @@ impl Watch {
     }
 
     fn see(&mut self, link: Link) {
-        if self.links.get(&link.index).is_some_and(|known| known.name != link.name) {
-            self.lose(link.index);
+        if let Some(known) = self.links.get_mut(&link.index)
+            && known.name != link.name
+        {
+            let before = std::mem::replace(&mut known.name, link.name.clone());
+            let name = link.name.clone();
+            self.ready.push_back(HostEvent::LinkRenamed { index: link.index, before, name });
         }
         let known = self.links.insert(link.index, link.clone());
         if known.as_ref() == Some(&link) {
             return;
         }
-        let Link { name, index, mac, mtu, up, ethernet: _ } = link;
+        let Link { name, index, mac, mtu, up, device: _ } = link;
         self.ready.push_back(if up && !known.is_some_and(|k| k.up) {
             HostEvent::LinkUp { index, name, mac }
         } else {
@@ -265,12 +284,12 @@ impl Drop for Watch {
     }
 }
 
-/// Next-hop objects have a socket of their own because the netlink crate cannot read their messages: that there is
+/// Next-hop objects and sysctls have sockets of their own because the netlink crate cannot read their messages: that there is
 /// one is all that counts. (Routes that vanish with their next-hop object are not reported as such.)
-fn nexthops() -> io::Result<TokioSocket> {
+fn raw(group: MulticastGroup) -> io::Result<TokioSocket> {
     let mut socket = TokioSocket::new(NETLINK_ROUTE)?;
     socket.socket_mut().bind_auto()?;
-    socket.socket_mut().add_membership(MulticastGroup::Nexthop as u32)?;
+    socket.socket_mut().add_membership(group as u32)?;
     Ok(socket)
 }
 

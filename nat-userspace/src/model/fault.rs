@@ -17,6 +17,17 @@ pub enum Severity {
     Critical,
 }
 
+impl Severity {
+    /// As in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Warning => "warning",
+            Self::Error => "error",
+            Self::Critical => "critical",
+        }
+    }
+}
+
 macro_rules! codes {
     ($($(#[$doc:meta])* $code:ident = $name:literal, $severity:ident;)+) => {
         /// Which fault it is. Codes are never given to another fault.
@@ -56,6 +67,10 @@ codes! {
     XdpMissing = "xdp_missing", Error;
     /// An interface has lost one of the programs that hold when XDP is gone.
     GuardMissing = "guard_missing", Error;
+    /// The host does not have an EIP that it should have.
+    EipMissing = "eip_missing", Error;
+    /// Somebody else sets a sysctl back that natgw needs, again and again.
+    SysctlReset = "sysctl_reset", Error;
     /// Flows wait for the Ethernet address of their next hop.
     HopsUnresolved = "hops_unresolved", Warning;
     /// Flows found no port.
@@ -64,6 +79,30 @@ codes! {
     TableFull = "table_full", Error;
     /// The flow table is about to be full.
     TableNearlyFull = "table_nearly_full", Warning;
+    /// Every interface of a side is down.
+    SideDown = "side_down", Critical;
+    /// An interface is down, or has no carrier.
+    LinkDown = "link_down", Error;
+    /// No EIP has a route to the internet.
+    NoRoute = "no_default_route", Critical;
+    /// Packets to the internet leave by an interface that natgw does not manage.
+    RouteUnmanaged = "route_unmanaged", Error;
+    /// The tables of the packet path do not say what they have to.
+    TablesDamaged = "tables_damaged", Critical;
+    /// Packets are lost on their way out of an interface.
+    RedirectsFailing = "redirects_failing", Error;
+    /// Losses after a redirect are not counted.
+    LossesUncounted = "losses_uncounted", Warning;
+    /// Many flows, and no answer to any.
+    NoAnswers = "no_answers", Error;
+    /// Clients leave their checksums to an offload, and nobody completes them.
+    OffloadTrap = "offload_trap", Error;
+    /// An interface runs generic XDP.
+    GenericXdp = "generic_xdp", Warning;
+    /// The guards stop packets that the packet path let through.
+    GuardDrops = "guard_drops", Warning;
+    /// The host's firewall drops what the kernel forwards.
+    ForwardDrop = "forward_policy_drop", Warning;
 }
 
 /// Something that is wrong at this moment.
@@ -105,6 +144,15 @@ mod tests {
             r#"{"code":"table_full","severity":"error","text":"the table is full","what_to_do":"raise max_flows"}"#
         );
         assert_eq!(fault.to_string(), "the table is full; raise max_flows");
+    }
+
+    #[test]
+    fn what_to_do_about_each_stands_in_the_runbook() {
+        let runbook = include_str!("../../../docs/operations.md");
+        for code in Code::ALL {
+            let heading = format!("\n### {}\n", code.name());
+            assert!(runbook.contains(&heading), "docs/operations.md has no heading for {}", code.name());
+        }
     }
 
     #[test]

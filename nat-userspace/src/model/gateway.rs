@@ -9,15 +9,19 @@ use nat_common::hop::Rpf;
 use nat_common::timeouts::Timeouts;
 use serde::de::{Deserialize, Deserializer, Visitor};
 
+use super::patterns::{Matched, Patterns};
 use super::ports::ReservedPorts;
 
 /// A complete, validated gateway. Nothing in it can be refused any more, short of the host changing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gateway {
-    /// Interfaces towards the clients. An interface that is also in `outside` makes a one-armed gateway.
+    /// Interfaces towards the clients. An interface that is also in `outside` makes a one-armed gateway. Those that a pattern
+    /// matches are among them while they exist.
     pub inside: Vec<String>,
-    /// Interfaces towards the internet.
+    /// Interfaces towards the internet, likewise.
     pub outside: Vec<String>,
+    /// Patterns of names, of interfaces that come and go.
+    pub patterns: Patterns,
     /// Pools, in the order of the configuration; never empty.
     pub pools: Vec<Pool>,
     /// Destinations that are routed, not translated.
@@ -36,6 +40,8 @@ pub struct Gateway {
     pub answers_per_second: u32,
     /// Who answers ARP for the EIPs.
     pub announce: Announce,
+    /// Whether another host is asked for an EIP by ARP before natgw takes it.
+    pub duplicate_check: bool,
     /// Whether the host answers pings to a shared EIP.
     pub shared_echo: bool,
     /// Where `/metrics` is served.
@@ -59,6 +65,52 @@ impl Gateway {
         }
     }
 
+    /// Interfaces whose address is an EIP, and the address that each has; `None` when it has none.
+    pub fn followed(&self) -> Vec<(&str, Option<Ipv4Addr>)> {
+        let of = |pool: &Pool, name: &str| {
+            pool.eips.iter().find(|e| e.of.as_deref() == Some(name)).map(|e| e.addr)
+        };
+        self.pools
+            .iter()
+            .flat_map(|pool| pool.follows.iter().map(move |name| (name.as_str(), of(pool, name))))
+            .collect()
+    }
+
+    /// Whether there are several inside interfaces, or may be.
+    pub fn has_several_inside(&self) -> bool {
+        self.inside.len() > 1 || !self.patterns.inside.is_empty()
+    }
+
+    /// Whether an interface is the gateway's by its name, there or not.
+    pub fn manages(&self, interface: &str) -> bool {
+        self.interfaces().contains(&interface) || self.patterns.side_of(interface) != Matched::No
+    }
+
+    /// Takes in an interface that is there, when a pattern matches its name. [`Matched::Both`]: it is on neither side.
+    pub fn take_in(&mut self, interface: &str) -> Matched {
+        let matched = self.patterns.side_of(interface);
+        if !self.interfaces().contains(&interface) {
+            match matched {
+                Matched::Inside => self.inside.push(interface.to_owned()),
+                Matched::Outside => self.outside.push(interface.to_owned()),
+                Matched::Both | Matched::No => {}
+            }
+        }
+        matched
+    }
+
+    /// Forgets an interface that is gone, when it was taken in by a pattern: whether that is so. One that the configuration
+    /// names is waited for.
+    pub fn let_go(&mut self, interface: &str) -> bool {
+        let matched = self.patterns.side_of(interface);
+        match matched {
+            Matched::Inside => self.inside.retain(|i| i != interface),
+            Matched::Outside => self.outside.retain(|o| o != interface),
+            Matched::Both | Matched::No => {}
+        }
+        matched != Matched::No
+    }
+
     /// Every managed interface once, inside ones first.
     pub fn interfaces(&self) -> Vec<&str> {
         let mut all: Vec<&str> = Vec::new();
@@ -78,10 +130,19 @@ pub struct Pool {
     pub name: String,
     /// EIPs, in the order of the configuration.
     pub eips: Vec<DesiredEip>,
+    /// Interfaces whose IPv4 address is an EIP of the pool, whatever it is. One without an address has no EIP in `eips`.
+    pub follows: Vec<String>,
     /// Inside prefixes.
     pub sources: Vec<Ipv4Net>,
     /// First and last port.
     pub ports: (u16, u16),
+    /// The outside interface that its EIPs belong to, if the configuration names one; [`Self::ANY`].
+    pub outside: Option<String>,
+}
+
+impl Pool {
+    /// In place of the name of an outside interface: the EIPs leave by any.
+    pub const ANY: &'static str = "any";
 }
 
 /// One EIP.
@@ -91,6 +152,10 @@ pub struct DesiredEip {
     pub addr: Ipv4Addr,
     /// The host's own address too: ports to leave to the host (its `ip_local_port_range`). `None`: dedicated.
     pub host_ports: Option<(u16, u16)>,
+    /// The interface whose address it is, when that is what is configured.
+    pub of: Option<String>,
+    /// The outside interface that it belongs to, by which alone it leaves; `None`: by any.
+    pub outside: Option<String>,
     /// Ports that flows never get: in order, and ranges that touch are one.
     pub reserved: Vec<ReservedPorts>,
 }
@@ -171,13 +236,15 @@ impl fmt::Display for Alternatives {
 choices! {
     /// `xdp = "..."`.
     XdpChoice {
-        /// Native, else generic with a warning.
+        /// For each interface what is fastest there: native XDP on network cards that have it, tc on everything else.
         #[default]
         Auto = "auto",
-        /// Native or fail.
+        /// Native XDP or fail.
         Native = "native",
-        /// Generic.
+        /// Generic XDP.
         Generic = "generic",
+        /// tc.
+        Tc = "tc",
     }
 
     /// `rpf = "..."`.

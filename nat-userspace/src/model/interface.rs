@@ -11,7 +11,7 @@ pub struct Interface {
     pub ifindex: u32,
     /// Role.
     pub side: InterfaceSide,
-    /// How XDP is attached.
+    /// How natgw gets its frames.
     pub xdp_mode: XdpMode,
     /// It is configured and not there (any more); the other fields tell of when it was.
     #[serde(default)]
@@ -41,14 +41,16 @@ impl InterfaceSide {
     }
 }
 
-/// How XDP runs on an interface.
+/// How natgw gets an interface's frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum XdpMode {
-    /// In the driver.
+    /// XDP in the driver.
     Native,
-    /// In the network stack, after an skb was made: slower, works on every interface.
+    /// XDP in the network stack, after an skb was made: slower.
     Generic,
+    /// tc ingress: frames of local guests stay as large as they are, and every kind of interface has it.
+    Tc,
 }
 
 impl XdpMode {
@@ -57,6 +59,7 @@ impl XdpMode {
         match self {
             Self::Native => "native",
             Self::Generic => "generic",
+            Self::Tc => "tc",
         }
     }
 }

@@ -5,5 +5,7 @@ pub mod fault;
 pub mod filter;
 pub mod gateway;
 pub mod interface;
+pub mod path;
+pub mod patterns;
 pub mod ports;
 pub mod status;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use nat_common::HopStamp;
 
 use super::flows::HopView;
+use super::stats::Losses;
 use crate::datapath::Error;
 use crate::datapath::hops::Hops;
 use crate::datapath::inspect::Inspect;
@@ -30,6 +31,12 @@ impl Devices {
         let dev = self.names.get(&hop.egress)?.clone();
         Some(HopView { dev, mac: hop.dmac.map(|b| format!("{b:02x}")).join(":") })
     }
+}
+
+/// What interfaces lost, by name. One that is gone has none, and is left out.
+pub fn losses(inspect: &Inspect, state: Option<&RunState>) -> Result<Losses, Error> {
+    let named = |(ifindex, lost)| Some((name(state, ifindex)?, lost));
+    Ok(Losses(inspect.lost()?.into_iter().filter_map(named).collect()))
 }
 
 /// The name of an interface. In another network namespace than the gateway's, only its record tells: the index is that

@@ -5,9 +5,16 @@ use std::time::Duration;
 use nat_common::Reason;
 use nat_common::stats::Stats;
 
+use super::eips::{self, MissingEip};
 use super::number::{float, percent};
+use super::stats::Losses;
+use crate::host::condition::Condition;
+use crate::host::state::ContestedSysctl;
 use crate::model::fault::{Code, Fault};
 use crate::model::status::Status;
+
+mod host;
+mod traffic;
 
 /// From this share of the table on, it is about to refuse flows.
 const NEARLY_FULL: f64 = 0.95;
@@ -20,10 +27,35 @@ pub(super) struct Seen<'a> {
     pub(super) first: &'a Stats,
     /// Counters at its end.
     pub(super) last: &'a Stats,
-    /// Flows without a resolved next hop, and how many were looked at.
-    pub(super) unresolved: (u64, u64),
+    /// What the flow table showed.
+    pub(super) flows: FlowsSeen,
     /// Interfaces that have lost a guard.
     pub(super) unguarded: &'a [String],
+    /// EIPs that the host does not have.
+    pub(super) missing_eips: &'a [MissingEip],
+    /// Sysctls that somebody else sets back.
+    pub(super) contested: &'a [ContestedSysctl],
+    /// What is wrong with the tables, in words.
+    pub(super) damage: Option<String>,
+    /// Whether losses after a redirect are counted.
+    pub(super) counts_losses: bool,
+    /// Interfaces that have lost packets at some time, and how many.
+    pub(super) losses: &'a Losses,
+    /// The host; `None` from another network namespace.
+    pub(super) host: Option<&'a Condition>,
+}
+
+/// The first flows of the table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowsSeen {
+    /// Looked at.
+    pub(super) looked_at: u64,
+    /// Without a resolved next hop.
+    pub(super) unresolved: u64,
+    /// That sent something a moment ago that has to be answered.
+    pub(super) asking: u64,
+    /// Of those: answered.
+    pub(super) answered: u64,
 }
 
 /// Every fault, the gravest first.
@@ -41,7 +73,11 @@ pub(super) fn faults(status: &Status, seen: &Seen<'_>) -> Vec<Fault> {
         ));
     }
     interfaces(status, seen, &mut faults);
-    let (waiting, looked_at) = seen.unresolved;
+    faults.extend(eips::missing_fault(seen.missing_eips));
+    faults.extend(seen.contested.iter().map(contested));
+    host::faults(status, seen, &mut faults);
+    traffic::faults(status, seen, &mut faults);
+    let FlowsSeen { looked_at, unresolved: waiting, .. } = seen.flows;
     if waiting > 0 {
         faults.push(Fault::new(
             Code::HopsUnresolved,
@@ -50,6 +86,8 @@ pub(super) fn faults(status: &Status, seen: &Seen<'_>) -> Vec<Fault> {
         ));
     }
     shortages(status, seen, &mut faults);
+    // Stable: within a severity they stay in the order above.
+    faults.sort_by_key(|f| std::cmp::Reverse(f.severity));
     faults
 }
 
@@ -76,6 +114,16 @@ fn interfaces(status: &Status, seen: &Seen<'_>, faults: &mut Vec<Fault>) {
     }
 }
 
+fn contested(sysctl: &ContestedSysctl) -> Fault {
+    let ContestedSysctl { interface, key, wanted, found } = sysctl;
+    let name = format!("net.ipv4.conf.{interface}.{key}");
+    Fault::new(
+        Code::SysctlReset,
+        format!("{name} is set to {found} again and again, and natgw needs {wanted}"),
+        "find what sets it (sysctl.d, NetworkManager, another firewall), and have it leave this interface alone",
+    )
+}
+
 fn shortages(status: &Status, seen: &Seen<'_>, faults: &mut Vec<Fault>) {
     let sample = seen.sample.as_secs_f64();
     let grown = |counter: fn(&Stats) -> u64| counter(seen.last).saturating_sub(counter(seen.first));
@@ -98,18 +146,32 @@ fn shortages(status: &Status, seen: &Seen<'_>, faults: &mut Vec<Fault>) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use bytemuck::Zeroable as _;
 
     use super::*;
     use crate::model::status::FlowCounts;
 
-    fn seen<'a>(first: &'a Stats, last: &'a Stats) -> Seen<'a> {
-        Seen { sample: Duration::from_millis(500), first, last, unresolved: (0, 10), unguarded: &[] }
+    static NO_LOSSES: Losses = Losses(Vec::new());
+
+    pub(super) fn seen<'a>(first: &'a Stats, last: &'a Stats) -> Seen<'a> {
+        Seen {
+            sample: Duration::from_millis(500),
+            first,
+            last,
+            missing_eips: &[],
+            contested: &[],
+            flows: FlowsSeen { looked_at: 10, ..FlowsSeen::default() },
+            unguarded: &[],
+            damage: None,
+            counts_losses: true,
+            losses: &NO_LOSSES,
+            host: None,
+        }
     }
 
     /// As people read them.
-    fn said(status: &Status, seen: &Seen<'_>) -> String {
+    pub(super) fn said(status: &Status, seen: &Seen<'_>) -> String {
         faults(status, seen).iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
     }
 
@@ -123,7 +185,8 @@ mod tests {
         last.drops[Reason::TableFull as usize] = 4;
         let mut bad = Status { up: false, pid: None, ..status };
         bad.interfaces[0].present = false;
-        let seen = Seen { unresolved: (5, 10), ..seen(&first, &last) };
+        let flows = FlowsSeen { looked_at: 10, unresolved: 5, ..FlowsSeen::default() };
+        let seen = Seen { flows, ..seen(&first, &last) };
         let text = said(&bad, &seen);
         for part in
             ["natgw run", "not running", "eth0 is missing", "5 of 10", "add an EIP", "raise max_flows"]
@@ -135,11 +198,11 @@ mod tests {
             codes,
             [
                 "data_plane_down",
-                "daemon_down",
                 "interface_missing",
-                "hops_unresolved",
                 "ports_exhausted",
-                "table_full"
+                "table_full",
+                "daemon_down",
+                "hops_unresolved"
             ]
         );
     }
@@ -150,6 +213,20 @@ mod tests {
         let lost = ["eth0".to_owned()];
         let seen = Seen { unguarded: &lost, ..seen(&stats, &stats) };
         assert!(said(&Status::healthy(), &seen).contains("eth0 has lost a guard"));
+    }
+
+    #[test]
+    fn a_sysctl_that_is_fought_over_is_a_fault_and_says_which() {
+        let stats = Stats::zeroed();
+        let contested = [ContestedSysctl {
+            interface: "eth0".into(),
+            key: "forwarding".into(),
+            wanted: "1".into(),
+            found: "0".into(),
+        }];
+        let seen = Seen { contested: &contested, ..seen(&stats, &stats) };
+        let text = said(&Status::healthy(), &seen);
+        assert!(text.contains("net.ipv4.conf.eth0.forwarding is set to 0 again and again"), "{text}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The counters as people and programs see them. The fields and their names are the JSON interface.
 
+use nat_common::lost::Lost;
 use nat_common::stats::{Meter, Stats};
 use nat_common::{Answer, PassReason, Proto, Reason};
 use serde::ser::{Serialize, Serializer};
@@ -28,6 +29,32 @@ pub struct StatsView {
     pub answers: Answers,
     /// How the packet path worked.
     pub internals: Internals,
+    /// Packets lost after they were sent, by the interface; those of them that lost any. They count as dropped
+    /// (`redirect_error`), and not as sent.
+    pub lost: Losses,
+}
+
+/// By interface: what was lost on its way out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Losses(pub Vec<(String, Lost)>);
+
+impl Losses {
+    /// Names of the kinds, and their counts.
+    pub const fn named(lost: &Lost) -> [(&'static str, u64); 3] {
+        [("refused", lost.refused), ("dropped", lost.dropped), ("back", lost.back)]
+    }
+}
+
+impl Serialize for Losses {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        struct Kinds<'a>(&'a Lost);
+        impl Serialize for Kinds<'_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_map(Losses::named(self.0))
+            }
+        }
+        serializer.collect_map(self.0.iter().map(|(interface, lost)| (interface, Kinds(lost))))
+    }
 }
 
 /// By [`Meter`].
@@ -165,6 +192,8 @@ internals! { stats:
     probes = stats.probes, "natgw_port_probes", "Ports looked at while claiming one for a flow";
     /// Next hops resolved.
     hops_resolved = stats.hops_resolved, "natgw_hops_resolved", "Next hops that flows looked up in the kernel's tables";
+    /// Packets dropped, and flows ended, because their EIP does not belong to the link that they would leave by.
+    wrong_link = stats.wrong_link, "natgw_wrong_link_packets", "Packets dropped because their EIP does not belong to the link of their route";
 }
 
 impl StatsView {
@@ -189,7 +218,14 @@ impl StatsView {
             },
             answers: Answers::new(stats),
             internals: Internals::new(stats),
+            lost: Losses::default(),
         }
+    }
+
+    /// With what interfaces lost.
+    #[must_use]
+    pub fn with_losses(self, lost: Losses) -> Self {
+        Self { lost, ..self }
     }
 }
 
@@ -215,8 +251,10 @@ mod tests {
         (stats.handovers, stats.revivals) = (13, 14);
         stats.passes[PassReason::ToHost as usize] = 4;
         stats.passes[PassReason::HostProtocol as usize] = 8;
-        (stats.lost_races, stats.probes, stats.hops_resolved) = (15, 16, 17);
-        let json = serde_json::to_string(&StatsView::new(&stats, 1000)).expect("serializes");
+        (stats.lost_races, stats.probes, stats.hops_resolved, stats.wrong_link) = (15, 16, 17, 21);
+        let lost = Lost { refused: 18, dropped: 19, back: 20 };
+        let view = StatsView::new(&stats, 1000).with_losses(Losses(vec![("eth0".to_owned(), lost)]));
+        let json = serde_json::to_string(&view).expect("serializes");
         assert_eq!(
             json,
             concat!(
@@ -227,11 +265,12 @@ mod tests {
                 r#""no_route":0,"policy":0,"quota":0,"spoofed_source":0,"expired":0,"guard":0,"vlan":8,"group_mac":0,"#,
                 r#""transit":0,"contended":0,"source_route":9},"#,
                 r#""passes":{"to_host":4,"not_ipv4":0,"other_vlan":0,"other_station":0,"group":0,"dhcp":0,"exempt":0,"#,
-                r#""inside":0,"host_address":0,"host_socket":0,"host_fragment":0,"host_error":0,"host_echo":0,"host_protocol":8},"#,
+                r#""inside":0,"host_address":0,"host_socket":0,"host_fragment":0,"host_error":0,"host_echo":0,"host_protocol":8,"host_nat":0},"#,
                 r#""connections":{"attempts":18,"established":6,"idle_timeouts":3},"port_allocation_errors":11,"#,
                 r#""flows":{"tcp":5,"udp":0,"icmp":0,"capacity":1000},"#,
                 r#""answers":{"time_exceeded":21,"too_big":22,"reset":23,"prohibited":24,"unreachable":25,"limited":26},"#,
-                r#""internals":{"passed":12,"handovers":13,"revivals":14,"lost_races":15,"probes":16,"hops_resolved":17}}"#
+                r#""internals":{"passed":12,"handovers":13,"revivals":14,"lost_races":15,"probes":16,"hops_resolved":17,"wrong_link":21},"#,
+                r#""lost":{"eth0":{"refused":18,"dropped":19,"back":20}}}"#
             )
         );
     }

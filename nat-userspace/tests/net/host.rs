@@ -7,6 +7,7 @@ use nat_userspace::host::{
     state::SavedSysctl,
     sysctls::{Before, Sysctls},
 };
+use nat_userspace::model::path::Framing;
 
 const TWO_LEGS: &str = "ip link add ngin type veth peer name ngin-p; ip addr add 10.0.0.1/24 dev ngin; \
                         ip link add ngout type veth peer name ngout-p; ip addr add 198.51.100.1/24 dev ngout; \
@@ -24,8 +25,8 @@ fn facts_are_those_of_the_namespace() {
         assert_eq!(facts.gateways, [[10, 1, 2, 8].into(), [10, 1, 2, 9].into()].into());
         let link = facts.link("ng0").unwrap();
         assert_eq!((link.index, link.mtu, link.mac), (ifindex("ng0"), 1400, [2, 0, 0, 0, 0, 7]));
-        assert!(link.up && link.ethernet);
-        assert!(!facts.link("lo").unwrap().ethernet);
+        assert!(link.up && link.device.framing == Framing::Ethernet);
+        assert_eq!(facts.link("lo").unwrap().device.framing, Framing::Other);
         assert!(facts.has_address([10, 1, 2, 3].into()));
         assert_eq!(facts.addresses.iter().find(|a| a.index == link.index).unwrap().broadcast, None);
         sh("ip addr add 10.1.9.3/24 brd 10.1.9.77 dev ng0");
@@ -112,6 +113,7 @@ fn what_an_older_version_changed_outside_is_put_back() {
             key: "rp_filter".into(),
             original: "1".into(),
             applied: "2".into(),
+            all: String::new(),
         };
         state.update(|s| s.sysctls = vec![saved.clone()]).unwrap();
         set_sysctl("ngout", "rp_filter", "2");
@@ -215,7 +217,10 @@ fn eips_are_added_and_removed_and_foreign_addresses_never_touched() {
         let (_dir, state) = state_dir();
         let [near, far, shared] = ["198.51.100.9", "203.0.113.7", "203.0.113.10"].map(|a| a.parse().unwrap());
 
-        let added = addresses::add_eips(&[near, far, shared], &["ngin", "ngout"], &state).await.unwrap();
+        let added =
+            addresses::add_eips(&[near, far, shared].map(|eip| (eip, None)), &["ngin", "ngout"], &state)
+                .await
+                .unwrap();
         let placed: Vec<_> = added.iter().map(|a| (a.addr, a.interface.as_str())).collect();
         assert_eq!(placed, [(near, "ngout"), (far, "ngin")]);
         assert!(sh("ip -o addr show ngout").contains("198.51.100.9/32"));
@@ -224,7 +229,10 @@ fn eips_are_added_and_removed_and_foreign_addresses_never_touched() {
         assert!(facts.has_address(shared));
 
         // After a crash they are found, and still natgw's.
-        let again = addresses::add_eips(&[near, far, shared], &["ngin", "ngout"], &state).await.unwrap();
+        let again =
+            addresses::add_eips(&[near, far, shared].map(|eip| (eip, None)), &["ngin", "ngout"], &state)
+                .await
+                .unwrap();
         assert_eq!(again, added);
         addresses::announce("ngout", &state).await.unwrap();
 
@@ -244,7 +252,7 @@ fn a_removed_interface_takes_its_eips_along() {
     in_namespace(|| async {
         sh(TWO_LEGS);
         let (_dir, state) = state_dir();
-        addresses::add_eips(&["203.0.113.7".parse().unwrap()], &["ngout"], &state).await.unwrap();
+        addresses::add_eips(&[("203.0.113.7".parse().unwrap(), None)], &["ngout"], &state).await.unwrap();
         sh("ip link del ngout");
         addresses::remove_all_eips(&state).await.unwrap();
     });
@@ -257,7 +265,7 @@ fn neighbours_learn_of_a_new_eip() {
         // An entry that is wrong by now, as after a failover.
         sh(&format!("ip -n {} neigh add 198.51.100.9 lladdr 02:00:00:00:00:99 dev ngp nud stale", peer.name));
         let (_dir, state) = state_dir();
-        addresses::add_eips(&["198.51.100.9".parse().unwrap()], &["ngout"], &state).await.unwrap();
+        addresses::add_eips(&[("198.51.100.9".parse().unwrap(), None)], &["ngout"], &state).await.unwrap();
         let mac = sh("ip -o link show ngout");
         let mac = mac.split("link/ether ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
         netns::eventually("the peer knows the new MAC", || {

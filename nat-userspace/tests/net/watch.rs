@@ -49,7 +49,8 @@ fn links_are_followed_through_their_life() {
         )
         .await;
         sh("ip link set ng0 down; ip link set ng0 name ng1");
-        until(&mut watch, "rename", |e| *e == HostEvent::LinkGone { index, name: "ng0".into() }).await;
+        let renamed = HostEvent::LinkRenamed { index, before: "ng0".into(), name: "ng1".into() };
+        until(&mut watch, "rename", |e| *e == renamed).await;
         sh("ip link del ng1");
         until(&mut watch, "link gone", |e| *e == HostEvent::LinkGone { index, name: "ng1".into() }).await;
         sh(VETH);

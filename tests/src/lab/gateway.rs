@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::addr::eip;
 use super::netns::Netns;
+use super::topology::Topology;
 use super::whole::Lab;
 
 /// How to start natgw.
@@ -32,6 +33,22 @@ pub struct Options {
     pub instance: Option<String>,
     /// The namespace to run in; `gw` when `None`.
     pub node: Option<String>,
+    /// natgw chooses how it gets packets. Otherwise `--xdp` says so, [`xdp`].
+    pub auto: bool,
+}
+
+/// How natgw is told to get packets, where a test does not care: by native XDP, since the veths of the lab stand for wires.
+/// `NATGW_TEST_XDP=tc` runs the same tests another way.
+pub fn xdp() -> String {
+    std::env::var("NATGW_TEST_XDP").unwrap_or_else(|_| "native".to_owned())
+}
+
+/// The same, as `natgw status` says it.
+pub fn xdp_in_words() -> String {
+    match xdp().as_str() {
+        "tc" => "tc".to_owned(),
+        xdp => format!("{xdp} XDP"),
+    }
 }
 
 impl Options {
@@ -43,6 +60,22 @@ impl Options {
     /// The first `count` EIPs, dedicated.
     pub fn eips(count: u8) -> Self {
         Self { eips: (0..count).map(|n| eip(n).to_string()).collect(), ..Self::default() }
+    }
+
+    /// As natgw chooses to get packets.
+    #[must_use]
+    pub fn auto(self) -> Self {
+        Self { auto: true, ..self }
+    }
+
+    /// The first EIP, dedicated, of a gateway with several outside interfaces, any of which it leaves by.
+    pub fn one_eip_on_any_link(topology: &Topology) -> Self {
+        let (inside, outside) = (topology.inside(), topology.outside());
+        let config = format!(
+            "[interfaces]\ninside = {inside:?}\noutside = {outside:?}\n[[pool]]\neips = [\"{}\"]\noutside = \"any\"\n",
+            eip(0)
+        );
+        Self { config: Some(config), ..Self::default() }
     }
 
     /// With a further argument.
@@ -309,6 +342,9 @@ fn run_command(place: &Place<'_>, options: &Options) -> Result<Command> {
     }
     for eip in &options.eips {
         command.args(["--eip", eip]);
+    }
+    if !options.auto && !options.extra.iter().any(|arg| arg.starts_with("--xdp")) {
+        command.args(["--xdp", &xdp()]);
     }
     command.args(&options.extra);
     Ok(command)

@@ -11,10 +11,12 @@
 //! `lan` is a bridge, `wan` a router, each in a namespace of its own; `gw` is where natgw runs.
 
 pub mod addr;
+pub mod bulk;
 pub mod clients;
 pub mod gateway;
 pub mod netns;
 pub mod raw;
+pub mod relay;
 pub mod servers;
 pub mod session;
 mod signals;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
+use super::bulk;
 use super::netns::Netns;
 
 /// Size of `/100mb`.
@@ -44,6 +45,11 @@ impl Server {
     /// Says the peer's address and port in a line, then holds the connection open. No thread per connection.
     pub fn tcp_hold(ns: &Netns, address: SocketAddrV4) -> Result<Self> {
         Self::tcp(ns, address, Serve::Hold)
+    }
+
+    /// Gives and takes much data, see [`super::bulk`].
+    pub fn bulk(ns: &Netns, address: SocketAddrV4) -> Result<Self> {
+        Self::tcp(ns, address, Serve::PerConnection(bulk::serve))
     }
 
     /// Answers every datagram with the source it saw, a space, and the datagram.

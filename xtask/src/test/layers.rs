@@ -10,11 +10,11 @@ use super::outcome::Outcome;
 use crate::process::cargo;
 
 /// What is under test.
-pub(super) struct Environment {
+pub(crate) struct Environment {
     /// The release binary.
-    pub(super) natgw: PathBuf,
+    pub(crate) natgw: PathBuf,
     /// The BPF object it embeds.
-    pub(super) object: PathBuf,
+    pub(crate) object: PathBuf,
 }
 
 /// Tests that run together and are counted together.
@@ -39,7 +39,7 @@ struct Harness {
 
 /// How many tests of a layer run at once when nobody says otherwise.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Threads {
+pub(crate) enum Threads {
     /// What the harness chooses: as many as there are CPUs.
     Default,
     /// Two: each test brings up namespaces and traffic of its own, and measures time.
@@ -54,10 +54,10 @@ pub(super) const PACKAGES: [&str; 6] =
 const SUITE: usize = 6;
 
 /// Suites of nat-tests that cannot be missing: the first words of their names.
-const SUITES: [&str; 6] = ["fixtures", "lab", "stress", "exhaustion", "expiry", "hostile"];
+const SUITES: [&str; 7] = ["fixtures", "lab", "stress", "exhaustion", "expiry", "hostile", "topology"];
 
 /// Compiles the tests of these packages.
-pub(super) fn compile(environment: &Environment, packages: &[&str], profile: &str) -> Result<Vec<Artifact>> {
+pub(crate) fn compile(environment: &Environment, packages: &[&str], profile: &str) -> Result<Vec<Artifact>> {
     let mut command = cargo();
     command.args(["test", "--no-run", "--message-format", "json-render-diagnostics", "--profile", profile]);
     for package in packages {
@@ -141,7 +141,7 @@ fn examples(environment: &Environment) -> Command {
 }
 
 /// Runs a harness with its output on our terminal, and adds up what it reports.
-pub(super) fn run_harness(command: &mut Command) -> Result<Outcome> {
+pub(crate) fn run_harness(command: &mut Command) -> Result<Outcome> {
     let program = command.get_program().to_string_lossy().into_owned();
     let mut child =
         command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start {program}"))?;
@@ -165,8 +165,8 @@ pub(super) fn run_harness(command: &mut Command) -> Result<Outcome> {
 }
 
 /// A test executable as cargo reports it.
-pub(super) struct Artifact {
-    pub(super) executable: PathBuf,
+pub(crate) struct Artifact {
+    pub(crate) executable: PathBuf,
     pub(super) package_dir: PathBuf,
     target: String,
     integration: bool,
@@ -191,7 +191,7 @@ impl Artifact {
     }
 
     /// Order, name and threads of the layer it belongs to.
-    pub(super) fn layer(&self) -> (usize, String, Threads) {
+    pub(crate) fn layer(&self) -> (usize, String, Threads) {
         let dir = self.package_dir.file_name().unwrap_or_default().to_string_lossy();
         match (dir.as_ref(), self.integration) {
             ("nat-common", _) => (0, "nat-common".to_owned(), Threads::Default),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// How many tests a layer ran, and how they went.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
-pub(super) struct Outcome {
+pub(crate) struct Outcome {
     /// Tests that passed.
     pub(super) passed: u64,
     /// Tests that failed; a harness that dies counts as one.
@@ -14,7 +14,7 @@ pub(super) struct Outcome {
     /// Tests marked `#[ignore]`.
     pub(super) ignored: u64,
     /// Wall-clock time.
-    pub(super) took: Duration,
+    pub(crate) took: Duration,
 }
 
 impl Outcome {

@@ -3,6 +3,7 @@
 pub(super) mod collector;
 pub(super) mod episode;
 pub(super) mod events;
+pub(super) mod health;
 pub(super) mod metrics;
 pub(super) mod mtus;
 pub(super) mod neighbours;

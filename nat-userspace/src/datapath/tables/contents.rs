@@ -13,8 +13,8 @@ pub type Prefix<K> = (u32, K);
 /// What an LPM trie holds.
 pub type Trie<K, V> = HashMap<Prefix<K>, V>;
 
-/// Managed interfaces by their place in the devmap: index, and what the packet path is told; `None` when the kernel emptied
-/// the place, or an earlier daemon died in the middle of a change.
+/// Managed interfaces by their number, which is their place in the devmap: index, and what the packet path is told; `None` when
+/// an earlier daemon died in the middle of a change.
 pub type Interfaces = BTreeMap<u32, (u32, Option<Iface>)>;
 
 /// What a configuration becomes.
@@ -32,6 +32,8 @@ pub struct Contents {
     pub members: BTreeMap<u32, Eip>,
     /// `POOLS`.
     pub pools: Trie<Addr, PoolRef>,
+    /// `CHOICES`, from the first element that a pool refers to, as far as pools refer to them.
+    pub choices: Vec<u64>,
 }
 
 impl Default for Contents {
@@ -44,6 +46,7 @@ impl Default for Contents {
             eips: HashMap::new(),
             members: BTreeMap::new(),
             pools: Trie::new(),
+            choices: Vec::new(),
         }
     }
 }
@@ -77,6 +80,13 @@ pub enum Edit {
         /// The member.
         eip: Eip,
     },
+    /// Write tables of choices.
+    SetChoices {
+        /// Index into `CHOICES`.
+        first: u32,
+        /// The tables.
+        words: Vec<u64>,
+    },
     /// Let a pool serve these sources.
     SetPool(Prefix<Addr>, PoolRef),
     /// Let no pool serve them.
@@ -93,6 +103,18 @@ pub enum Edit {
         index: u32,
         /// What the packet path is told.
         iface: Iface,
+    },
+    /// Let XDP redirect to an interface.
+    SetTarget {
+        /// Its place in the devmap.
+        place: u32,
+        /// Its index.
+        index: u32,
+    },
+    /// Let tc send to it, what XDP would redirect there.
+    RemoveTarget {
+        /// Its place in the devmap.
+        place: u32,
     },
     /// Forget an interface.
     RemoveInterface {

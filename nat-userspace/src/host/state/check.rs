@@ -24,7 +24,12 @@ pub(super) fn flaw(state: &RunState, dir: &Path) -> Option<String> {
             .or_else(|| (!SYSCTLS.contains(&&*s.key)).then(|| format!("{:?} is no sysctl of natgw's", s.key)))
             .or_else(|| value(&s.key, &s.original))
             .or_else(|| value(&s.key, &s.applied))
+            // An earlier natgw did not note it.
+            .or_else(|| (!s.all.is_empty()).then(|| value(&s.key, &s.all)).flatten())
     });
+    let told =
+        state.contested.iter().map(|c| &c.interface).chain(state.followed.iter().map(|f| &f.interface));
+    let told = told.into_iter().find_map(|name| interface(name));
     let offloads = state
         .offloads
         .iter()
@@ -39,7 +44,7 @@ pub(super) fn flaw(state: &RunState, dir: &Path) -> Option<String> {
     let pid = (i32::try_from(state.pid).is_err()).then(|| format!("{} is no process", state.pid));
     let pins = (!state.bpffs.as_os_str().is_empty() && !is_plain(&state.bpffs))
         .then(|| format!("{} is no place for pins", state.bpffs.display()));
-    managed.or(interfaces).or(sysctls).or(offloads).or(addresses).or(directories).or(pid).or(pins)
+    managed.or(interfaces).or(sysctls).or(told).or(offloads).or(addresses).or(directories).or(pid).or(pins)
 }
 
 /// As the kernel checks names (net/core/dev.c, `dev_valid_name`). `all` and `default` are no interfaces to sysctls.

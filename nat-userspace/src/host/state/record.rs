@@ -32,6 +32,10 @@ pub struct RunState {
     pub offloads: Vec<SavedOffload>,
     /// EIPs that natgw added to an interface.
     pub addresses: Vec<AddedAddress>,
+    /// Interfaces whose address is an EIP, and the address that each has.
+    pub followed: Vec<FollowedEip>,
+    /// Sysctls that natgw needs, and that somebody else sets back again and again.
+    pub contested: Vec<ContestedSysctl>,
     /// The data plane stays when the daemon stops.
     pub persist: bool,
     /// Directories that natgw made for its state, the innermost first; they go when nothing is left to record.
@@ -55,6 +59,31 @@ pub struct SavedSysctl {
     pub original: String,
     /// Value that natgw wrote; when it is another by now, somebody else owns it.
     pub applied: String,
+    /// Value of `all` then. Of `forwarding`, `all` is the master switch: setting it sets every interface's.
+    #[serde(default)]
+    pub all: String,
+}
+
+/// A sysctl that natgw needs, and that somebody else sets back again and again, or that cannot be set.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ContestedSysctl {
+    /// Interface name.
+    pub interface: String,
+    /// Key below `net.ipv4.conf.<interface>`.
+    pub key: String,
+    /// What natgw needs.
+    pub wanted: String,
+    /// What somebody else wants.
+    pub found: String,
+}
+
+/// An interface whose address is an EIP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FollowedEip {
+    /// Interface name.
+    pub interface: String,
+    /// The EIP; `None` when the interface had no address yet.
+    pub addr: Option<Ipv4Addr>,
 }
 
 /// An interface that took 802.1Q tags off (`rxvlan`) before natgw turned that off.
@@ -67,7 +96,7 @@ pub struct SavedOffload {
 }
 
 /// An EIP that natgw added.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct AddedAddress {
     /// The EIP, as /32.
     pub addr: Ipv4Addr,

@@ -350,6 +350,7 @@ fn what_would_be_refused_later_is_not_recorded() {
         key: "no_such".into(),
         original: "0".into(),
         applied: "1".into(),
+        all: String::new(),
     };
     assert!(state.update(|s| s.sysctls.push(sysctl)).is_err());
     assert_eq!(state.read().unwrap(), None);

@@ -12,6 +12,7 @@ use prometheus_client::metrics::MetricType;
 
 use super::peak::Rate;
 use crate::datapath::inspect::alive;
+use crate::model::fault::{Code, Fault, Severity};
 use crate::observe::stats::{Internals, LIMITED};
 
 /// What the maps say at scrape time, and what the collector found on its last pass.
@@ -27,6 +28,15 @@ pub struct Snapshot {
     pub destinations: Vec<DestinationUsage>,
     /// What the daemon keeps of the host.
     pub host: HostCounts,
+    /// What is wrong.
+    pub faults: Vec<Fault>,
+}
+
+impl Snapshot {
+    /// Whether packets get through, as far as is known.
+    pub fn is_up(&self) -> bool {
+        self.faults.iter().all(|f| f.severity < Severity::Critical)
+    }
 }
 
 /// How the daemon follows the host.
@@ -76,10 +86,11 @@ pub(super) struct Scrape {
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
         let mut out = Out { encoder: &mut encoder };
-        let up = u32::from(self.snapshot.is_some());
+        let up = u32::from(self.snapshot.as_ref().is_some_and(Snapshot::is_up));
         out.gauge("natgw_up", "1 while packets are being translated", |g| g.value(&[], up))?;
         out.info("natgw_build", "Version of natgw", &[("version", env!("CARGO_PKG_VERSION"))])?;
         let Some(snapshot) = &self.snapshot else { return Ok(()) };
+        faults(&mut out, &snapshot.faults)?;
         traffic(&mut out, &snapshot.stats, self.peak)?;
         connections(&mut out, &snapshot.stats)?;
         internals(&mut out, &snapshot.stats)?;
@@ -87,6 +98,15 @@ impl Collector for Scrape {
         table(&mut out, snapshot)?;
         eips(&mut out, snapshot)
     }
+}
+
+fn faults(out: &mut Out<'_, '_>, found: &[Fault]) -> Result<(), Error> {
+    out.gauge("natgw_fault", "1 while this is wrong; every fault that there may be has a series", |g| {
+        Code::ALL.iter().try_for_each(|code| {
+            let is_wrong = u32::from(found.iter().any(|f| f.code == *code));
+            g.value(&[("code", code.name()), ("severity", code.severity().name())], is_wrong)
+        })
+    })
 }
 
 fn traffic(out: &mut Out<'_, '_>, stats: &Stats, peak: Rate) -> Result<(), Error> {
@@ -106,6 +126,10 @@ fn traffic(out: &mut Out<'_, '_>, stats: &Stats, peak: Rate) -> Result<(), Error
     }
     out.counter("natgw_packets_dropped", "Packets dropped, by reason", |c| {
         Reason::ALL.iter().try_for_each(|r| c.value(&[("reason", r.name())], stats.drops[*r as usize]))
+    })?;
+    let help = "Packets that could not be sent, or were lost on their way out; they count as dropped too";
+    out.counter("natgw_redirect_errors", help, |c| {
+        c.value(&[], stats.drops[Reason::RedirectError as usize])
     })?;
     let help = "ICMP errors and RSTs that natgw sent, by kind; limited: what answers_per_second held back";
     out.counter("natgw_answers", help, |c| {
@@ -276,6 +300,7 @@ mod tests {
             eips: vec![],
             destinations: vec![],
             host: HostCounts::default(),
+            faults: vec![],
         };
         let mut registry = Registry::default();
         registry

@@ -1,4 +1,5 @@
-//! Prometheus metrics over HTTP: `GET /metrics` reads the maps when asked, `GET /health` says ok.
+//! Prometheus metrics over HTTP: `GET /metrics` reads the maps when asked, `GET /healthz` (or `/health`) says that the
+//! process runs, `GET /readyz` whether packets get through.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -22,6 +23,8 @@ use encode::Scrape;
 pub use encode::{DestinationUsage, EipSnapshot, HostCounts, Snapshot};
 use format::Format;
 use peak::{Peak, WINDOW};
+
+use crate::model::fault::Severity;
 
 mod encode;
 mod format;
@@ -148,9 +151,15 @@ impl<E: std::fmt::Display, F: Fn() -> Result<Snapshot, E>> Endpoint<'_, F> {
                 let body = format.write(render(self.read(), &self.peak.borrow()));
                 (StatusCode::OK, format.content_type(), body)
             }
-            (&Method::GET, "/health") => (StatusCode::OK, PLAIN, "ok\n".to_owned()),
-            (_, "/metrics" | "/health") => (StatusCode::METHOD_NOT_ALLOWED, PLAIN, "GET only\n".to_owned()),
-            _ => (StatusCode::NOT_FOUND, PLAIN, "natgw: try /metrics or /health\n".to_owned()),
+            (&Method::GET, "/health" | "/healthz") => (StatusCode::OK, PLAIN, "ok\n".to_owned()),
+            (&Method::GET, "/readyz") => {
+                let (status, body) = readiness(self.read().as_ref());
+                (status, PLAIN, body)
+            }
+            (_, "/metrics" | "/health" | "/healthz" | "/readyz") => {
+                (StatusCode::METHOD_NOT_ALLOWED, PLAIN, "GET only\n".to_owned())
+            }
+            _ => (StatusCode::NOT_FOUND, PLAIN, "natgw: try /metrics, /healthz or /readyz\n".to_owned()),
         };
         let mut response = Response::new(Full::new(Bytes::from(body)));
         *response.status_mut() = status;
@@ -174,6 +183,18 @@ impl<E: std::fmt::Display, F: Fn() -> Result<Snapshot, E>> Endpoint<'_, F> {
                 None
             }
         }
+    }
+}
+
+/// Whether packets get through, and why not.
+fn readiness(snapshot: Option<&Snapshot>) -> (StatusCode, String) {
+    match snapshot {
+        Some(snapshot) if snapshot.is_up() => (StatusCode::OK, "ready\n".to_owned()),
+        Some(snapshot) => {
+            let grave = snapshot.faults.iter().filter(|f| f.severity == Severity::Critical);
+            (StatusCode::SERVICE_UNAVAILABLE, grave.map(|f| format!("{}: {f}\n", f.code.name())).collect())
+        }
+        None => (StatusCode::SERVICE_UNAVAILABLE, "the data plane cannot be read\n".to_owned()),
     }
 }
 

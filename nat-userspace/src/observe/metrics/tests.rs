@@ -9,6 +9,7 @@ use nat_common::{Proto, Reason};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
+use crate::model::fault::{Code, Fault};
 
 fn snapshot() -> Snapshot {
     let mut stats = Stats::zeroed();
@@ -35,6 +36,7 @@ fn snapshot() -> Snapshot {
             ratio: 0.25,
         }],
         host: HostCounts { kept: 27, refused: 28, overruns: 29 },
+        faults: vec![],
     }
 }
 
@@ -145,7 +147,9 @@ async fn http_serves_metrics_health_and_nothing_else() {
         assert!(metrics.contains("content-type: text/plain; version=0.0.4"), "{metrics}");
         assert!(metrics.contains("\n# TYPE natgw_bytes_total counter\n"), "{metrics}");
         assert!(metrics.contains("\nnatgw_up 1\n") && !metrics.contains("EOF"), "{metrics}");
-        assert!(get(addr, "/health", "").await.starts_with("HTTP/1.1 200"));
+        for path in ["/health", "/healthz", "/readyz"] {
+            assert!(get(addr, path, "").await.starts_with("HTTP/1.1 200"));
+        }
         assert!(get(addr, "/", "").await.starts_with("HTTP/1.1 404"));
     };
     tokio::select! {
@@ -237,4 +241,25 @@ async fn a_request_without_end_is_cut_off_in_time_and_in_size() {
         assert!(!get(addr, "/metrics", &many).await.contains(" 200 "));
     })
     .await;
+}
+
+#[test]
+fn a_grave_fault_is_down_and_says_why() {
+    let grave = Fault::new(Code::SideDown, "every outside interface is down", "see the cable");
+    let slow = Fault::new(Code::GenericXdp, "in0 runs generic XDP", "set xdp");
+    let with = |faults: &[&Fault]| {
+        let faults = faults.iter().map(|f| (*f).clone()).collect();
+        Snapshot { faults, ..snapshot() }
+    };
+    let values = |faults: &[&Fault]| parse(&render(Some(with(faults)), &Peak::default())).0;
+    let fault = "natgw_fault{code=\"side_down\",severity=\"critical\"}";
+    for (faults, up, is_wrong) in [(&[][..], 1.0, 0.0), (&[&slow], 1.0, 0.0), (&[&slow, &grave], 0.0, 1.0)] {
+        let values = values(faults);
+        assert!((values["natgw_up"] - up).abs() < 0.1 && (values[fault] - is_wrong).abs() < 0.1);
+    }
+    assert_eq!(readiness(Some(&with(&[&slow]))), (StatusCode::OK, "ready\n".to_owned()));
+    let (status, body) = readiness(Some(&with(&[&slow, &grave])));
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(body, "side_down: every outside interface is down; see the cable\n");
+    assert_eq!(readiness(None).0, StatusCode::SERVICE_UNAVAILABLE);
 }
