@@ -224,7 +224,7 @@ fn next(tun: &mut std::fs::File) -> Parsed {
 
 #[test]
 fn a_client_behind_a_device_without_link_layer_header_is_translated_both_ways() {
-    let (world, mut tun) = fixture::tun(setup()).unwrap();
+    let (world, mut tun) = fixture::tunnel(setup()).unwrap();
     let far = world.far();
     let server = far.run(|| UdpSocket::bind((SRV_A, PORT))).unwrap();
     server.set_read_timeout(Some(PATIENCE)).unwrap();
