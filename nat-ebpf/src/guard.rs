@@ -9,7 +9,7 @@ use nat_common::{Addr, Reason, Side, Tuple, handover::Handover, hop::Iface};
 use crate::{
     frame::{
         View, checked_alone,
-        skb::{Station, Tc},
+        skb::{self, Station, Tc},
     },
     kernel::fib::{self, Route},
     maps,
@@ -63,7 +63,9 @@ pub fn egress<const LINK: usize>(frame: Tc<LINK>) -> i32 {
     }
     if let Some(eip) = maps::eip(src) {
         // Translated and handed over: the ingress guard let nobody else's packet with an EIP for a source in.
-        let is_natgws = came_by.is_some_and(|iface| iface.side != Side::OUTSIDE);
+        // And by its own link: what the kernel forwards may have been routed anew.
+        let is_natgws = came_by.is_some_and(|iface| iface.side != Side::OUTSIDE)
+            && (eip.outside == 0 || eip.outside == frame.interface());
         let is_hosts = eip.shared != 0 && came_by.is_none();
         if is_hosts {
             own_pings::note(frame, at, src, dst);
@@ -90,7 +92,7 @@ pub fn ingress<const LINK: usize>(frame: Tc<LINK>) -> i32 {
     if let Some(to) = handed_over
         && to != Handover::KERNEL
     {
-        return frame.redirect(to);
+        return skb::send_to(to);
     }
     if frame.station() == Station::Another {
         return TC_ACT_UNSPEC;

@@ -88,7 +88,8 @@ fn outbound<F: Frame>(frame: F, work: &mut Work) -> Result<(), Verdict> {
     mapping::prefetch(work);
     let pool = policy::outbound::admit(frame, work)?;
     let eip = mapping::choose(work, &pool)?;
-    policy::outbound::route(frame, work, eip)?;
+    let reach = mapping::uplink::reach(frame, work, eip);
+    policy::outbound::route(frame, work, reach)?;
     policy::outbound::may_start(&work.packet)?;
     if revival::take_back(work)? {
         return Ok(());

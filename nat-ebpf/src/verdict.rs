@@ -11,7 +11,7 @@ use crate::{
     maps,
     report::{log, stats},
     table,
-    wire::error,
+    wire::{error, reset},
     work::{
         Work,
         packet::{Content, Fragment, Packet},
@@ -92,7 +92,11 @@ fn tell<F: Frame>(frame: F, work: &mut Work, answer: Answer, outbound: bool) -> 
         (true, ..) => NO_ADDRESS,
         (false, ..) => work.packet.tuple.dst,
     };
-    if error::build(frame, work, answer, from, iface.mac).is_none() {
+    let built = match answer {
+        Answer::Reset => reset::build(frame, work, iface.mac),
+        _ => error::build(frame, work, answer, from, iface.mac),
+    };
+    if built.is_none() {
         return F::DROP;
     }
     // Not sent back by the driver itself (XDP_TX): a veth whose peer runs no XDP program counts that as sent and loses it

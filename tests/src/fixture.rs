@@ -9,11 +9,12 @@ mod live;
 mod maps;
 mod setup;
 mod table;
+mod tun;
 mod world;
 
 pub use context::SkBuff;
 pub use lane::{Lane, Ran};
-pub use live::Live;
+pub use live::{Live, tun};
 pub use setup::{Arrives, CLIENT_MAC, Form, IN_MAC, OUT_MAC, ROUTER_MAC, Setup, Step, Verdict};
 pub use table::Table;
 pub use world::{World, object_path};

@@ -86,7 +86,7 @@ fn the_address_of_an_interface_is_followed() {
     assert_eq!(eips.len(), 1, "{list}");
     assert_eq!((&eips[0]["eip"], &eips[0]["interface"]), (&OTHER.to_string().into(), &"out0".into()));
     assert_eq!(eips[0]["shared"], true);
-    assert!(says(&gateway, "out0 has 192.0.2.50 now"), "{}", gateway.log());
+    wait_until("natgw to say so", SOON, || says(&gateway, "out0 has 192.0.2.50 now"));
     wait_until("the flow of the old address to end", PATIENCE, || {
         gateway.flows(&["--eip", &GW_OUTSIDE.to_string()]).unwrap().is_empty()
     });
@@ -116,7 +116,7 @@ fn an_eip_that_somebody_removes_comes_back() {
         lab.gw().ip(&format!("addr del {}/32 dev out0", eip(n))).unwrap();
     }
     wait_until("both to be back", SOON, || has_address(&lab, eip(0)) && has_address(&lab, eip(1)));
-    assert!(says(&gateway, "somebody removed the EIP"), "{}", gateway.log());
+    wait_until("natgw to say so", SOON, || says(&gateway, "somebody removed the EIP"));
     lab.node("wan").ip("neigh flush all").unwrap();
     clients::echo(&mut stream, b"the router finds it").unwrap();
     assert!(!has_fault(&gateway, "eip_missing"));
@@ -146,7 +146,7 @@ fn sysctls_that_somebody_sets_back_are_set_again() {
     {
         lab.gw().sysctl(sysctl, undone).unwrap();
         wait_until(sysctl, SOON * 2, || lab.gw().read_sysctl(sysctl).unwrap().trim() == needed);
-        assert!(says(&gateway, sysctl), "{}", gateway.log());
+        wait_until("natgw to say so", SOON, || says(&gateway, sysctl));
     }
     assert!(!has_fault(&gateway, "sysctl_reset"), "once is no fault");
     wait_until("a fault", PATIENCE, || {

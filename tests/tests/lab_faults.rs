@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use nat_tests::lab::gateway::natgw_path;
 use nat_tests::lab::{Gateway, Lab, Options, SRV_A, clients, wait_until};
 use serde_json::Value;
 
@@ -113,6 +114,41 @@ fn silence_a_firewall_and_clients_with_an_offload_are_faults() {
         }
         wait_until("the offload to be told", PATIENCE, || has(&gateway, "offload_trap"));
     });
+}
+
+/// Before natgw runs, while it runs, and where it cannot.
+#[test]
+fn the_doctor_says_whether_the_host_is_fit() {
+    let lab = Lab::two_armed(1).unwrap();
+    let gateway = ["--inside", "in0", "--outside", "out0", "--eip", "203.0.113.200", "--max-flows", "10000"];
+    let examine = |args: &[&str]| {
+        let mut command = lab.gw().command(natgw_path());
+        let out = command.args([&["doctor", "--json"], args].concat()).output().unwrap();
+        let document: Value = serde_json::from_slice(&out.stdout).unwrap();
+        (out.status.code().unwrap(), document)
+    };
+    let outcome = |document: &Value, check: &str| {
+        let checks = document["checks"].as_array().unwrap();
+        let found =
+            checks.iter().find(|c| c["check"] == check).unwrap_or_else(|| panic!("no {check}: {document:#}"));
+        (found["outcome"].as_str().unwrap().to_owned(), found["text"].as_str().unwrap().to_owned())
+    };
+    let (code, fit) = examine(&gateway);
+    assert_eq!((code, &fit["fit"]), (0, &Value::Bool(true)), "{fit:#}");
+    for check in ["kernel", "btf", "configuration", "memory", "link in0", "xdp out0", "route", "firewall"] {
+        assert_eq!(outcome(&fit, check).0, "ok", "{check}: {fit:#}");
+    }
+
+    let running = Gateway::start(&lab, &Options::one_eip()).unwrap();
+    let (code, document) = examine(&gateway);
+    assert_eq!((code, outcome(&document, "xdp in0").1.as_str()), (0, "natgw's program is there"));
+    drop(running);
+
+    lab.gw().ip("route del default").unwrap();
+    let (code, document) = examine(&["--inside", "in0", "--outside", "gone0", "--eip", "203.0.113.200"]);
+    assert_eq!((code, outcome(&document, "configuration").0.as_str()), (1, "fail"), "{document:#}");
+    let (_, document) = examine(&gateway);
+    assert_eq!(outcome(&document, "route").0, "warn");
 }
 
 /// The router is not up yet when the gateway boots: natgw starts, says what it waits for, and says `ready` when it is true.

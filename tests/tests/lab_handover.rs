@@ -1,12 +1,13 @@
 //! Packets that natgw cannot send by itself leave all the same, and the host's own firewall does not see them.
 #![expect(clippy::unwrap_used, reason = "a test panics where it fails; helpers are part of tests")]
 
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::time::Duration;
 
 use aya::maps::{Map, MapData, xdp::DevMap};
 use nat_common::abi::map;
 use nat_tests::lab::servers::{DOWNLOAD, Server, any};
-use nat_tests::lab::{Gateway, Lab, Options, SRV_A, SRV_B, Topology, clients, eip};
+use nat_tests::lab::{DMZ, Gateway, Lab, Options, SRV_A, SRV_B, Topology, clients, eip, wait_until};
 use nat_userspace::datapath::pins::Pins;
 
 /// Makes all managed interfaces what a bridge or a tunnel is: nothing that an XDP program can redirect to. The kernel forgets a
@@ -94,5 +95,26 @@ fn a_firewall_that_forwards_nothing_costs_no_packet() {
         assert_eq!(*seen.ip(), eip(0));
     }
     no_drops(&gateway);
+    assert_eq!(gateway.stats().unwrap()["internals"]["handovers"], 0);
+}
+
+/// A device that natgw does not manage leads to the destination, and the host forwarded before natgw. What natgw translated leaves
+/// there, and no firewall for what the host forwards sees it.
+#[test]
+fn a_firewall_that_forwards_nothing_does_not_see_what_leaves_by_another_device() {
+    let server = Ipv4Addr::new(198, 18, 0, 1);
+    let lab = Lab::start(Topology { unmanaged: true, ..Topology::default() }).unwrap();
+    lab.node("dmz").ip(&format!("addr add {server}/32 dev lo\nlink set lo up")).unwrap();
+    lab.gw().ip(&format!("route add {server} via {DMZ}")).unwrap();
+    lab.gw().sysctl("net.ipv4.conf.in0.forwarding", "1").unwrap();
+    forward_nothing(&lab);
+    let gateway = Gateway::start(&lab, &Options::one_eip()).unwrap();
+    let udp = Server::udp_echo(lab.node("dmz"), any(53)).unwrap();
+    let socket = lab.client(0).run(|| UdpSocket::bind(any(5000))).unwrap();
+    socket.send_to(b"once", SocketAddrV4::new(server, 53)).unwrap();
+    wait_until("it to arrive", Duration::from_secs(5), || udp.seen().iter().any(|peer| *peer.ip() == eip(0)));
+    // Again, by a hop that is known by now.
+    socket.send_to(b"again", SocketAddrV4::new(server, 53)).unwrap();
+    wait_until("the second to arrive", Duration::from_secs(5), || udp.seen().len() == 2);
     assert_eq!(gateway.stats().unwrap()["internals"]["handovers"], 0);
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use nat_tests::lab::gateway::{natgw_path, run_to_end};
+use nat_tests::lab::gateway::{natgw_path, run_to_end, xdp_in_words};
 use nat_tests::lab::servers::{Server, any};
 use nat_tests::lab::{
     GW_OUTSIDE, Gateway, Lab, Options, SRV_A, Topology, client_addr, clients, eip, wait_until, xdp_pass,
@@ -169,7 +169,9 @@ fn kill_9_then_detach_restores_everything() {
 fn killed_and_without_xdp(lab: &Lab) -> Gateway<'_> {
     let mut gateway = Gateway::start(lab, &Options::one_eip().arg("--persist")).unwrap();
     gateway.kill9().unwrap();
-    for pin in pins_below(gateway.bpffs()).iter().filter(|p| p.contains("link_xdp_")) {
+    for pin in
+        pins_below(gateway.bpffs()).iter().filter(|p| p.contains("link_xdp_") || p.contains("link_twin_"))
+    {
         // Removing the last pin would do as well, but when the kernel's worker lets go of the program then is its own
         // affair: a busy machine was seen to take over ten seconds.
         lab.gw().output("bpftool", &["link", "detach", "pinned", pin]).unwrap();
@@ -224,7 +226,8 @@ fn a_second_start_on_the_same_interfaces_is_refused_and_disturbs_nothing() {
     assert_eq!(other.status.code(), Some(1), "{}", String::from_utf8_lossy(&other.stderr));
     let message = String::from_utf8_lossy(&other.stderr).into_owned();
     assert!(
-        message.contains("in0 (xdp_inside, id ") && message.contains("natgw detach --state-dir"),
+        (message.contains("in0 (xdp_inside, id ") || message.contains("program tc_inside is on in0"))
+            && message.contains("natgw detach --state-dir"),
         "{message}"
     );
     assert!(!lab.dir().join("state-other").exists() && !lab.bpffs().unwrap().join("other").exists());
@@ -239,7 +242,7 @@ fn an_xdp_program_of_somebody_else_is_named_with_its_way_out() {
     let gateway = Gateway::start(&donor, &Options::one_eip()).unwrap();
     let program = gateway.bpffs().join(format!("v{}/prog_reaper", nat_common::abi::SCHEMA));
     let refusal = || {
-        let out = run_to_end(&lab, &Options::one_eip()).unwrap();
+        let out = run_to_end(&lab, &Options::one_eip().arg("--xdp").arg("native")).unwrap();
         assert_eq!(out.status.code(), Some(1));
         String::from_utf8_lossy(&out.stderr).into_owned()
     };
@@ -285,7 +288,11 @@ fn an_interface_that_disappears_and_comes_back_is_served_again() {
     let recorded = || std::fs::read_to_string(gateway.state_dir().join("state.json")).unwrap();
     wait_until("the loss to be on record", PATIENCE, || recorded().contains("\"missing\": true"));
     let page = gateway.say(&["status"]).unwrap();
-    assert!(page.contains("in0 (inside, missing)") && page.contains("out0 (outside, native XDP)"), "{page}");
+    assert!(
+        page.contains("in0 (inside, missing)")
+            && page.contains(&format!("out0 (outside, {})", xdp_in_words())),
+        "{page}"
+    );
     assert!(page.lines().any(|l| l.starts_with("fault") && l.contains("in0 is missing")), "{page}");
     let in0 = || status(&gateway)["interfaces"][0].clone();
     assert_eq!((&in0()["name"], &in0()["missing"]), (&"in0".into(), &true.into()));
@@ -330,7 +337,10 @@ fn verbs_work_from_another_namespace_and_say_where_the_gateway_is() {
         (out.status.success(), String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned())
     };
     let (_, page) = elsewhere(&["status"]);
-    assert!(page.contains("in0 (inside, native XDP)") && page.contains("nsenter --target"), "{page}");
+    assert!(
+        page.contains(&format!("in0 (inside, {})", xdp_in_words())) && page.contains("nsenter --target"),
+        "{page}"
+    );
     assert!(!page.contains("fault"), "{page}");
     let (_, flows) = elsewhere(&["flows"]);
     assert!(flows.contains("out0/in0"), "names of the gateway's interfaces: {flows}");

@@ -44,7 +44,7 @@ fn a_transfer_survives_flushed_neighbours() {
 fn a_transfer_moves_to_another_route() {
     let topology = Topology { second_outside: true, ..Topology::default() };
     let lab = Lab::start(topology).unwrap();
-    let _gateway = Gateway::start(&lab, &Options::one_eip()).unwrap();
+    let _gateway = Gateway::start(&lab, &Options::one_eip_on_any_link(lab.topology())).unwrap();
     let _http = Server::http(lab.node("srv-a"), any(80)).unwrap();
     let second = nat_tests::lab::Tap::start(lab.node("wan"), "gw1").unwrap();
     mid_transfer(&lab, SRV_A, || {
@@ -153,7 +153,7 @@ fn b3_a_ttl_that_ends_at_the_gateway_is_reported_to_the_inside_host() {
 #[test]
 fn programs_that_somebody_detaches_are_attached_again_with_an_error_in_the_log() {
     let lab = Lab::two_armed(1).unwrap();
-    let gateway = Gateway::start(&lab, &Options::one_eip()).unwrap();
+    let gateway = Gateway::start(&lab, &Options::one_eip().arg("--xdp").arg("native")).unwrap();
     let _dns = Server::udp_echo(lab.node("srv-a"), any(53)).unwrap();
     let server = SocketAddrV4::new(SRV_A, 53);
     clients::ask_udp(lab.client(0), 0, server).unwrap();

@@ -138,7 +138,7 @@ fn protocols_that_cannot_be_translated_are_dropped_not_forwarded() {
 fn several_inside_and_outside_interfaces() {
     let topology = Topology { second_inside: true, second_outside: true, ..Default::default() };
     let lab = Lab::start(topology).unwrap();
-    let _gateway = Gateway::start(&lab, &Options::one_eip()).unwrap();
+    let _gateway = Gateway::start(&lab, &Options::one_eip_on_any_link(lab.topology())).unwrap();
     let _a = Server::udp_echo(lab.node("srv-a"), any(53)).unwrap();
     let _b = Server::udp_echo(lab.node("srv-b"), any(53)).unwrap();
     for client in [lab.client(0), lab.node("cli-z")] {

@@ -1,6 +1,6 @@
 //! How the packet path asks the host's connection tracking, where an EIP is also the gateway's address.
 //!
-//! The kernel's functions for that (net/netfilter/nf_conntrack_bpf.c) are called by their number in the kernel's type
+//! The kernel's functions for that (`net/netfilter/nf_conntrack_bpf.c`) are called by their number in the kernel's type
 //! information, which differs from kernel to kernel. In the object stands a placeholder for each call: a valid instruction that is
 //! never executed. The loader replaces it by the call and says so by a load-time constant.
 

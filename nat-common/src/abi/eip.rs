@@ -39,8 +39,16 @@ pub struct Eip {
     pub shared: u8,
     /// 1 when some of its ports are in `RESERVED`.
     pub reserves: u8,
-    /// Always zero.
-    pub spare: u8,
+    /// 1 when the configuration names the link that the pool leaves by: its EIPs then leave by that link wherever it has a route,
+    /// even if another one has a better route.
+    pub bound: u8,
+    /// Index of the outside interface that the EIP belongs to: it leaves by no other. 0: by any.
+    pub outside: u32,
+    /// EIPs of one pool that belong to one link stand side by side in `MEMBERS`: where those of this link begin, from the pool's
+    /// first one.
+    pub group_first: u16,
+    /// How many they are, this one included.
+    pub group_count: u16,
 }
 
 impl Eip {
@@ -51,17 +59,76 @@ impl Eip {
     }
 }
 
-/// Value of `POOLS` (longest prefix of the inside source): the pool's EIPs, as a range of `MEMBERS`.
+/// Value of `POOLS` (longest prefix of the inside source): the pool's EIPs, as a range of `MEMBERS`, and its tables of choices.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct PoolRef {
     /// First index into `MEMBERS`.
     pub first: u32,
     /// How many EIPs; never 0.
-    pub count: u32,
+    pub count: u16,
     /// Pool number, in the order of the configuration.
-    pub pool: u32,
+    pub pool: u16,
+    /// Its tables of choices.
+    pub tables: Tables,
 }
+
+/// Where the tables of choices of a pool are. One table for all its EIPs comes first. When they belong to several links, one for
+/// those of each link follows, in the order in which the links stand in `MEMBERS`.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Tables {
+    /// Lower 24 bits: first element of `CHOICES`. Upper eight: the binary logarithm of the number of buckets of each table; all
+    /// zero when there is no table, because there is one EIP.
+    word: u32,
+}
+
+impl Tables {
+    const FIRST_BITS: u32 = 24;
+
+    /// That begin with the element `first` of `CHOICES`, and have so many buckets each, a power of two.
+    pub const fn new(first: u32, buckets: u32) -> Self {
+        Self { word: first | buckets.ilog2() << Self::FIRST_BITS }
+    }
+
+    /// Whether there are any.
+    #[inline(always)]
+    pub const fn exist(self) -> bool {
+        self.word != 0
+    }
+
+    /// First element of `CHOICES`.
+    #[inline(always)]
+    pub const fn first(self) -> u32 {
+        self.word & ((1 << Self::FIRST_BITS) - 1)
+    }
+
+    /// Buckets of each.
+    #[inline(always)]
+    pub const fn buckets(self) -> u32 {
+        1 << (self.word >> Self::FIRST_BITS & 31)
+    }
+
+    /// First element of the `nth` table.
+    #[inline(always)]
+    pub const fn nth(self, nth: u32) -> u32 {
+        self.first() + nth * (self.buckets() / CHOICES_PER_WORD)
+    }
+}
+
+const _: () = assert!(MAX_CHOICES <= 1 << Tables::FIRST_BITS);
+
+/// Members of a pool that one element of `CHOICES` names, 16 bits each.
+pub const CHOICES_PER_WORD: u32 = 4;
+
+/// Elements of `CHOICES`, of which a configuration takes half at most, so that the next one has room beside it.
+pub const MAX_CHOICES: u32 = 1 << 18;
+
+/// Buckets of a table of choices at most. A client falls into one by its address; the table says which EIP has the bucket.
+pub const MAX_BUCKETS: u32 = 1 << 15;
+
+/// Links that the EIPs of one pool may belong to.
+pub const MAX_LINKS: u32 = 8;
 
 /// Data of a key of `RESERVED`, an LPM trie to u32 1: ports of an EIP that are never claimed. A range of ports is a few
 /// prefixes; the address and the protocol are always whole.
@@ -92,4 +159,4 @@ pub const MAX_ROUTE_MTUS: u32 = 16_384;
 /// Data of an LPM key: an address in network byte order, which is the order the kernel's trie wants.
 pub type LpmAddr = Addr;
 
-crate::map_value!(Eip, PoolRef, ReservedPort);
+crate::map_value!(Eip, PoolRef, Tables, ReservedPort);

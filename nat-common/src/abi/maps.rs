@@ -42,6 +42,8 @@ macro_rules! for_each_map {
             SPARSE LpmTrie POOLS pools ($crate::LpmAddr, $crate::PoolRef) [$crate::eip::MAX_PREFIXES];
             /// The same EIPs as in `EIPS`, sliced by `PoolRef`.
             PLAIN Array MEMBERS members ($crate::Eip) [$crate::eip::MAX_EIPS];
+            /// Which member of its pool a client has for its own EIP, by bucket, four to a word.
+            MAPPED Array CHOICES choices (u64) [$crate::eip::MAX_CHOICES];
             /// Destination prefixes that are routed, not translated; the value is 1.
             SPARSE LpmTrie EXEMPT exempt ($crate::LpmAddr, u32) [$crate::eip::MAX_PREFIXES];
             /// Next hops.

@@ -17,7 +17,7 @@ pub struct Destination {
     pub proto: u8,
     /// Always zero.
     pub spare: u8,
-    /// Number of the client's pool.
+    /// Number of the client's pool, and in the upper half where in the pool the EIPs of the client's link begin.
     pub pool: u32,
 }
 

@@ -58,12 +58,8 @@ pub struct Settings {
 impl Settings {
     /// The mark in front of packets that are handed over, see [`super::handover::Handover`].
     #[inline(always)]
-    pub const fn handover_mark(&self) -> [u32; 2] {
-        let mac = &self.handover_mac;
-        [
-            u32::from_ne_bytes([mac[0], mac[1], mac[2], mac[3]]),
-            u32::from_ne_bytes([mac[4], mac[5], mac[6], mac[7]]),
-        ]
+    pub fn handover_mark(&self) -> [u32; 2] {
+        bytemuck::cast(self.handover_mac)
     }
 
     /// The sender's Ethernet address of packets that are handed to the kernel without a mark in front of them.

@@ -82,6 +82,9 @@ pub struct Stats {
     pub lost: [u64; 4],
     /// Flows whose first packet came with the checksum that a sender leaves to its offload, where nobody completes it.
     pub partial_checksums: u64,
+    /// Packets dropped, and flows ended, because their way leads out of a link that their EIP does not belong to, and the pool has
+    /// no EIP that does.
+    pub wrong_link: u64,
 }
 
 impl Stats {

@@ -143,15 +143,15 @@ impl<const HEADER: usize> Tc<HEADER> {
         let sender = unsafe { ((start + 6) as *const [u8; 6]).read() };
         if sender == settings.handover_sender() { Some(Handover::KERNEL) } else { None }
     }
+}
 
-    /// Sends a frame that was handed over: the action number.
-    #[inline(always)]
-    pub fn redirect(self, to: NextHop) -> i32 {
-        if to == Handover::addressed(to.ifindex) {
-            return redirect(to.ifindex) as i32;
-        }
-        to_neighbour(to.ifindex, to.addr.be) as i32
+/// Sends the frame at hand, which was handed over: the action number.
+#[inline(always)]
+pub fn send_to(to: NextHop) -> i32 {
+    if to == Handover::addressed(to.ifindex) {
+        return redirect(to.ifindex) as i32;
     }
+    to_neighbour(to.ifindex, to.addr.be) as i32
 }
 
 impl<const HEADER: usize> View for Tc<HEADER> {
@@ -354,7 +354,7 @@ impl<const HEADER: usize> Frame for Tc<HEADER> {
     ) -> Option<bool> {
         let (addresses, ports) = change.parts();
         // SAFETY: the caller's promise.
-        if optional && unsafe { field.cast::<u16>().read() } == 0 {
+        if optional && unsafe { field.cast::<[u8; 2]>().read() } == [0; 2] {
             // SAFETY: a valid context. It fails where there is no such sum.
             unsafe { bpf_csum_update(self.0, u32::from(ports)) };
             return Some(true);

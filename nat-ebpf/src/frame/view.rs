@@ -11,7 +11,7 @@ pub enum Kind {
     Xdp,
     /// tc, on a device with a link-layer header.
     Skb,
-    /// tc, on a device without: WireGuard, TUN, PPP.
+    /// tc, on a device without: a tunnel, PPP.
     Ip,
 }
 
@@ -92,7 +92,7 @@ pub trait Frame: View {
     /// Whether the kernel has found that the frame is for another station. Where it has not looked yet, `false`.
     fn is_anothers(self) -> bool;
 
-    /// Bytes of IPv4, where its header says `total`. It says 0 when they are too many for its field (net/ipv4/ip_output.c,
+    /// Bytes of IPv4, where its header says `total`. It says 0 when they are too many for its field (`net/ipv4/ip_output.c`,
     /// `__ip_local_out`: "BIG TCP").
     fn total(self, total: u16) -> u32;
 

@@ -44,6 +44,28 @@ pub enum Reach {
     Prohibited,
     /// A `blackhole` route.
     Nowhere,
+    /// Out of a link that the packet's EIP does not belong to.
+    Astray,
+}
+
+impl Reach {
+    /// Whether nothing leads there: other routes may, from another EIP.
+    #[inline(always)]
+    pub const fn is_no_way(self) -> bool {
+        matches!(self, Self::Host | Self::Unreachable | Self::Nowhere)
+    }
+
+    /// Whether a translated packet may leave.
+    #[inline(always)]
+    pub const fn is_way(self) -> bool {
+        self.is_by_link() || matches!(self, Self::Encapsulated)
+    }
+
+    /// Whether a translated packet would leave by the link that the lookup found.
+    #[inline(always)]
+    const fn is_by_link(self) -> bool {
+        matches!(self, Self::Outside | Self::Either | Self::EitherInside | Self::Unmanaged)
+    }
 }
 
 registers!(Reach: Reach::Nowhere);
@@ -51,7 +73,16 @@ registers!(Reach: Reach::Nowhere);
 /// Asks the FIB about the packet at hand once its tuple is `translated`; fills `work.route`.
 #[inline(always)]
 pub fn resolve<F: Frame>(frame: F, work: &mut Work, translated: Tuple) -> Reach {
+    resolve_on(frame, work, translated, 0)
+}
+
+/// The same for a packet that may leave by the link `own` only (0: by any). When its way leads out of another one, any way out of
+/// `own` will do: of several equal ones the kernel picks one by the addresses, and a flow stays on the link that it was born on.
+/// When there is none, it is [`Reach::Astray`].
+#[inline(always)]
+pub fn resolve_on<F: Frame>(frame: F, work: &mut Work, translated: Tuple, own: u32) -> Reach {
     work.route.translated = translated;
+    work.route.own = own;
     ask(frame, work)
 }
 
@@ -64,7 +95,8 @@ fn resolved<F: Frame>(frame: F, work: &mut Work) -> Reach {
     let (context, ifindex, tos) = (frame.context(), frame.ingress(), work.packet.tos);
     let route = &mut work.route;
     (route.hop, route.next) = (Hop::UNRESOLVED, Handover::KERNEL);
-    let found = fib::route(context, ifindex, &route.translated, tos, &mut route.fib);
+    (route.by, route.link) = (0, 0);
+    let mut found = fib::route(context, ifindex, &route.translated, tos, &mut route.fib);
     match found {
         Route::Resolved | Route::Unresolved => {}
         Route::Encapsulated => {
@@ -76,9 +108,23 @@ fn resolved<F: Frame>(frame: F, work: &mut Work) -> Reach {
         Route::Prohibited => return Reach::Prohibited,
         Route::Nowhere => return Reach::Nowhere,
     }
-    let next = fib::next_hop(&route.fib);
-    route.next = next;
-    let (reach, egress) = reach(ifindex, &next, route.translated.dst);
+    let mut next = fib::next_hop(&route.fib);
+    let (mut towards, mut egress) = reach(ifindex, &next, route.translated.dst);
+    let own = route.own;
+    if own != 0 && next.ifindex != own && towards.is_by_link() {
+        // The other links are all to the internet, more or less. What is sent to a device that natgw does not manage is not.
+        if towards == Reach::Unmanaged {
+            return Reach::Astray;
+        }
+        found = fib::route_by(context, own, &route.translated, tos, &mut route.fib);
+        if !matches!(found, Route::Resolved | Route::Unresolved) {
+            return Reach::Astray;
+        }
+        route.by = own;
+        next = fib::next_hop(&route.fib);
+        (towards, egress) = reach(ifindex, &next, route.translated.dst);
+    }
+    (route.link, route.next) = (next.ifindex, next);
     route.hop.mtu = mtu(frame, next.ifindex, route.translated.dst);
     if found == Route::Resolved || has_no_neighbours(next.ifindex) {
         route.hop.macs = macs(&route.fib);
@@ -89,7 +135,7 @@ fn resolved<F: Frame>(frame: F, work: &mut Work) -> Reach {
     if work.route.hop.stamp != HopStamp::UNRESOLVED {
         note_now_and_then(next);
     }
-    reach
+    towards
 }
 
 /// Where a next hop lies, and the devmap index of the interface that leads there.
@@ -151,7 +197,11 @@ fn share<F: Frame>(frame: F, work: &mut Work, next: NextHop) {
     let Some(held) = slots::hold(slot, &next) else { return };
     // The generation must be there before the lookup whose answer it stands for: a change in between would otherwise go
     // unnoticed.
-    let found = fib::route(frame.context(), frame.ingress(), &route.translated, tos, &mut route.fib);
+    let (context, fib) = (frame.context(), &mut route.fib);
+    let found = match route.by {
+        0 => fib::route(context, frame.ingress(), &route.translated, tos, fib),
+        by => fib::route_by(context, by, &route.translated, tos, fib),
+    };
     if found != Route::Resolved && (found != Route::Unresolved || !has_no_neighbours(next.ifindex)) {
         return slots::abandon(slot, held);
     }

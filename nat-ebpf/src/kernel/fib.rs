@@ -42,7 +42,18 @@ pub enum Route {
 /// Asks for the way of a packet with this tuple that came by `ifindex`. `fib` then holds what the kernel found.
 #[inline(always)]
 pub fn route(context: *mut c_void, ifindex: u32, tuple: &Tuple, tos: u8, fib: &mut bpf_fib_lookup) -> Route {
-    match ask(context, ifindex, tuple, tos, 0, 0, fib) {
+    kind(ask(context, ifindex, tuple, tos, 0, 0, fib))
+}
+
+/// The same, of the routes that lead out of the device `by`.
+#[inline(always)]
+pub fn route_by(context: *mut c_void, by: u32, tuple: &Tuple, tos: u8, fib: &mut bpf_fib_lookup) -> Route {
+    kind(ask(context, by, tuple, tos, 0, BPF_FIB_LOOKUP_OUTPUT, fib))
+}
+
+#[inline(always)]
+fn kind(answer: u32) -> Route {
+    match answer {
         // A tc program is told that its packet is larger than the device's MTU; it has a route all the same.
         BPF_FIB_LKUP_RET_SUCCESS | BPF_FIB_LKUP_RET_FRAG_NEEDED => Route::Resolved,
         BPF_FIB_LKUP_RET_NO_NEIGH => Route::Unresolved,

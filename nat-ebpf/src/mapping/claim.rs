@@ -39,7 +39,7 @@ checked_alone! {
 #[inline(always)]
 fn search<F: Frame>(frame: F, work: &mut Work) -> bool {
     work.random.next();
-    let destination = scarcity::destination(&work.packet.tuple, work.search.pool.pool);
+    let destination = scarcity::destination(&work.packet.tuple, &work.search);
     work.search.probed = 0;
     work.search.outcome = Outcome::Exhausted;
     let is_short = scarcity::is_short(&destination, work.now);
@@ -98,11 +98,11 @@ struct Quick;
 impl<F: Frame> Step<F> for Quick {
     #[inline(always)]
     fn step(frame: F, work: &mut Work, nth: u32) -> Next {
-        if nth >= work.search.pool.count {
+        if nth >= work.search.count {
             return Next::Over;
         }
         // Step 0 is the client's own EIP: its probes cost no budget, and `prefetch` has begun the walk over its ports. The pool's
-        // other EIPs are paid for, and each gets a walk of its own here.
+        // other EIPs on the same link are paid for, and each gets a walk of its own here.
         if nth > 0 {
             if budget::take_probes(QUICK_PROBES, work.now) < QUICK_PROBES {
                 return Next::Over;
@@ -120,10 +120,10 @@ impl<F: Frame> Step<F> for Quick {
     }
 }
 
-/// Turns to the pool's `index`-th EIP (cyclic).
+/// Turns to the `index`-th EIP on the client's link (cyclic).
 #[inline(always)]
 fn enter(search: &mut Search, index: u32) {
-    match maps::member(search.pool.first + index % search.pool.count.max(1)) {
+    match maps::member(search.first + index % search.count.max(1)) {
         Some(eip) => search.turn_to(eip),
         None => search.is_open = false,
     }

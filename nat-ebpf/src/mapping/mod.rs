@@ -7,6 +7,7 @@ pub mod claim;
 pub mod prefetch;
 mod random;
 mod scarcity;
+pub mod uplink;
 
 use nat_common::{Addr, PoolRef, Proto, Reason, Verdict, event::EventKind, stats::EipStats};
 
@@ -74,7 +75,7 @@ fn exhausted(work: &Work, proto: Proto, own: Addr) -> Verdict {
 /// Whether the port was claimed on the client's own EIP.
 #[inline(always)]
 fn is_own(search: &Search) -> bool {
-    maps::member(search.pool.first + search.own).is_some_and(|eip| eip.addr == search.reverse.dst)
+    maps::member(search.first + search.own).is_some_and(|eip| eip.addr == search.reverse.dst)
 }
 
 #[inline(always)]

@@ -14,8 +14,15 @@ pub fn prefetch(work: &mut Work) {
     let Some(settings) = maps::settings() else { return };
     let key = &work.packet.tuple;
     let search = &mut work.search;
-    let own = if search.pool.count > 1 { settings.choice.choose(key.src, search.pool.count) } else { 0 };
-    let Some(eip) = maps::member(search.pool.first + own) else { return };
+    let PoolRef { first, count, tables, .. } = search.pool;
+    let own = if count > 1 {
+        maps::choice(tables.first(), settings.choice.choose(key.src, tables.buckets()))
+    } else {
+        0
+    };
+    // While the daemon replaces a configuration, the table may be another pool's.
+    let own = if own < u32::from(count) { own } else { 0 };
+    let Some(eip) = maps::member(first + own) else { return };
     let mut reverse = Tuple {
         src: key.dst,
         dst: eip.addr,
@@ -32,9 +39,8 @@ pub fn prefetch(work: &mut Work) {
         table::fetch(&reverse);
     }
     search.reverse = reverse;
-    search.own = own;
     search.walk = walk;
-    search.turn_to(eip);
+    search.begin_with(own, eip);
 }
 
 /// Guesses again when the pool turns out to be another.

@@ -2,22 +2,28 @@
 
 use nat_common::{
     Stamp, Ticks, Tuple,
+    eip::MAX_EIPS,
     scarce::{Destination, Scarcity},
 };
 
 use crate::{
     kernel::memory::{Shared, part},
     maps,
-    work::port::Random,
+    work::port::{Random, Search},
 };
+
+/// Bits of a pool's number.
+const POOL_BITS: u32 = 16;
+const _: () = assert!(MAX_EIPS <= 1 << POOL_BITS);
 
 /// How long a destination counts as short of ports after a walk found none.
 const SCARCE: Ticks = Ticks::from_ms(1000);
 
-/// The destination of a packet with this tuple.
+/// The destination of a packet with this tuple. The EIPs of a pool on each link run short by themselves.
 #[inline(always)]
-pub fn destination(tuple: &Tuple, pool: u32) -> Destination {
+pub fn destination(tuple: &Tuple, search: &Search) -> Destination {
     let Tuple { dst, dport, proto, .. } = *tuple;
+    let pool = u32::from(search.pool.pool) | (search.first - search.pool.first) << POOL_BITS;
     Destination { dst, dport, proto, spare: 0, pool }
 }
 

@@ -9,7 +9,7 @@ use nat_common::{
     Addr, Eip, FlowEntry, PoolRef, Stamp, Tuple,
     budget::Budget,
     conntrack::Conntrack,
-    eip::ReservedPort,
+    eip::{CHOICES_PER_WORD, ReservedPort},
     event::Event,
     hop::{HopSlot, Iface, NextHop},
     lost::Lost,
@@ -141,6 +141,13 @@ pub fn member(index: u32) -> Option<&'static Eip> {
     // SAFETY: array elements live as long as the map, which outlives every program that uses it. Userspace writes
     // elements that no pool refers to, as long as there are any.
     MEMBERS.get_ptr(index).map(|p| unsafe { &*p })
+}
+
+/// Which EIP has a bucket, of the table in `CHOICES` that begins with the element `table`.
+#[inline(always)]
+pub fn choice(table: u32, bucket: u32) -> u32 {
+    let word = CHOICES.get(table + bucket / CHOICES_PER_WORD).copied().unwrap_or(0);
+    (word >> (bucket % CHOICES_PER_WORD * 16)) as u32 & 0xffff
 }
 
 /// Whether a destination is routed, not translated.

@@ -1,9 +1,9 @@
 //! A packet of a live flow that the fast path would not send: its hop is stale, its TTL or size is special, or its device is
 //! the kernel's. Routes may have changed, so whether the packet may go there is decided again.
 
-use nat_common::{Reason, Verdict, handover::Handover};
+use nat_common::{Answer, Proto, Reason, Verdict, handover::Handover};
 
-use super::source;
+use super::{end, source};
 use crate::{
     frame::Frame,
     hop::{
@@ -12,6 +12,7 @@ use crate::{
         way::{self, Way},
     },
     maps,
+    report::stats,
     table::EntryRef,
     work::{Work, route::Hop},
 };
@@ -32,7 +33,11 @@ pub fn way<F: Frame>(frame: F, work: &mut Work, flow: EntryRef) -> Result<Way, V
             return Err(Verdict::drop(Reason::SpoofedSource));
         }
         let translated = flow.entry().translated(&work.packet.tuple);
-        let reach = resolve::resolve(frame, work, translated);
+        let link = if outbound { maps::eip(translated.src).map_or(0, |eip| eip.outside) } else { 0 };
+        let reach = resolve::resolve_on(frame, work, translated, link);
+        if reach == Reach::Astray || link != 0 && reach.is_no_way() {
+            return Err(strand(work));
+        }
         if is_astray(frame, outbound, reach) {
             return Err(Verdict::drop(Reason::NoRoute));
         }
@@ -41,6 +46,19 @@ pub fn way<F: Frame>(frame: F, work: &mut Work, flow: EntryRef) -> Result<Way, V
         }
     }
     way::of(work)
+}
+
+/// Ends the flow of the packet at hand, which cannot leave by the link that its EIP belongs to any more. A new flow takes another
+/// EIP; only TCP has a way to tell its sender to begin one.
+#[inline(always)]
+fn strand(work: &Work) -> Verdict {
+    end::flow(&work.packet.tuple);
+    stats::count(|s| s.wrong_link += 1);
+    if work.packet.tuple.proto == Proto::Tcp as u8 {
+        Verdict::answer(Reason::NoRoute, Answer::Reset)
+    } else {
+        Verdict::drop(Reason::NoRoute)
+    }
 }
 
 /// Whether a packet of a live flow must not go where its route leads now: outbound back inside or where natgw opened the way,
@@ -52,6 +70,6 @@ fn is_astray<F: Frame>(frame: F, outbound: bool, reach: Reach) -> bool {
         Reach::Inside | Reach::Neighbour => outbound,
         Reach::Either | Reach::EitherInside | Reach::Encapsulated => false,
         Reach::Unmanaged => outbound && maps::iface(frame.ingress()).is_none_or(|iface| iface.forwarded == 0),
-        Reach::Host | Reach::Unreachable | Reach::Prohibited | Reach::Nowhere => true,
+        Reach::Host | Reach::Unreachable | Reach::Prohibited | Reach::Nowhere | Reach::Astray => true,
     }
 }

@@ -2,6 +2,7 @@
 //! they change beside that, their documentation names.
 
 pub mod again;
+pub mod end;
 pub mod group;
 pub mod inbound;
 pub mod kernel;

@@ -8,11 +8,10 @@ use super::{
 };
 use crate::{
     frame::Frame,
-    hop::{
-        resolve::{self, Reach},
-        way,
-    },
-    maps, table,
+    hop::{resolve::Reach, way},
+    maps,
+    report::stats,
+    table,
     work::{
         Work,
         packet::{Content, Fragment, Packet},
@@ -75,16 +74,15 @@ fn would_do<F: Frame>(frame: F, work: &mut Work, iface: &Iface) -> Kernel {
     kernel::does(frame, frame.ingress(), iface, &tuple, tos, &mut work.route.fib)
 }
 
-/// Where the packet goes once its source is `eip`, before any port is spent: fills `work.route`.
+/// Whether a packet may go where it would once its source is an EIP of its own, before any port is spent; `work.route` is filled.
 ///
 /// For this host, for another inside network, or by a way that the host had before natgw, the kernel gets the packet as it is.
 /// The route tells what is inside, for a pool may serve all private prefixes and some of them lie outside; only where the
 /// route leaves it open, the next hop and the prefix do.
 #[inline(always)]
-pub fn route<F: Frame>(frame: F, work: &mut Work, eip: Addr) -> Result<(), Verdict> {
+pub fn route<F: Frame>(frame: F, work: &mut Work, reach: Reach) -> Result<(), Verdict> {
     let Some(iface) = maps::iface(frame.ingress()) else { return Err(Verdict::drop(Reason::Policy)) };
-    let translated = Tuple { src: eip, ..work.packet.tuple };
-    match resolve::resolve(frame, work, translated) {
+    match reach {
         // To an interface that natgw was not told of, or to a neighbour on the same wire. The host forwarded nothing that comes by
         // this interface before natgw turned forwarding on, and natgw must not open such ways.
         Reach::Unmanaged | Reach::Neighbour if iface.forwarded == 0 => {
@@ -106,6 +104,10 @@ pub fn route<F: Frame>(frame: F, work: &mut Work, eip: Addr) -> Result<(), Verdi
         Reach::Unreachable => return Err(Verdict::answer(Reason::NoRoute, Answer::Unreachable)),
         Reach::Prohibited => return Err(Verdict::answer(Reason::NoRoute, Answer::Prohibited)),
         Reach::Nowhere => return Err(Verdict::drop(Reason::NoRoute)),
+        Reach::Astray => {
+            stats::count(|s| s.wrong_link += 1);
+            return Err(Verdict::drop(Reason::NoRoute));
+        }
     }
     way::of(work).map(|_| ())
 }

@@ -1,15 +1,10 @@
 //! The host's own pings from a shared EIP. An identifier is no port that a socket lookup finds, so the egress guard notes
 //! those that the host asks with, and they are the host's for a while.
 
-use nat_common::{Addr, Port, Proto, Side, Stamp, Ticks, Tuple, stamp::REVIVE_WINDOW};
+use nat_common::{Addr, Port, Proto, Side, Stamp, Ticks, Tuple};
 
-use crate::{
-    frame::View,
-    kernel::clock,
-    maps,
-    table::{self, EntryRef},
-    wire::parse,
-};
+use super::end;
+use crate::{frame::View, kernel::clock, maps, wire::parse};
 
 /// How long an identifier is the host's after it asked with it: as long as a client's would be (RFC 5508 REQ-2).
 const KEPT: Ticks = Ticks::from_ms(60_000);
@@ -42,29 +37,5 @@ pub fn note<V: View>(frame: V, at: usize, src: Addr, dst: Addr) {
     };
     let now = clock::now();
     maps::note_ping(&answer, now);
-    let Some(inbound) = table::find(&answer) else { return };
-    // The outbound half first, as the reaper does: by its stamp a packet of the client's could revive the flow. A flow that is just
-    // being born has no outbound half yet. Its dead inbound half is enough for the host's answer to pass, and the reaper buries
-    // what comes of the birth.
-    if let Some(outbound) = table::pair(inbound, &answer) {
-        condemn(outbound, &inbound.pair_key(&answer), now);
-    }
-    condemn(inbound, &answer, now);
-}
-
-/// Condemns one half for good, trying again when a packet moves its stamp meanwhile. Three calls instead of a loop: LLVM may lay a
-/// loop out in a way that the verifier of Linux 6.1 refuses (`control/reap.rs`, `condemn`).
-#[inline(always)]
-fn condemn(half: EntryRef, key: &Tuple, now: Stamp) {
-    let _ = try_condemn(half, key, now) || try_condemn(half, key, now) || try_condemn(half, key, now);
-}
-
-/// `false`: somebody changed the stamp.
-#[inline(never)]
-fn try_condemn(half: EntryRef, key: &Tuple, now: Stamp) -> bool {
-    let last = half.last();
-    // Nothing is left to do for a half that is dead for so long that nobody revives it, nor for one whose slot another flow has by
-    // now. If that happens after this look, the swap fails: the other flow's stamp is another.
-    let is_past = last.is_dead() && last.age(now) >= REVIVE_WINDOW;
-    is_past || !half.is_still(key) || half.restamp(last, now.dead_for_good())
+    end::flow(&answer);
 }

@@ -80,7 +80,7 @@ pub fn build<F: Frame>(frame: F, work: &mut Work, answer: Answer, from: Addr, sm
 
 /// The Ethernet address that the frame came from; `None` when that is no single station's.
 #[inline(always)]
-fn sender<F: Frame>(frame: F) -> Option<[u8; 6]> {
+pub(super) fn sender<F: Frame>(frame: F) -> Option<[u8; 6]> {
     let start = frame.start();
     if start + F::LINK > frame.end() {
         return None;
@@ -143,7 +143,7 @@ fn settled<F: Frame>(frame: F, field: u32, sum: u32) -> Option<u32> {
     let old: u16 = unsafe { load(at, 0) };
     let others = half_sum(sum) + u32::from(!old);
     let less = u32::from(folded(others));
-    let half = if less & 1 == 0 { less / 2 } else { (less + 0xffff) / 2 };
+    let half = u32::midpoint(less, (less & 1) * 0xffff);
     // SAFETY: as above.
     unsafe { store(at, 0, half as u16) };
     Some(half_sum(others) + half)
@@ -151,12 +151,12 @@ fn settled<F: Frame>(frame: F, field: u32, sum: u32) -> Option<u32> {
 
 /// A 32-bit sum, or word, as a sum of its halves.
 #[inline(always)]
-const fn half_sum(word: u32) -> u32 {
+pub(super) const fn half_sum(word: u32) -> u32 {
     (word & 0xffff) + (word >> 16)
 }
 
 /// The checksum of a sum of no more than 65,536 words.
 #[inline(always)]
-const fn folded(sum: u32) -> u16 {
+pub(super) const fn folded(sum: u32) -> u16 {
     !(half_sum(half_sum(sum)) as u16)
 }

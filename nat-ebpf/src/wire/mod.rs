@@ -8,6 +8,7 @@ pub mod embedded;
 pub mod error;
 pub mod options;
 pub mod parse;
+pub mod reset;
 pub mod rewrite;
 pub mod tags;
 

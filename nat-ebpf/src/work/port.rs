@@ -25,8 +25,14 @@ pub struct Search {
     pub reverse: Tuple,
     /// The client's pool.
     pub pool: PoolRef,
-    /// The member of the pool that is the client's own EIP.
+    /// The first in `MEMBERS` of those EIPs of the pool that belong to the same link as the client's own: no other is searched.
+    pub first: u32,
+    /// How many there are; never 0.
+    pub count: u32,
+    /// Which of these is the client's own EIP.
     pub own: u32,
+    /// The link that they belong to; 0 for any.
+    pub outside: u32,
     /// Ports of the EIP that is being searched.
     pub ports: PortSet,
     /// The walk over them.
@@ -43,9 +49,23 @@ pub struct Search {
     pub reserves: bool,
     /// Whether the EIP takes new flows.
     pub is_open: bool,
+    /// Whether the configuration names the link.
+    pub is_bound: bool,
 }
 
 impl Search {
+    /// Turns to the client's own EIP, the `member`-th of the pool.
+    #[inline(always)]
+    pub fn begin_with(&mut self, member: u32, eip: &Eip) {
+        let first = u32::from(eip.group_first);
+        self.first = self.pool.first + first;
+        self.count = u32::from(eip.group_count);
+        self.own = member - first;
+        self.outside = eip.outside;
+        self.is_bound = eip.bound != 0;
+        self.turn_to(eip);
+    }
+
     /// Turns to another EIP.
     #[inline(always)]
     pub fn turn_to(&mut self, eip: &Eip) {

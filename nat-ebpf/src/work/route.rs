@@ -19,6 +19,12 @@ pub struct Route {
     pub hop: Hop,
     /// Whose hop it is; all zero when the kernel does not tell (encapsulation).
     pub next: NextHop,
+    /// The link that the packet's EIP belongs to, by which alone it may leave; 0 for any.
+    pub own: u32,
+    /// The link that the lookup was restricted to; 0 for none.
+    pub by: u32,
+    /// The link that it found; 0 when it found none.
+    pub link: u32,
 }
 
 /// A resolved (or unresolved) hop: the beginning of a [`HopSlot`].

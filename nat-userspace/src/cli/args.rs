@@ -41,6 +41,8 @@ pub enum Verb {
     /// Show the Elastic IPs
     #[command(subcommand)]
     Eip(EipVerb),
+    /// Say whether this host is fit for a gateway, and what to do where it is not
+    Doctor(DoctorArgs),
     /// Take the data plane down
     Detach(DetachArgs),
     /// Print a completion script for a shell
@@ -78,6 +80,17 @@ pub struct RunArgs {
     /// Log what the packet path's slow path does, at level debug; without this it is not even in the program
     #[arg(long)]
     pub bpf_log: bool,
+}
+
+/// `natgw doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// What gateway is to run here; without it, only the host is looked at.
+    #[command(flatten)]
+    pub gateway: GatewayFlags,
+    /// How to print.
+    #[command(flatten)]
+    pub output: Output,
 }
 
 /// Levels of the log.

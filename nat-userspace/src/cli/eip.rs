@@ -14,6 +14,7 @@ use crate::model::filter::Filter;
 use crate::observe::matches::for_each_match;
 use crate::observe::number::percent;
 use crate::observe::ports::PortUsage;
+use crate::observe::uplinks;
 
 /// An EIP as people and programs see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -26,6 +27,8 @@ pub struct EipView {
     pub shared: bool,
     /// Pool number, in the order of the configuration.
     pub pool: u32,
+    /// The outside interface that it belongs to, by which alone it leaves; `None`: by any.
+    pub outside: Option<String>,
     /// Ports that flows may take.
     pub ports: u32,
     /// Distinct ports that have a flow.
@@ -59,7 +62,13 @@ impl PerProto {
 
 impl EipView {
     /// From the EIP's map entry and counters, and the flows that were counted.
-    pub fn new(addr: Addr, entry: &Eip, stats: &EipStats, usage: &PortUsage) -> Self {
+    pub fn new(
+        addr: Addr,
+        entry: &Eip,
+        stats: &EipStats,
+        usage: &PortUsage,
+        outside: Option<String>,
+    ) -> Self {
         let eip = Ipv4Addr::from(addr);
         let draining = entry.state == EipState::Draining as u8;
         Self {
@@ -67,6 +76,7 @@ impl EipView {
             state: if draining { "draining" } else { "active" },
             shared: entry.shared != 0,
             pool: entry.pool,
+            outside,
             ports: entry.ports.count,
             ports_in_use: PerProto::new(usage.ports(eip)),
             flows: PerProto::new(usage.flows(eip)),
@@ -85,13 +95,14 @@ pub fn run(instance: &Instance, verb: &EipVerb, out: &mut dyn Write) -> anyhow::
         usage.add(flow.out.new_src.into(), flow.proto, flow.out.new_sport.host());
         Ok(())
     })?;
-    let followed = instance.recorded()?.map(|s| s.followed).unwrap_or_default();
+    let recorded = instance.recorded()?;
+    let (followed, interfaces) = recorded.map(|s| (s.followed, s.interfaces)).unwrap_or_default();
     let of = |view: &EipView| followed.iter().find(|f| f.addr == Some(view.eip)).map(|f| f.interface.clone());
     let eips: Vec<EipView> = inspect
         .eip_stats()?
         .iter()
         .map(|(addr, eip, stats)| {
-            let view = EipView::new(*addr, eip, stats, &usage);
+            let view = EipView::new(*addr, eip, stats, &usage, uplinks::name(eip, &interfaces));
             EipView { interface: of(&view), ..view }
         })
         .collect();
@@ -105,9 +116,10 @@ pub fn run(instance: &Instance, verb: &EipVerb, out: &mut dyn Write) -> anyhow::
 }
 
 fn render(eips: &[EipView], paint: Paint) -> String {
-    let columns: [(&str, Align); 7] = [
+    let columns: [(&str, Align); 8] = [
         ("EIP", Align::Left),
         ("STATE", Align::Left),
+        ("OUTSIDE", Align::Left),
         ("PORTS", Align::Right),
         ("IN USE TCP", Align::Right),
         ("IN USE UDP", Align::Right),
@@ -126,6 +138,7 @@ fn render(eips: &[EipView], paint: Paint) -> String {
                     (None, true) => format!("{}, shared", e.state),
                     (None, false) => e.state.to_owned(),
                 },
+                e.outside.clone().unwrap_or_else(|| "any".to_owned()),
                 e.ports.to_string(),
                 share(e.ports_in_use.tcp),
                 share(e.ports_in_use.udp),
@@ -153,11 +166,17 @@ mod tests {
         let stats = EipStats { port_allocation_errors: [1, 2, 3], births: [0; 3] };
         let mut usage = PortUsage::default();
         usage.add(Ipv4Addr::new(203, 0, 113, 10), Proto::Tcp, 5000);
-        let view = EipView::new(Addr::from_octets([203, 0, 113, 10]), &entry, &stats, &usage);
+        let view = EipView::new(
+            Addr::from_octets([203, 0, 113, 10]),
+            &entry,
+            &stats,
+            &usage,
+            Some("eth1".to_owned()),
+        );
         assert_eq!(
             serde_json::to_string(&view).expect("serializes"),
             concat!(
-                r#"{"eip":"203.0.113.10","state":"active","shared":true,"pool":0,"ports":36280,"#,
+                r#"{"eip":"203.0.113.10","state":"active","shared":true,"pool":0,"outside":"eth1","ports":36280,"#,
                 r#""ports_in_use":{"tcp":1,"udp":0,"icmp":0},"flows":{"tcp":1,"udp":0,"icmp":0},"#,
                 r#""port_allocation_errors":{"tcp":1,"udp":2,"icmp":3},"interface":null}"#
             )

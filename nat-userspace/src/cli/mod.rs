@@ -6,6 +6,7 @@ mod check;
 mod completions;
 mod delete;
 mod detach;
+mod doctor;
 mod eip;
 mod flows;
 mod instance;

@@ -3,7 +3,7 @@
 use std::io::{BufWriter, Write};
 
 use super::args::{Cli, Verb};
-use super::{check, completions, detach, eip, flows, man, run, stats, status};
+use super::{check, completions, detach, doctor, eip, flows, man, run, stats, status};
 
 /// Bytes that are written at a time: a million flows are hundreds of megabytes of JSON.
 const BUFFER: usize = 64 * 1024;
@@ -19,6 +19,7 @@ pub async fn run_verb(cli: Cli) -> anyhow::Result<()> {
         Verb::Flows(args) => flows::run(&instance, args, &mut out),
         Verb::Stats(args) => stats::run(&instance, args, &mut out).await,
         Verb::Eip(verb) => eip::run(&instance, verb, &mut out),
+        Verb::Doctor(args) => doctor::run(args, &mut out).await,
         Verb::Detach(args) => detach::run(&instance, *args, &mut out).await,
         Verb::Completions { shell } => completions::run(*shell, &mut out),
         Verb::Man => man::run(&mut out),

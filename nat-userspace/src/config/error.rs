@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use ipnet::Ipv4Net;
 use nat_common::Proto;
-use nat_common::eip::{MAX_EIPS, MAX_PREFIXES, MAX_RESERVED};
+use nat_common::eip::{MAX_EIPS, MAX_LINKS, MAX_PREFIXES, MAX_RESERVED};
 use nat_common::hop::MAX_INTERFACES;
 
 use super::origin::Origin;
@@ -119,6 +119,34 @@ pub enum Error {
     /// More interfaces than the devmap holds.
     #[error("{0} interfaces are configured; natgw manages at most {MAX_INTERFACES}")]
     TooManyInterfaces(usize),
+    /// A pool's link is none.
+    #[error(
+        "{at}: pool \"{pool}\" is to leave by \"{name}\", which is no outside interface (those are {outside}); name one of \
+         them, write \"any\", or leave it out"
+    )]
+    PoolOutside {
+        /// Where.
+        at: Origin,
+        /// The pool.
+        pool: String,
+        /// Name as written.
+        name: String,
+        /// The outside interfaces.
+        outside: String,
+    },
+    /// A pool on more links than the packet path looks through.
+    #[error(
+        "{at}: the EIPs of pool \"{pool}\" belong to {count} outside interfaces; natgw takes at most {MAX_LINKS} in a pool: \
+         make two of it"
+    )]
+    TooManyLinks {
+        /// Where the pool is.
+        at: Origin,
+        /// Its name.
+        pool: String,
+        /// How many.
+        count: usize,
+    },
     /// An EIP in two pools, or twice in one.
     #[error("{at}: EIP {eip} is already in pool \"{pool}\" ({other}); an EIP belongs to one pool, once")]
     EipTwice {

@@ -57,6 +57,7 @@ pub(super) struct Pool {
     pub(super) eips: Vec<Spanned<EipSpec>>,
     pub(super) sources: Vec<Spanned<Prefix>>,
     pub(super) ports: Option<Spanned<Ports>>,
+    pub(super) outside: Option<Spanned<String>>,
 }
 
 /// `[exempt]`

@@ -16,6 +16,7 @@ mod resolve;
 mod sources;
 #[cfg(test)]
 mod tests;
+mod uplinks;
 pub mod value;
 mod wording;
 pub mod written;

@@ -86,6 +86,17 @@ fn write_pool(out: &mut String, pool: &Pool) -> std::fmt::Result {
             writeln!(out, "# {comment}")?;
         }
     }
+    match &pool.outside {
+        Some(outside) => writeln!(out, "outside = {}", Value::from(outside.as_str()))?,
+        // Found, not written: as a key it would hold for every EIP of the pool.
+        None => {
+            for eip in &pool.eips {
+                if let Some(outside) = &eip.outside {
+                    writeln!(out, "# {} belongs to {outside}: it leaves by no other interface", eip.addr)?;
+                }
+            }
+        }
+    }
     writeln!(out, "sources = {}", list(&pool.sources))?;
     writeln!(out, "ports = \"{}-{}\"", pool.ports.0, pool.ports.1)
 }

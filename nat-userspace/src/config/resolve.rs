@@ -18,6 +18,7 @@ use super::interfaces;
 use super::origin::{Origin, Sourced};
 use super::reserved::exhausted;
 use super::sources::{self, Sides};
+use super::uplinks::Uplinks;
 use super::written::{Config, PoolConfig};
 use crate::host::facts::HostFacts;
 use crate::model::gateway::{DesiredEip, Gateway, Pool, SizedBy};
@@ -54,17 +55,21 @@ impl Config {
         let followed = self.followed(facts)?;
         let of = |addr| followed.iter().find(|(_, a)| *a == Some(addr)).map(|(name, _)| name.clone());
         let mut pools = Vec::new();
+        let uplinks = Uplinks::new(&outside, facts);
         for ((pool, eips), sources) in self.pools.iter().zip(&eips).zip(prefixes) {
+            let link = uplinks.of_pool(pool)?;
+            let mut desired = Vec::new();
+            for eip in eips {
+                let outside = uplinks.of_eip(link.as_deref(), eip.value);
+                let eip = desired_eip(pool, eip.value, reserved.get(&eip.value), facts)?;
+                desired.push(DesiredEip { of: of(eip.addr), outside, ..eip });
+            }
+            Uplinks::refuse_too_many(pool, &desired)?;
             pools.push(Pool {
                 name: pool.name.clone(),
-                eips: eips
-                    .iter()
-                    .map(|e| {
-                        let eip = desired_eip(pool, e.value, reserved.get(&e.value), facts)?;
-                        Ok(DesiredEip { of: of(e.value), ..eip })
-                    })
-                    .collect::<Result<_, _>>()?,
                 follows: pool.follows(),
+                outside: link,
+                eips: desired,
                 sources: sources::aggregate(sources.into_iter().map(|s| s.value).collect()),
                 ports: (pool.ports.value.first, pool.ports.value.last),
             });
@@ -269,13 +274,13 @@ fn desired_eip(
         return Err(Error::NoPorts { at: pool.ports.at.clone(), eip: addr, ports, first, last });
     }
     let Some(Sourced { value: reserved, at }) = reserved else {
-        return Ok(DesiredEip { addr, host_ports, of: None, reserved: Vec::new() });
+        return Ok(DesiredEip { addr, host_ports, of: None, outside: None, reserved: Vec::new() });
     };
     if let Some(proto) = set.and_then(|set| exhausted(&set, reserved)) {
         let (at, pool) = (at.clone(), pool.name.clone());
         return Err(Error::ReservedAll { at, eip: addr, pool, ports, proto });
     }
-    Ok(DesiredEip { addr, host_ports, of: None, reserved: reserved.clone() })
+    Ok(DesiredEip { addr, host_ports, of: None, outside: None, reserved: reserved.clone() })
 }
 
 /// ICMP errors and RSTs per CPU and second.

@@ -63,6 +63,8 @@ pub struct PoolConfig {
     pub sources: Vec<Sourced<Prefix>>,
     /// Port range.
     pub ports: Sourced<Ports>,
+    /// The outside interface that its EIPs belong to; `None`: found from the host.
+    pub outside: Option<Sourced<String>>,
 }
 
 impl Config {
@@ -146,7 +148,7 @@ impl Config {
 impl PoolConfig {
     fn empty(name: String, at: Origin) -> Self {
         let ports = Sourced { value: Ports::DEFAULT, at: at.clone() };
-        Self { name, at, eips: Vec::new(), sources: Vec::new(), ports }
+        Self { name, at, eips: Vec::new(), sources: Vec::new(), ports, outside: None }
     }
 
     fn read(pool: toml::Spanned<file::Pool>, text: &Text<'_>) -> Self {
@@ -155,6 +157,7 @@ impl PoolConfig {
         let mut read = Self::empty(pool.name.unwrap_or_else(|| "default".to_owned()), at);
         read.eips = pool.eips.into_iter().map(|e| text.sourced(e)).collect();
         read.sources = pool.sources.into_iter().map(|s| text.sourced(s)).collect();
+        read.outside = pool.outside.map(|o| text.sourced(o));
         if let Some(ports) = pool.ports {
             read.ports = text.sourced(ports);
         }

@@ -97,6 +97,7 @@ impl Running {
         for link in links {
             self.choose_path(link)?;
         }
+        self.load_for_newcomers()?;
         for link in links {
             self.register(link, facts)?;
         }
@@ -218,7 +219,7 @@ impl Running {
         self.plane.finish()?;
         let outside = present(&self.gateway.outside, links);
         if self.gateway.announce == Announce::Arp && !outside.is_empty() {
-            let added = addresses::add_eips(&dedicated(&self.gateway), &outside, &self.state).await?;
+            let added = addresses::add_eips(&homes(&self.gateway), &outside, &self.state).await?;
             self.repeat = Some(addresses::Repeat::of(added));
         }
         Ok(())
@@ -351,15 +352,15 @@ fn eips(gateway: &Gateway) -> Vec<Ipv4Addr> {
     gateway.pools.iter().flat_map(|p| &p.eips).map(|e| e.addr).collect()
 }
 
-/// Those that are not the host's own.
-fn dedicated(gateway: &Gateway) -> Vec<Ipv4Addr> {
-    let all = gateway.pools.iter().flat_map(|p| &p.eips);
-    all.filter(|e| e.host_ports.is_none()).map(|e| e.addr).collect()
-}
-
 fn followed(gateway: &Gateway) -> Vec<FollowedEip> {
     let all = gateway.followed().into_iter();
     all.map(|(name, addr)| FollowedEip { interface: name.to_owned(), addr }).collect()
+}
+
+/// The dedicated EIPs, and the link that each belongs to.
+fn homes(gateway: &Gateway) -> Vec<(Ipv4Addr, Option<&str>)> {
+    let all = gateway.pools.iter().flat_map(|p| &p.eips);
+    all.filter(|e| e.host_ports.is_none()).map(|e| (e.addr, e.outside.as_deref())).collect()
 }
 
 /// Asks whether other hosts have the EIPs that natgw would add.
@@ -368,5 +369,5 @@ async fn probe(gateway: &Gateway, facts: &HostFacts) -> Result<Option<Probe>, Er
     if !gateway.duplicate_check || gateway.announce == Announce::None || outside.is_empty() {
         return Ok(None);
     }
-    Ok(Some(Probe::begin(&dedicated(gateway), &outside).await?))
+    Ok(Some(Probe::begin(&homes(gateway), &outside).await?))
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::error::Error;
 use crate::datapath::pins::Pins;
-use crate::datapath::{guard, links};
+use crate::datapath::{attach, guard, links};
 use crate::host::neighbours::Keeper;
 use crate::host::offloads::Offloads;
 use crate::host::state::{RunState, StateDir};
@@ -102,7 +102,7 @@ async fn take_down(state: &StateDir, bpffs_path: &Path, home: Home) -> Result<De
         Sysctls::restore_saved(state)?;
         addresses::remove_all_eips(state).await?;
     }
-    links::detach_paths(&pins)?;
+    attach::detach_paths(&pins)?;
     if home == Home::Here {
         Offloads::restore_saved(state)?;
         Keeper::on(&interfaces).await?.unmanage_all().await?;

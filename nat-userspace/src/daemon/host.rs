@@ -127,7 +127,7 @@ impl Host {
     pub(super) async fn wake(&mut self) -> Result<Wake, Error> {
         tokio::select! {
             event = self.watch.next() => event.map(Wake::Event).ok_or(Error::WatchEnded),
-            told = self.running.features.next() => told.map(|()| Wake::Features).map_err(Error::from),
+            () = self.running.features.next() => Ok(Wake::Features),
             found = self.mtus.read() => Ok(Wake::Mtus(found)),
             () = wait::maybe(self.bump_at.map(sleep_until)) => Ok(Wake::Bump),
             () = wait::maybe(self.bumps.next().map(sleep_until)) => Ok(Wake::BumpSome),

@@ -2,11 +2,14 @@
 
 use std::net::Ipv4Addr;
 
+use nat_common::Side;
+
 use super::bring_up::{Running, apply_sysctls};
 use super::error::Error;
 use crate::host::addresses;
 use crate::host::facts::{HostFacts, Link};
 use crate::host::offloads::{Offloads, Tags};
+use crate::model::gateway::XdpChoice;
 use crate::model::interface::{Interface, InterfaceSide, XdpMode};
 use crate::model::path::{is_redirect_target, path_for};
 
@@ -18,6 +21,24 @@ impl Running {
             .map_err(|why| Error::Unusable { interface: link.name.clone(), why })?;
         self.plane.load_for(link, self.gateway.side_of(&link.name), mode)?;
         self.paths.insert(link.index, (link.device.clone(), mode));
+        Ok(())
+    }
+
+    /// Loads what an interface that a pattern takes in will need, as a rule: the verifier is not to keep it waiting.
+    pub(super) fn load_for_newcomers(&mut self) -> Result<(), Error> {
+        let mode = match self.gateway.xdp {
+            XdpChoice::Auto | XdpChoice::Tc => XdpMode::Tc,
+            XdpChoice::Native => XdpMode::Native,
+            XdpChoice::Generic => XdpMode::Generic,
+        };
+        let patterns = &self.gateway.patterns;
+        let sides =
+            [(!patterns.inside.is_empty(), Side::INSIDE), (!patterns.outside.is_empty(), Side::OUTSIDE)];
+        let is_one_armed = self.gateway.is_one_armed();
+        for (_, side) in sides.into_iter().filter(|(is_open, _)| *is_open) {
+            let side = if is_one_armed { Side::ONEARM } else { side };
+            self.plane.load_for(&Link::default(), side, mode)?;
+        }
         Ok(())
     }
 
@@ -92,6 +113,7 @@ impl Running {
         self.attach_path(link).await?;
         self.features.refresh().await?;
         self.settle_targets();
+        self.follow_links()?;
         self.settle_eips(present).await?;
         self.plane.bump_all();
         self.record_interfaces()
@@ -107,8 +129,17 @@ impl Running {
         }
         self.paths.remove(&index);
         self.plane.detach(name, index)?;
+        self.follow_links()?;
         self.plane.bump_all();
         self.record_interfaces()
+    }
+
+    /// EIPs belong to a link by its index, which is another one when the link comes back.
+    fn follow_links(&mut self) -> Result<(), Error> {
+        if self.gateway.outside.len() > 1 {
+            self.plane.configure(&self.gateway)?;
+        }
+        Ok(())
     }
 
     /// An interface of the gateway has another name. If that is the gateway's too, on the same side, packets go on as they did;

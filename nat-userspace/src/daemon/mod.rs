@@ -57,10 +57,9 @@ pub async fn run(gateway: model::gateway::Gateway, options: Options) -> Result<(
     let at_exit = options.at_exit;
     let (commands, received) = mpsc::channel(COMMANDS);
     let (changed, state_dir) = (Rc::new(Notify::new()), options.state_dir.clone());
-    // Boxed, like its run below.
+    // Boxed, here and below: its state is large, and would be held here several times over.
     let owner = Box::pin(Gateway::new(running, watch, options, received, Rc::clone(&changed))).await?;
     let counts = owner.counts();
-    // Boxed: its state is large, and would be held here several times over.
     let mut owner = Box::pin(owner.run());
     let outcome = {
         let collector = match Collector::new(&pins) {

@@ -44,6 +44,14 @@ pub(super) async fn attach(
             Err(e) => return Err(e),
         }
     }
+    // With another natgw's XDP program before it, the twin would see what that one leaves over.
+    if !links::is_on(&pins.xdp_link(&link.name), link.index)?
+        && let Some(occupant) = Occupant::find(&link.name, link.index).await
+        && occupant.is_natgw()
+    {
+        let (interface, source) = (link.name.clone(), io::Error::from_raw_os_error(libc::EBUSY));
+        return Err(Error::ForeignXdp { interface, occupant: Some(Box::new(occupant)), source });
+    }
     twin::attach(programs, pins, link, side)?;
     pins::remove(&pins.xdp_link(&link.name))?;
     Ok(XdpMode::Tc)
@@ -105,6 +113,14 @@ fn swap(programs: &mut Programs, pin: &Path, link: &Link, side: u8) -> Result<bo
         Err(e) if errno(&e) == Some(libc::ENOLINK) => Ok(false),
         Err(e) => Err(Error::program(format!("cannot replace the program on {}", link.name))(e)),
     }
+}
+
+/// Detaches what translates packets from every interface of a data plane; the guards stay.
+pub fn detach_paths(pins: &Pins) -> Result<(), Error> {
+    pins.attached()?.iter().try_for_each(|name| {
+        pins::remove(&pins.xdp_link(name))?;
+        twin::detach(pins, name, None)
+    })
 }
 
 /// Removes the pins of one interface, and with them whatever is still attached.

@@ -52,8 +52,18 @@ pub fn detach_filters(pins: &Pins) -> Result<(), Error> {
 pub(super) fn detach_filter(pins: &Pins, interface: &str, index: Option<u32>) -> Result<(), Error> {
     let mark = pins.tc_mark(interface);
     if mark.exists() {
-        tc::remove_filters(interface, index, TcAttachType::Egress, &[program::GUARD_EGRESS]);
-        tc::remove_filters(interface, index, TcAttachType::Ingress, &[program::GUARD_INGRESS]);
+        tc::remove_filters(
+            interface,
+            index,
+            TcAttachType::Egress,
+            &[program::GUARD_EGRESS, program::GUARD_EGRESS_L3],
+        );
+        tc::remove_filters(
+            interface,
+            index,
+            TcAttachType::Ingress,
+            &[program::GUARD_INGRESS, program::GUARD_INGRESS_L3],
+        );
     }
     pins::remove(&mark)
 }

@@ -9,15 +9,6 @@ use nix::net::if_::if_nametoindex;
 use super::error::Error;
 use super::pins::{self, Hook, Pins};
 use super::sys;
-use super::twin;
-
-/// Detaches what translates packets from every interface of a data plane; the guards stay.
-pub fn detach_paths(pins: &Pins) -> Result<(), Error> {
-    pins.attached()?.iter().try_for_each(|name| {
-        pins::remove(&pins.xdp_link(name))?;
-        twin::detach(pins, name, None)
-    })
-}
 
 /// Interfaces that run the data plane: a link of theirs is pinned, and they exist. Holds in whatever network
 /// namespace they are.

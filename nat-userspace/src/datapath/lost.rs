@@ -17,7 +17,7 @@ const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
 /// The load-time constant by which these programs know the gateway's devices; `None` when the kernel does not tell where
 /// it keeps what they look at.
-pub(super) fn places() -> Option<[u32; 4]> {
+pub(crate) fn places() -> Option<[u32; 4]> {
     let data = std::fs::read(VMLINUX).ok()?;
     let btf = Btf::parse(&data)?;
     Some([

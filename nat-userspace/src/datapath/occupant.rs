@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::ErrorKind;
 
 use aya::programs::links::{LinkError, LinkType};
+use aya::programs::tc::{SchedClassifier, TcAttachType};
 use aya::programs::{loaded_links, loaded_programs};
 use futures_util::TryStreamExt as _;
 use nat_common::abi::program;
@@ -47,10 +48,22 @@ impl Occupant {
         Some(Self { interface: interface.to_owned(), program, name, mode, held: holder(program, index) })
     }
 
-    fn is_natgw(&self) -> bool {
+    /// Whether it is a natgw's program, of this gateway or another.
+    pub(crate) fn is_natgw(&self) -> bool {
         let ours = [program::INSIDE, program::OUTSIDE, program::ONEARM];
         self.name.as_deref().is_some_and(|name| ours.contains(&name))
     }
+}
+
+/// Names of the programs on the TCX hooks of an interface that are not natgw's; none where the kernel has no TCX.
+pub(crate) fn other_tc_programs(interface: &str) -> Vec<String> {
+    let on = |at| SchedClassifier::query_tcx(interface, at).map(|(_, programs)| programs).unwrap_or_default();
+    [TcAttachType::Ingress, TcAttachType::Egress]
+        .into_iter()
+        .flat_map(on)
+        .filter_map(|p| p.name_as_str().map(str::to_owned))
+        .filter(|name| !program::ALL.contains(&name.as_str()))
+        .collect()
 }
 
 impl fmt::Display for Occupant {

@@ -21,7 +21,7 @@ use super::tables::plan;
 use super::tables::wanted::{self, Keys, Wanted};
 use super::{attach, guard, links, lost};
 use crate::host::facts::Link;
-use crate::host::{namespace, offloads};
+use crate::host::{assignment, namespace, offloads};
 use crate::model::gateway::{Gateway, XdpChoice};
 use crate::model::interface::XdpMode;
 
@@ -254,7 +254,7 @@ impl Datapath {
 
     /// Detaches what translates packets from every interface; guards stay.
     pub fn detach_paths(&mut self) -> Result<(), Error> {
-        links::detach_paths(&self.pins)
+        attach::detach_paths(&self.pins)
     }
 
     /// Takes the rest down, guards last, and removes every pin.
@@ -276,5 +276,9 @@ fn keys(tables: &Tables, hops: &Hops, adoption: &Adoption) -> Result<Keys, Error
     } else {
         hops.reset();
     }
-    kept.map_or_else(Keys::draw, Ok)
+    if let Some(kept) = kept {
+        return Ok(kept);
+    }
+    let drawn = Keys::draw()?;
+    Ok(Keys { choice: assignment::key(drawn.choice), ..drawn })
 }

@@ -45,11 +45,11 @@ pub(super) struct Found {
     pub(super) ours: bool,
 }
 
-/// Adds each EIP that the host does not have, as /32, to the outside interface whose connected prefix contains
-/// it, else to the first one; records it, and announces it by ARP. An EIP that the host has already, on any
+/// Adds each EIP that the host does not have, as /32, to the outside interface that it belongs to; where none is named, to the one
+/// whose connected prefix contains it, else to the first one; records it, and announces it by ARP. An EIP that the host has already, on any
 /// interface, is shared: it is not touched, now or later. Returns the addresses that are natgw's.
 pub async fn add_eips(
-    eips: &[Ipv4Addr],
+    eips: &[(Ipv4Addr, Option<&str>)],
     outside: &[&str],
     state: &StateDir,
 ) -> Result<Vec<AddedAddress>, Error> {
@@ -158,9 +158,9 @@ impl Wanted<'_> {
     }
 }
 
-/// Those of `eips` that natgw is to have.
+/// Those of `eips` that natgw is to have. Each may name the link that it belongs to.
 pub(super) fn place<'a>(
-    eips: &[Ipv4Addr],
+    eips: &[(Ipv4Addr, Option<&str>)],
     outside: &[&str],
     links: &'a [Link],
     found: &[Found],
@@ -176,9 +176,15 @@ pub(super) fn place<'a>(
         present.entry(address.address.net.addr()).or_default().push(address);
     }
     let mut wanted = Vec::new();
-    for &addr in eips {
+    for &(addr, named) in eips {
+        let named = named.map(|name| outside_links.iter().find(|l| l.name == name).copied());
         let (link, is_ours) = match present.get(&addr).map(Vec::as_slice) {
-            None => (home(&outside_links, &networks, addr).ok_or(Error::NoOutside(addr))?, false),
+            None => match named {
+                Some(Some(link)) => (link, false),
+                // It waits for its link, which is gone.
+                Some(None) => continue,
+                None => (home(&outside_links, &networks, addr).ok_or(Error::NoOutside(addr))?, false),
+            },
             // Left by an earlier run: adopt it.
             Some([f]) if f.ours => match links.iter().find(|l| l.index == f.address.index) {
                 Some(link) => (link, true),

@@ -12,7 +12,8 @@ use rtnetlink::packet_route::{
 };
 
 use super::error::Error;
-use super::{netfilter, netlink::Netlink, routes};
+use super::netfilter::{self, Firewall};
+use super::{addresses, netlink::Netlink, routes};
 
 /// A host on the internet, for asking the kernel by which route it would send there: nothing is sent. (a.root-servers.net.)
 const SOMEWHERE: Ipv4Addr = Ipv4Addr::new(198, 41, 0, 4);
@@ -31,6 +32,8 @@ pub struct Condition {
     pub routed: Vec<u32>,
     /// A chain that drops what the kernel forwards, unless a rule says otherwise.
     pub forward_drop: Option<String>,
+    /// A chain that does NAT in the kernel.
+    pub nat: Option<String>,
 }
 
 impl Condition {
@@ -38,18 +41,15 @@ impl Condition {
     pub async fn read(eips: &[Ipv4Addr]) -> Result<Self, Error> {
         let netlink = Netlink::open()?;
         let running = running(&netlink).await?;
-        let mut ways = Vec::new();
-        for eip in eips.iter().take(EIPS) {
-            ways.push((*eip, way(&netlink, *eip).await?));
-        }
+        let ways = ways(&netlink, eips).await?;
         let routed = if ways.iter().any(|(_, way)| way.is_some()) {
             Vec::new()
         } else {
             routes::all_gateways(&netlink).await?.into_iter().map(|n| n.ifindex).collect()
         };
         // A host without nf_tables has no such chain.
-        let forward_drop = netfilter::forward_drop().unwrap_or_default();
-        Ok(Self { running, ways, routed, forward_drop })
+        let Firewall { forward_drop, nat } = netfilter::read().unwrap_or_default();
+        Ok(Self { running, ways, routed, forward_drop, nat })
     }
 }
 
@@ -66,14 +66,22 @@ async fn running(netlink: &Netlink) -> Result<Vec<u32>, Error> {
         .collect())
 }
 
-/// The interface by which a packet from `source` leaves for the internet.
-async fn way(netlink: &Netlink, source: Ipv4Addr) -> Result<Option<u32>, Error> {
-    match route(netlink, Some(source)).await {
-        // The kernel looks up routes only for sources that the host has; an EIP need not be one of its addresses.
-        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => route(netlink, None).await,
-        result => result,
+/// By which interface packets from each of `eips` leave for the internet. The kernel looks up routes only for sources that the
+/// host has, and an EIP need not be one of its addresses: then the route of any other source counts.
+async fn ways(netlink: &Netlink, eips: &[Ipv4Addr]) -> Result<Vec<(Ipv4Addr, Option<u32>)>, Error> {
+    let failed = || Error::netlink("look up the route to the internet");
+    let mut ways = Vec::new();
+    for eip in eips.iter().take(EIPS) {
+        ways.push((*eip, route(netlink, Some(*eip)).await.map_err(failed())?));
     }
-    .map_err(Error::netlink(format!("look up the route of {source}")))
+    if ways.iter().any(|(_, way)| way.is_none()) {
+        let own = addresses::dump(netlink).await?;
+        let any = route(netlink, None).await.map_err(failed())?;
+        for (eip, way) in ways.iter_mut().filter(|(_, way)| way.is_none()) {
+            *way = any.filter(|_| !own.iter().any(|a| a.address.net.addr() == *eip));
+        }
+    }
+    Ok(ways)
 }
 
 async fn route(netlink: &Netlink, source: Option<Ipv4Addr>) -> io::Result<Option<u32>> {
@@ -92,8 +100,13 @@ async fn route(netlink: &Netlink, source: Option<Ipv4Addr>) -> io::Result<Option
             _ => None,
         })),
         Ok(_) => Ok(None),
-        // None, or one that refuses.
-        Err(e) if matches!(e.raw_os_error(), Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EACCES)) => {
+        // None, one that refuses, or none from a source that the host has not.
+        Err(e)
+            if matches!(
+                e.raw_os_error(),
+                Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EACCES | libc::EINVAL)
+            ) =>
+        {
             Ok(None)
         }
         Err(e) => Err(e),

@@ -27,7 +27,7 @@ pub struct Probe {
 
 impl Probe {
     /// Begins to ask for those of `eips` that [`super::addresses::add_eips`] would add and that are not natgw's yet.
-    pub async fn begin(eips: &[Ipv4Addr], outside: &[&str]) -> Result<Self, Error> {
+    pub async fn begin(eips: &[(Ipv4Addr, Option<&str>)], outside: &[&str]) -> Result<Self, Error> {
         let netlink = Netlink::open()?;
         let (links, found) = (links::dump(&netlink).await?, dump(&netlink).await?);
         let mut wanted = place(eips, outside, &links, &found)?;

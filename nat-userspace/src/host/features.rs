@@ -44,6 +44,8 @@ struct Watch {
     task: JoinHandle<()>,
     messages: Messages,
     known: HashMap<u32, u64>,
+    /// The kernel had more to tell than the socket holds.
+    is_stale: bool,
 }
 
 type Messages = Pin<Box<dyn Stream<Item = NetlinkMessage<Message>> + Send>>;
@@ -57,7 +59,7 @@ impl Features {
         connection.socket_mut().socket_mut().add_membership(group).map_err(Error::NetlinkSocket)?;
         let task = tokio::spawn(connection);
         let messages = Box::pin(messages.map(|(message, _)| message));
-        let mut watch = Watch { family, handle, task, messages, known: HashMap::new() };
+        let mut watch = Watch { family, handle, task, messages, known: HashMap::new(), is_stale: false };
         watch.read().await?;
         Ok(Self(Some(watch)))
     }
@@ -72,17 +74,24 @@ impl Features {
 
     /// Waits until those of some interface change; forever, when the kernel tells of none. Nothing is lost when the future
     /// is dropped.
-    pub async fn next(&mut self) -> Result<(), Error> {
+    pub async fn next(&mut self) {
         let Some(watch) = &mut self.0 else { return std::future::pending().await };
         loop {
+            if watch.is_stale {
+                if let Err(error) = watch.read().await {
+                    tracing::warn!(
+                        ?error,
+                        "cannot read the XDP features of the interfaces again after an overrun"
+                    );
+                }
+                watch.is_stale = false;
+                return;
+            }
             // The socket is only closed together with the daemon.
             let Some(message) = watch.messages.next().await else { return std::future::pending().await };
             match message.payload {
-                NetlinkPayload::InnerMessage(message) if watch.take(&message) => return Ok(()),
-                NetlinkPayload::Overrun(_) => {
-                    watch.read().await?;
-                    return Ok(());
-                }
+                NetlinkPayload::InnerMessage(message) if watch.take(&message) => return,
+                NetlinkPayload::Overrun(_) => watch.is_stale = true,
                 _ => {}
             }
         }

@@ -2,6 +2,7 @@
 
 pub mod addresses;
 mod arp;
+pub mod assignment;
 pub mod bpffs;
 pub mod condition;
 mod conflict;
@@ -11,6 +12,7 @@ mod ethtool;
 pub mod facts;
 pub mod features;
 mod garp;
+pub mod kernel;
 mod links;
 mod mounts;
 pub mod mtus;

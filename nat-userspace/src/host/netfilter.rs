@@ -1,10 +1,10 @@
-//! What the host's firewall does with packets that the kernel forwards, as nf_tables tells it (iptables-nft included).
+//! What the host's firewall does with packets that the kernel forwards, as `nf_tables` tells it (iptables-nft included).
 
 use std::io;
 
 use rtnetlink::sys::{Socket, SocketAddr, constants::NETLINK_NETFILTER};
 
-/// `NFNL_SUBSYS_NFTABLES << 8`, and messages: include/uapi/linux/netfilter/nf_tables.h.
+/// `NFNL_SUBSYS_NFTABLES << 8`, and messages: `include/uapi/linux/netfilter/nf_tables.h`.
 const NFTABLES: u16 = 10 << 8;
 const NEWCHAIN: u16 = NFTABLES | 3;
 const GETCHAIN: u16 = NFTABLES | 4;
@@ -12,6 +12,7 @@ const CHAIN_TABLE: u16 = 1;
 const CHAIN_NAME: u16 = 3;
 const CHAIN_HOOK: u16 = 4;
 const CHAIN_POLICY: u16 = 5;
+const CHAIN_TYPE: u16 = 7;
 const HOOK_NUMBER: u16 = 1;
 /// `NF_INET_FORWARD`, `NF_DROP`.
 const FORWARD: u32 = 2;
@@ -27,8 +28,17 @@ const HEAD: usize = 16;
 const FAMILY: usize = 4;
 const ATTRIBUTE: usize = 4;
 
-/// A chain, as `table chain`, that sees what the kernel forwards and drops it by default.
-pub(super) fn forward_drop() -> io::Result<Option<String>> {
+/// Chains, as `table chain`, that matter to a gateway.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Firewall {
+    /// Sees what the kernel forwards, and drops it by default.
+    pub(super) forward_drop: Option<String>,
+    /// Does NAT.
+    pub(super) nat: Option<String>,
+}
+
+/// Asks `nf_tables` for them.
+pub(super) fn read() -> io::Result<Firewall> {
     let mut socket = Socket::new(NETLINK_NETFILTER)?;
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
@@ -38,7 +48,7 @@ pub(super) fn forward_drop() -> io::Result<Option<String>> {
     request.extend(REQUEST_DUMP.to_ne_bytes());
     request.extend([0; 8 + FAMILY]);
     socket.send(&request, 0)?;
-    let mut found = None;
+    let mut found = Firewall::default();
     loop {
         let (datagram, _) = socket.recv_from_full()?;
         let mut rest = &datagram[..];
@@ -48,7 +58,10 @@ pub(super) fn forward_drop() -> io::Result<Option<String>> {
         while let Some((kind, body, next)) = message(rest) {
             match kind {
                 DONE | ERROR => return Ok(found),
-                NEWCHAIN => found = found.or_else(|| dropping(body)),
+                NEWCHAIN => {
+                    found.forward_drop = found.forward_drop.or_else(|| dropping(body));
+                    found.nat = found.nat.or_else(|| natting(body));
+                }
                 _ => {}
             }
             rest = next;
@@ -66,20 +79,33 @@ fn message(data: &[u8]) -> Option<(u16, &[u8], &[u8])> {
 
 /// The name of a chain, if it drops what is forwarded.
 fn dropping(body: &[u8]) -> Option<String> {
-    if !FAMILIES.contains(body.first()?) {
-        return None;
-    }
-    let attributes = body.get(FAMILY..)?;
-    let text = |kind| {
-        let bytes = attribute(attributes, kind)?;
-        Some(String::from_utf8_lossy(bytes.split(|b| *b == 0).next()?).into_owned())
-    };
+    let attributes = of_ipv4(body)?;
     let number = |data, kind| Some(u32::from_be_bytes(attribute(data, kind)?.try_into().ok()?));
     let hook = number(attribute(attributes, CHAIN_HOOK)?, HOOK_NUMBER)?;
     if hook != FORWARD || number(attributes, CHAIN_POLICY)? != DROP {
         return None;
     }
-    Some(format!("{} {}", text(CHAIN_TABLE)?, text(CHAIN_NAME)?))
+    name(attributes)
+}
+
+/// The name of a chain, if it is a base chain for NAT.
+fn natting(body: &[u8]) -> Option<String> {
+    let attributes = of_ipv4(body)?;
+    if text(attributes, CHAIN_TYPE)? == "nat" { name(attributes) } else { None }
+}
+
+/// The attributes of a chain that sees IPv4.
+fn of_ipv4(body: &[u8]) -> Option<&[u8]> {
+    if FAMILIES.contains(body.first()?) { body.get(FAMILY..) } else { None }
+}
+
+fn name(attributes: &[u8]) -> Option<String> {
+    Some(format!("{} {}", text(attributes, CHAIN_TABLE)?, text(attributes, CHAIN_NAME)?))
+}
+
+fn text(attributes: &[u8], kind: u16) -> Option<String> {
+    let bytes = attribute(attributes, kind)?;
+    Some(String::from_utf8_lossy(bytes.split(|b| *b == 0).next()?).into_owned())
 }
 
 /// What an attribute holds.
@@ -126,6 +152,8 @@ mod tests {
         for other in [chain(2, FORWARD, 1), chain(2, 1, DROP), chain(10, FORWARD, DROP)] {
             assert_eq!(dropping(&other), None);
         }
+        let nat = [chain(2, 4, 1), attr(CHAIN_TYPE, b"nat\0")].concat();
+        assert_eq!((natting(&nat).as_deref(), natting(&chain(2, 4, 1))), (Some("filter FORWARD"), None));
         let whole = chain(1, FORWARD, DROP);
         for length in 0..whole.len() {
             let _ = dropping(&whole[..length]);

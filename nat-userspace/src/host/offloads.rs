@@ -37,6 +37,16 @@ pub enum Tags {
     },
 }
 
+/// The name of an interface's driver, for people.
+pub fn driver_of(interface: &str) -> String {
+    ethtool::driver(interface).unwrap_or_else(|_| "driver unknown".to_owned())
+}
+
+/// Whether an interface takes 802.1Q tags out of the frames that it receives.
+pub fn hides_tags(interface: &str) -> bool {
+    matches!(ethtool::tag_stripping(interface), Ok(TagStripping::On))
+}
+
 impl Offloads {
     /// Turns `rxvlan` off where it is on, after saving that in the state directory, and puts it back on where an
     /// earlier run turned it off and the interface is not among `interfaces` any more.

@@ -14,9 +14,9 @@ use std::{
 };
 
 use nix::{
-    fcntl::{OFlag, openat, renameat},
+    fcntl::{AtFlags, OFlag, openat, renameat},
     sys::stat::Mode,
-    unistd::{UnlinkatFlags, geteuid, unlinkat},
+    unistd::{UnlinkatFlags, geteuid, linkat, unlinkat},
 };
 
 use super::error::Error;
@@ -92,6 +92,15 @@ impl Directory {
     /// Gives a file the name of another, which is replaced.
     pub(super) fn rename(&self, from: &str, to: &str) -> Result<(), Error> {
         renameat(&self.fd, from, &self.fd, to).map_err(|e| Error::write(self.path.join(to))(e.into()))
+    }
+
+    /// Gives a file the name `to` as well; `false` when another file has it.
+    pub(super) fn link(&self, from: &str, to: &str) -> Result<bool, Error> {
+        match linkat(&self.fd, from, &self.fd, to, AtFlags::empty()) {
+            Ok(()) => Ok(true),
+            Err(nix::Error::EEXIST) => Ok(false),
+            Err(e) => Err(Error::write(self.path.join(to))(e.into())),
+        }
     }
 
     /// Removes a file; there need not be one.

@@ -136,6 +136,13 @@ pub struct Pool {
     pub sources: Vec<Ipv4Net>,
     /// First and last port.
     pub ports: (u16, u16),
+    /// The outside interface that its EIPs belong to, if the configuration names one; [`Self::ANY`].
+    pub outside: Option<String>,
+}
+
+impl Pool {
+    /// In place of the name of an outside interface: the EIPs leave by any.
+    pub const ANY: &'static str = "any";
 }
 
 /// One EIP.
@@ -147,6 +154,8 @@ pub struct DesiredEip {
     pub host_ports: Option<(u16, u16)>,
     /// The interface whose address it is, when that is what is configured.
     pub of: Option<String>,
+    /// The outside interface that it belongs to, by which alone it leaves; `None`: by any.
+    pub outside: Option<String>,
     /// Ports that flows never get: in order, and ranges that touch are one.
     pub reserved: Vec<ReservedPorts>,
 }

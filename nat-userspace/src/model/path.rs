@@ -21,7 +21,7 @@ pub enum Framing {
     /// An Ethernet header.
     #[default]
     Ethernet,
-    /// The IP header: WireGuard, TUN, PPP, IP tunnels.
+    /// The IP header: `WireGuard`, TUN, PPP, IP tunnels.
     Ip,
     /// Something else.
     Other,
@@ -95,9 +95,8 @@ pub fn path_for(device: &Device, choice: XdpChoice, features: XdpFeatures) -> Re
             _ => Ok(XdpMode::Native),
         },
         XdpChoice::Generic => Ok(XdpMode::Generic),
-        XdpChoice::Tc => Ok(XdpMode::Tc),
         XdpChoice::Auto if device.kind.is_none() && features.runs_programs() => Ok(XdpMode::Native),
-        XdpChoice::Auto => Ok(XdpMode::Tc),
+        XdpChoice::Auto | XdpChoice::Tc => Ok(XdpMode::Tc),
     }
 }
 

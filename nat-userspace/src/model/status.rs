@@ -1,5 +1,6 @@
 //! A gateway at this moment: what `natgw status --json` prints. The fields and their names are the JSON interface.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use serde::Serialize;
@@ -26,6 +27,8 @@ pub struct Status {
     pub interfaces: Vec<InterfaceStatus>,
     /// Elastic IPs.
     pub eips: Vec<Ipv4Addr>,
+    /// Of EIPs that belong to one outside interface, its name.
+    pub eip_links: BTreeMap<Ipv4Addr, String>,
     /// Flows now, and room for them.
     pub flows: FlowCounts,
     /// Traffic now.
@@ -120,6 +123,7 @@ impl Status {
             in_this_namespace: true,
             interfaces: vec![InterfaceStatus { recorded, present: true, attached: true }],
             eips: vec![Ipv4Addr::new(203, 0, 113, 10)],
+            eip_links: BTreeMap::new(),
             flows: FlowCounts { tcp: 1, udp: 2, icmp: 0, capacity: 1000 },
             rates: Rates::default(),
             faults: Vec::new(),

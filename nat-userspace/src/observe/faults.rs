@@ -1,62 +1,23 @@
 //! What is wrong with a gateway at this moment.
 
-use std::time::Duration;
-
 use nat_common::Reason;
 use nat_common::stats::Stats;
 
-use super::eips::{self, MissingEip};
+use super::eips;
 use super::number::{float, percent};
-use super::stats::Losses;
-use crate::host::condition::Condition;
 use crate::host::state::ContestedSysctl;
 use crate::model::fault::{Code, Fault};
 use crate::model::status::Status;
 
 mod host;
+mod seen;
 mod traffic;
+
+pub use seen::FlowsSeen;
+pub(super) use seen::Seen;
 
 /// From this share of the table on, it is about to refuse flows.
 const NEARLY_FULL: f64 = 0.95;
-
-/// What the maps showed. Counters only grow, for as long as the maps exist: a fault is what grows now.
-pub(super) struct Seen<'a> {
-    /// From the first reading of the counters to the last.
-    pub(super) sample: Duration,
-    /// Counters at the start of the sample.
-    pub(super) first: &'a Stats,
-    /// Counters at its end.
-    pub(super) last: &'a Stats,
-    /// What the flow table showed.
-    pub(super) flows: FlowsSeen,
-    /// Interfaces that have lost a guard.
-    pub(super) unguarded: &'a [String],
-    /// EIPs that the host does not have.
-    pub(super) missing_eips: &'a [MissingEip],
-    /// Sysctls that somebody else sets back.
-    pub(super) contested: &'a [ContestedSysctl],
-    /// What is wrong with the tables, in words.
-    pub(super) damage: Option<String>,
-    /// Whether losses after a redirect are counted.
-    pub(super) counts_losses: bool,
-    /// Interfaces that have lost packets at some time, and how many.
-    pub(super) losses: &'a Losses,
-    /// The host; `None` from another network namespace.
-    pub(super) host: Option<&'a Condition>,
-}
-
-/// The first flows of the table.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FlowsSeen {
-    /// Looked at.
-    pub(super) looked_at: u64,
-    /// Without a resolved next hop.
-    pub(super) unresolved: u64,
-    /// That sent something a moment ago that has to be answered.
-    pub(super) asking: u64,
-    /// Of those: answered.
-    pub(super) answered: u64,
-}
 
 /// Every fault, the gravest first.
 pub(super) fn faults(status: &Status, seen: &Seen<'_>) -> Vec<Fault> {
@@ -147,10 +108,13 @@ fn shortages(status: &Status, seen: &Seen<'_>, faults: &mut Vec<Fault>) {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::time::Duration;
+
     use bytemuck::Zeroable as _;
 
     use super::*;
     use crate::model::status::FlowCounts;
+    use crate::observe::stats::Losses;
 
     static NO_LOSSES: Losses = Losses(Vec::new());
 

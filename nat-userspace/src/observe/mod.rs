@@ -1,6 +1,7 @@
 //! What can be seen of a gateway: flows, counters, its status and faults, and Prometheus metrics.
 
 pub mod devices;
+pub mod doctor;
 pub mod eips;
 pub mod faults;
 pub mod flows;
@@ -10,3 +11,4 @@ pub mod number;
 pub mod ports;
 pub mod stats;
 pub mod status;
+pub mod uplinks;

@@ -192,6 +192,8 @@ internals! { stats:
     probes = stats.probes, "natgw_port_probes", "Ports looked at while claiming one for a flow";
     /// Next hops resolved.
     hops_resolved = stats.hops_resolved, "natgw_hops_resolved", "Next hops that flows looked up in the kernel's tables";
+    /// Packets dropped, and flows ended, because their EIP does not belong to the link that they would leave by.
+    wrong_link = stats.wrong_link, "natgw_wrong_link_packets", "Packets dropped because their EIP does not belong to the link of their route";
 }
 
 impl StatsView {
@@ -249,7 +251,7 @@ mod tests {
         (stats.handovers, stats.revivals) = (13, 14);
         stats.passes[PassReason::ToHost as usize] = 4;
         stats.passes[PassReason::HostProtocol as usize] = 8;
-        (stats.lost_races, stats.probes, stats.hops_resolved) = (15, 16, 17);
+        (stats.lost_races, stats.probes, stats.hops_resolved, stats.wrong_link) = (15, 16, 17, 21);
         let lost = Lost { refused: 18, dropped: 19, back: 20 };
         let view = StatsView::new(&stats, 1000).with_losses(Losses(vec![("eth0".to_owned(), lost)]));
         let json = serde_json::to_string(&view).expect("serializes");
@@ -267,7 +269,7 @@ mod tests {
                 r#""connections":{"attempts":18,"established":6,"idle_timeouts":3},"port_allocation_errors":11,"#,
                 r#""flows":{"tcp":5,"udp":0,"icmp":0,"capacity":1000},"#,
                 r#""answers":{"time_exceeded":21,"too_big":22,"reset":23,"prohibited":24,"unreachable":25,"limited":26},"#,
-                r#""internals":{"passed":12,"handovers":13,"revivals":14,"lost_races":15,"probes":16,"hops_resolved":17},"#,
+                r#""internals":{"passed":12,"handovers":13,"revivals":14,"lost_races":15,"probes":16,"hops_resolved":17,"wrong_link":21},"#,
                 r#""lost":{"eth0":{"refused":18,"dropped":19,"back":20}}}"#
             )
         );

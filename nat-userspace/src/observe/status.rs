@@ -5,13 +5,14 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use nat_common::stats::Stats;
-use nat_common::{HopStamp, Proto, Ticks};
+use nat_common::{Addr, Eip, HopStamp, Proto, Ticks};
 
 use super::devices;
 use super::eips;
 use super::faults::{self, FlowsSeen, Seen};
 use super::number::float;
 use super::stats::StatsView;
+use super::uplinks;
 use crate::datapath::Error;
 use crate::datapath::inspect::Inspect;
 use crate::datapath::pins::Pins;
@@ -67,9 +68,11 @@ pub fn look(
     let exists = |i: &Interface| {
         if here { nix::net::if_::if_nametoindex(i.name.as_str()).is_ok() } else { !i.missing }
     };
+    let eips = inspect.eips()?;
+    let link = |(addr, eip): &(Addr, Eip)| Some((Ipv4Addr::from(*addr), uplinks::name(eip, &recorded)?));
+    let eip_links = eips.iter().filter_map(link).collect();
     let interfaces = recorded.into_iter().map(|r| InterfaceStatus::new(r, &attached, exists)).collect();
     let flows = StatsView::new(&stats, inspect.capacity()).flows;
-    let inspect_eips = inspect.eips()?;
     let mut status = Status {
         up: !attached.is_empty(),
         pid,
@@ -78,7 +81,8 @@ pub fn look(
         persist: state.is_some_and(|s| s.persist),
         in_this_namespace: here,
         interfaces,
-        eips: inspect_eips.iter().map(|(addr, _)| Ipv4Addr::from(*addr)).collect(),
+        eips: eips.iter().map(|(addr, _)| Ipv4Addr::from(*addr)).collect(),
+        eip_links,
         flows,
         rates: rates(first, &stats, *sample),
         faults: Vec::new(),
@@ -89,7 +93,7 @@ pub fn look(
     // In another namespace, the addresses here say nothing.
     let missing_eips = if here {
         let present = addresses::present().map_err(|e| tracing::warn!("{e}")).ok();
-        present.map(|present| eips::missing(&inspect_eips, state, &present)).unwrap_or_default()
+        present.map(|present| eips::missing(&eips, state, &present)).unwrap_or_default()
     } else {
         Vec::new()
     };

@@ -15,7 +15,7 @@ fn is_ready(features: &Features, index: u32) -> bool {
 async fn until(features: &mut Features, what: &str, is: impl Fn(&Features) -> bool) {
     let settled = async {
         while !is(features) {
-            features.next().await.unwrap();
+            features.next().await;
         }
     };
     assert!(tokio::time::timeout(Duration::from_secs(10), settled).await.is_ok(), "{what}");

@@ -217,7 +217,10 @@ fn eips_are_added_and_removed_and_foreign_addresses_never_touched() {
         let (_dir, state) = state_dir();
         let [near, far, shared] = ["198.51.100.9", "203.0.113.7", "203.0.113.10"].map(|a| a.parse().unwrap());
 
-        let added = addresses::add_eips(&[near, far, shared], &["ngin", "ngout"], &state).await.unwrap();
+        let added =
+            addresses::add_eips(&[near, far, shared].map(|eip| (eip, None)), &["ngin", "ngout"], &state)
+                .await
+                .unwrap();
         let placed: Vec<_> = added.iter().map(|a| (a.addr, a.interface.as_str())).collect();
         assert_eq!(placed, [(near, "ngout"), (far, "ngin")]);
         assert!(sh("ip -o addr show ngout").contains("198.51.100.9/32"));
@@ -226,7 +229,10 @@ fn eips_are_added_and_removed_and_foreign_addresses_never_touched() {
         assert!(facts.has_address(shared));
 
         // After a crash they are found, and still natgw's.
-        let again = addresses::add_eips(&[near, far, shared], &["ngin", "ngout"], &state).await.unwrap();
+        let again =
+            addresses::add_eips(&[near, far, shared].map(|eip| (eip, None)), &["ngin", "ngout"], &state)
+                .await
+                .unwrap();
         assert_eq!(again, added);
         addresses::announce("ngout", &state).await.unwrap();
 
@@ -246,7 +252,7 @@ fn a_removed_interface_takes_its_eips_along() {
     in_namespace(|| async {
         sh(TWO_LEGS);
         let (_dir, state) = state_dir();
-        addresses::add_eips(&["203.0.113.7".parse().unwrap()], &["ngout"], &state).await.unwrap();
+        addresses::add_eips(&[("203.0.113.7".parse().unwrap(), None)], &["ngout"], &state).await.unwrap();
         sh("ip link del ngout");
         addresses::remove_all_eips(&state).await.unwrap();
     });
@@ -259,7 +265,7 @@ fn neighbours_learn_of_a_new_eip() {
         // An entry that is wrong by now, as after a failover.
         sh(&format!("ip -n {} neigh add 198.51.100.9 lladdr 02:00:00:00:00:99 dev ngp nud stale", peer.name));
         let (_dir, state) = state_dir();
-        addresses::add_eips(&["198.51.100.9".parse().unwrap()], &["ngout"], &state).await.unwrap();
+        addresses::add_eips(&[("198.51.100.9".parse().unwrap(), None)], &["ngout"], &state).await.unwrap();
         let mac = sh("ip -o link show ngout");
         let mac = mac.split("link/ether ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
         netns::eventually("the peer knows the new MAC", || {

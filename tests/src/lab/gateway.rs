@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::addr::eip;
 use super::netns::Netns;
+use super::topology::Topology;
 use super::whole::Lab;
 
 /// How to start natgw.
@@ -42,6 +43,14 @@ pub fn xdp() -> String {
     std::env::var("NATGW_TEST_XDP").unwrap_or_else(|_| "native".to_owned())
 }
 
+/// The same, as `natgw status` says it.
+pub fn xdp_in_words() -> String {
+    match xdp().as_str() {
+        "tc" => "tc".to_owned(),
+        xdp => format!("{xdp} XDP"),
+    }
+}
+
 impl Options {
     /// The first EIP, dedicated.
     pub fn one_eip() -> Self {
@@ -57,6 +66,16 @@ impl Options {
     #[must_use]
     pub fn auto(self) -> Self {
         Self { auto: true, ..self }
+    }
+
+    /// The first EIP, dedicated, of a gateway with several outside interfaces, any of which it leaves by.
+    pub fn one_eip_on_any_link(topology: &Topology) -> Self {
+        let (inside, outside) = (topology.inside(), topology.outside());
+        let config = format!(
+            "[interfaces]\ninside = {inside:?}\noutside = {outside:?}\n[[pool]]\neips = [\"{}\"]\noutside = \"any\"\n",
+            eip(0)
+        );
+        Self { config: Some(config), ..Self::default() }
     }
 
     /// With a further argument.

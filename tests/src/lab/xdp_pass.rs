@@ -44,15 +44,48 @@ struct LinkCreate {
 
 /// Attaches the program to `device` of `ns` until the returned link is dropped.
 pub fn attach(ns: &Netns, device: &str) -> Result<OwnedFd> {
+    attach_program(ns, device, &PASS)
+}
+
+/// The same with a program that puts `metadata` in front of every frame.
+pub fn attach_with_metadata(ns: &Netns, device: &str, metadata: [u32; 4]) -> Result<OwnedFd> {
+    // struct bpf_insn: code, registers (source << 4 | destination), offset, immediate.
+    let insn = |code: u64, registers: u64, offset: u16, value: u32| {
+        code | registers << 8 | u64::from(offset) << 16 | u64::from(value) << 32
+    };
+    let store = |n: usize| insn(0x62, 2, 4 * n as u16, metadata[n]);
+    attach_program(
+        ns,
+        device,
+        &[
+            insn(0xbf, 0x16, 0, 0),                 // r6 = r1
+            insn(0xb7, 2, 0, 16u32.wrapping_neg()), // r2 = -16
+            insn(0x85, 0, 0, 54),                   // bpf_xdp_adjust_meta
+            insn(0x61, 0x62, 8, 0),                 // r2 = data_meta
+            insn(0x61, 0x63, 0, 0),                 // r3 = data
+            insn(0xbf, 0x24, 0, 0),                 // r4 = r2
+            insn(0x07, 4, 0, 16),                   // r4 += 16
+            insn(0x2d, 0x34, 4, 0),                 // if r4 > r3 goto pass
+            store(0),
+            store(1),
+            store(2),
+            store(3),
+            PASS[0],
+            PASS[1],
+        ],
+    )
+}
+
+fn attach_program(ns: &Netns, device: &str, program: &[u64]) -> Result<OwnedFd> {
     let load = ProgLoad {
         prog_type: PROG_TYPE_XDP,
-        insn_cnt: 2,
-        insns: PASS.as_ptr() as u64,
+        insn_cnt: u32::try_from(program.len())?,
+        insns: program.as_ptr() as u64,
         license: c"GPL".as_ptr() as u64,
         prog_flags: HAS_FRAGS,
         ..ProgLoad::default()
     };
-    let program = bpf(PROG_LOAD, &load).context("load XDP_PASS")?;
+    let program = bpf(PROG_LOAD, &load).context("load an XDP program")?;
     ns.run(|| {
         let create = LinkCreate {
             prog_fd: program.as_raw_fd().cast_unsigned(),
@@ -60,7 +93,7 @@ pub fn attach(ns: &Netns, device: &str) -> Result<OwnedFd> {
             attach_type: ATTACH_TYPE_XDP,
             flags: DRIVER_MODE,
         };
-        bpf(LINK_CREATE, &create).with_context(|| format!("attach XDP_PASS to {device}"))
+        bpf(LINK_CREATE, &create).with_context(|| format!("attach to {device}"))
     })
 }
 

@@ -1,14 +1,17 @@
 //! Packets that natgw hands to the kernel, translated: what the kernel says about them, and who may tell it where they go.
 
 use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
 
 use nat_tests::lab::raw::{Raw, Watch};
 use nat_tests::lab::servers::{Server, any};
-use nat_tests::lab::tap::Direction;
+use nat_tests::lab::tap::{Direction, mac_of};
 use nat_tests::lab::{
-    GW_OUTSIDE, Gateway, Lab, Options, SRV_A, SRV_B, Topology, WAN, client_addr, clients, wait_until,
+    GW_INSIDE, GW_OUTSIDE, Gateway, Lab, Options, SRV_A, SRV_B, Topology, WAN, client_addr, clients,
+    wait_until, xdp_pass,
 };
 use nat_tests::packet::{ETH, Packet};
+use nat_userspace::datapath::{maps, pins::Pins};
 
 use super::{PATIENCE, at};
 
@@ -68,4 +71,48 @@ fn a_forged_redirect_leads_nobody_astray() {
     }
     watch.settle();
     assert!(way().contains(&format!("via {WAN}")), "{}", way());
+}
+
+/// A client that may load XDP programs puts what natgw's own program would into the metadata of a packet for the gateway, and
+/// metadata crosses a veth: the packet is to leave outside as it is.
+fn planted(lab: &Lab, mark: [u32; 2]) -> OwnedFd {
+    let client = lab.client(0);
+    let out0 = lab.gw().run(|| nix::net::if_::if_nametoindex("out0")).unwrap();
+    xdp_pass::attach_with_metadata(client, "c1", [mark[0], mark[1], out0, 0]).unwrap()
+}
+
+fn mark_of(gateway: &Gateway) -> [u32; 2] {
+    maps::settings(&Pins::new(gateway.bpffs())).unwrap().get(&0, 0).unwrap().handover_mark()
+}
+
+/// Invariant 1: the mark cannot be guessed.
+#[test]
+fn planted_metadata_leads_nothing_outside() {
+    let lab = Lab::two_armed(1).unwrap();
+    let gateway = Gateway::start(&lab, &Options::one_eip()).unwrap();
+    // The client's wire is a port of a bridge of its own, so that its frames come by an interface before they leave.
+    lab.client(0)
+        .ip("link add c0 type veth peer name c1\nlink add br0 type bridge\nlink set br0 up\n\
+             link set c0 up\nlink set c1 up\nlink set c1 master br0\nlink set eth0 master br0")
+        .unwrap();
+    let gw = mac_of(lab.gw(), "in0").unwrap();
+    let from = Raw::at(lab.client(0), "c0", mac_of(lab.client(0), "eth0").unwrap(), gw).unwrap();
+    let to_gateway = || Packet::udp(at(client_addr(0), 9), at(GW_INSIDE, 9));
+    let arrived = || lab.gw().counter("Udp", "NoPorts").unwrap();
+    let [a, b] = mark_of(&gateway);
+    for guess in [[0x6e61_7467, 0], [a, b ^ 1], [a ^ 1, b]] {
+        let _plant = planted(&lab, guess);
+        let before = arrived();
+        wait_until("the gateway to get the packet", PATIENCE, || {
+            from.send(to_gateway()).unwrap();
+            arrived() > before
+        });
+    }
+    assert_eq!(gateway.drops("guard").unwrap(), 0, "metadata with a wrong mark was believed");
+    // A control: metadata does cross, and the mark is what it takes. The guard at the other side has the last word.
+    let _plant = planted(&lab, [a, b]);
+    wait_until("the control to be sent outside, and stopped there", PATIENCE, || {
+        from.send(to_gateway()).unwrap();
+        gateway.drops("guard").unwrap() > 0
+    });
 }

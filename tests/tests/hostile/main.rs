@@ -42,9 +42,10 @@ fn at(addr: Ipv4Addr, port: u16) -> SocketAddrV4 {
 fn without_xdp<'lab>(lab: &'lab Lab, options: &Options, device: Option<&str>) -> Gateway<'lab> {
     let mut gateway = Gateway::start(lab, &options.clone().arg("--persist")).unwrap();
     gateway.kill9().unwrap();
-    let name = device.map_or_else(|| "link_xdp_".to_owned(), |d| format!("link_xdp_{d}"));
-    let doomed = pins_below(gateway.bpffs(), &name);
-    assert!(!doomed.is_empty(), "no pinned XDP link in {}", gateway.bpffs().display());
+    let of_device =
+        |kind: &str| pins_below(gateway.bpffs(), &format!("{kind}{}", device.unwrap_or_default()));
+    let doomed = [of_device("link_xdp_"), of_device("link_twin_")].concat();
+    assert!(!doomed.is_empty(), "no pinned link in {}", gateway.bpffs().display());
     for pin in doomed {
         lab.gw().output("bpftool", &["link", "detach", "pinned", pin.to_str().unwrap()]).unwrap();
         std::fs::remove_file(pin).unwrap();

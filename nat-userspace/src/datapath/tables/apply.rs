@@ -1,12 +1,13 @@
 //! The maps that the daemon writes, opened: reads what they hold and makes the changes that [`super::plan`] asks for.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::xdp::DevMap;
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, PerCpuValues};
 use nat_common::abi::map;
-use nat_common::eip::ReservedPort;
+use nat_common::eip::{MAX_CHOICES, ReservedPort};
 use nat_common::hop::{Iface, MAX_INTERFACES};
 use nat_common::settings::Settings;
 use nat_common::stats::EipStats;
@@ -14,8 +15,10 @@ use nat_common::{Addr, Eip, LpmAddr, PoolRef};
 use nix::net::if_::if_indextoname;
 
 use super::contents::{Contents, Edit, Interfaces, Prefix, Trie};
+use super::plan;
 use crate::datapath::error::Error;
 use crate::datapath::maps::{self, Source};
+use crate::datapath::memory::{Access, Mapping};
 use crate::datapath::sys;
 
 /// The maps that the daemon writes.
@@ -27,6 +30,7 @@ pub struct Tables {
     eip_stats: PerCpuArray<MapData, EipStats>,
     members: Array<MapData, Eip>,
     pools: LpmTrie<MapData, LpmAddr, PoolRef>,
+    choices: Mapping,
     route_mtu: LpmTrie<MapData, LpmAddr, u32>,
     ifaces: HashMap<MapData, u32, Iface>,
     ifaces_raw: MapData,
@@ -46,6 +50,13 @@ impl Tables {
             eip_stats: maps::eip_stats(source)?,
             members: maps::members(source)?,
             pools: maps::pools(source)?,
+            choices: Mapping::new(
+                &maps::choices(source)?,
+                map::CHOICES,
+                size_of::<u64>(),
+                0..MAX_CHOICES,
+                Access::Write,
+            )?,
             route_mtu: maps::route_mtu(source)?,
             ifaces: maps::ifaces(source)?,
             ifaces_raw: source.data(map::IFACES)?,
@@ -59,11 +70,13 @@ impl Tables {
     pub fn contents(&self) -> Result<Contents, Error> {
         let eips = self.eips.iter().collect::<Result<_, _>>().map_err(Error::map("read", map::EIPS))?;
         let pools = held(&self.pools, map::POOLS)?;
-        let places = pools.values().flat_map(|pool: &PoolRef| pool.first..pool.first + pool.count);
+        let places = pools.values().flat_map(|pool: &PoolRef| pool.first..pool.first + u32::from(pool.count));
         let member = |place| Ok((place, self.members.get(&place, 0)?));
         let members =
             places.map(member).collect::<Result<_, _>>().map_err(Error::map("read", map::MEMBERS))?;
+        let choices = self.choices(&pools);
         Ok(Contents {
+            choices,
             settings: self.settings()?,
             exempt: held(&self.exempt, map::EXEMPT)?,
             reserved: held(&self.reserved, map::RESERVED)?,
@@ -71,6 +84,13 @@ impl Tables {
             members,
             pools,
         })
+    }
+
+    fn choices(&self, pools: &Trie<Addr, PoolRef>) -> Vec<u64> {
+        let (first, end) = plan::extent(pools);
+        (first..end)
+            .filter_map(|index| Some(self.choices.words(index)?.first()?.load(Ordering::Acquire)))
+            .collect()
     }
 
     /// The settings alone.
@@ -125,6 +145,15 @@ impl Tables {
             Edit::SetEip(eip) => self.eips.insert(eip.addr, eip, 0).map_err(write(map::EIPS)),
             Edit::RemoveEip(addr) => ignore_missing(self.eips.remove(addr)).map_err(write(map::EIPS)),
             Edit::SetMember { place, eip } => self.members.set(*place, eip, 0).map_err(write(map::MEMBERS)),
+            Edit::SetChoices { first, words } => {
+                for (word, index) in words.iter().zip(*first..) {
+                    // No more than the map has: `choices::buckets`.
+                    if let Some(place) = self.choices.words(index).and_then(|w| w.first()) {
+                        place.store(*word, Ordering::Release);
+                    }
+                }
+                Ok(())
+            }
             Edit::SetPool(prefix, pool) => insert(&mut self.pools, map::POOLS, *prefix, *pool),
             Edit::RemovePool(prefix) => remove(&mut self.pools, map::POOLS, *prefix),
             Edit::SetRouteMtu(prefix, mtu) => insert(&mut self.route_mtu, map::ROUTE_MTU, *prefix, *mtu),

@@ -32,6 +32,8 @@ pub struct Contents {
     pub members: BTreeMap<u32, Eip>,
     /// `POOLS`.
     pub pools: Trie<Addr, PoolRef>,
+    /// `CHOICES`, from the first element that a pool refers to, as far as pools refer to them.
+    pub choices: Vec<u64>,
 }
 
 impl Default for Contents {
@@ -44,6 +46,7 @@ impl Default for Contents {
             eips: HashMap::new(),
             members: BTreeMap::new(),
             pools: Trie::new(),
+            choices: Vec::new(),
         }
     }
 }
@@ -76,6 +79,13 @@ pub enum Edit {
         place: u32,
         /// The member.
         eip: Eip,
+    },
+    /// Write tables of choices.
+    SetChoices {
+        /// Index into `CHOICES`.
+        first: u32,
+        /// The tables.
+        words: Vec<u64>,
     },
     /// Let a pool serve these sources.
     SetPool(Prefix<Addr>, PoolRef),

@@ -5,6 +5,7 @@
 //! reload and the fixtures of the tests go the same way; they differ only in what the maps hold to begin with.
 
 pub mod apply;
+pub mod choices;
 pub mod contents;
 pub mod plan;
 pub mod wanted;

@@ -7,10 +7,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
 
 use bytemuck::Pod;
-use nat_common::eip::{MAX_EIPS, MAX_PREFIXES, MAX_RESERVED, MAX_ROUTE_MTUS};
+use nat_common::eip::{MAX_EIPS, MAX_PREFIXES, MAX_RESERVED, MAX_ROUTE_MTUS, Tables};
 use nat_common::hop::{Iface, MAX_INTERFACES};
+use nat_common::nh::HashKey;
 use nat_common::{Addr, Eip, PoolRef};
 
+use super::choices;
 use super::contents::{Contents, Edit, Interfaces, Prefix, Trie};
 use super::wanted::{Wanted, WantedPool};
 use crate::datapath::error::Error;
@@ -26,7 +28,7 @@ pub fn plan(current: &Contents, wanted: &Wanted) -> Result<Vec<Edit>, Error> {
     let reserved = trie(&current.reserved, &wanted.reserved, MAX_RESERVED)?;
     edits.extend(reserved.add(|prefix, _| Edit::AddReserved(prefix), Edit::RemoveReserved));
     let (lists, stale) = eips(&current.eips, &wanted.pools, &mut edits)?;
-    let pools = members(current, &wanted.pools, &lists, &mut edits);
+    let pools = members(current, &wanted.pools, &lists, &wanted.settings.choice, &mut edits);
     let pools = trie(&current.pools, &pools, MAX_PREFIXES)?;
     // No new flow is to find an EIP that goes, nor one that is not exempt any more, before the EIP goes.
     edits.extend(pools.add(Edit::SetPool, Edit::RemovePool));
@@ -143,17 +145,34 @@ fn eips(
                 Some(eip) => eip.slot,
                 None => free_slot(&mut free, edits)?,
             };
-            let eip = Eip { slot, pool: number, ..*desired };
-            if before != Some(&eip) {
-                edits.push(Edit::SetEip(eip));
-            }
-            list.push(eip);
+            list.push(Eip { slot, pool: number, ..*desired });
         }
+        group(&mut list);
+        edits.extend(
+            list.iter().filter(|eip| current.get(&eip.addr) != Some(eip)).map(|eip| Edit::SetEip(*eip)),
+        );
         lists.push(list);
     }
     let mut stale: Vec<Addr> = current.keys().filter(|a| !wanted.contains(a)).copied().collect();
     stale.sort_by_key(|a| a.host());
     Ok((lists, stale))
+}
+
+/// Puts those that belong to one link side by side, those that belong to any link first, and notes where each link's are.
+fn group(list: &mut [Eip]) {
+    list.sort_by_key(|eip| eip.outside);
+    let sizes: Vec<usize> = choices::links(list).map(<[Eip]>::len).collect();
+    let mut rest = list;
+    let mut first = 0;
+    for size in sizes {
+        let (mine, others) = rest.split_at_mut(size);
+        for eip in mine {
+            // No more than MAX_EIPS.
+            (eip.group_first, eip.group_count) = (first, size as u16);
+        }
+        first += size as u16;
+        rest = others;
+    }
 }
 
 /// The next counter slot that nobody has. Its counters start at zero.
@@ -175,6 +194,7 @@ fn members(
     current: &Contents,
     pools: &[WantedPool],
     lists: &[Vec<Eip>],
+    key: &HashKey,
     edits: &mut Vec<Edit>,
 ) -> Trie<Addr, PoolRef> {
     // A pool that serves nobody needs no members.
@@ -186,7 +206,7 @@ fn members(
     // No more than MAX_EIPS: `eips` refuses.
     let total = flat.len() as u32;
     let lowest = current.pools.values().map(|p| p.first).min().unwrap_or(0);
-    let highest = current.pools.values().map(|p| p.first + p.count).max().unwrap_or(0);
+    let highest = current.pools.values().map(|p| p.first + u32::from(p.count)).max().unwrap_or(0);
     let is_there = (lowest..).zip(&flat).all(|(place, eip)| current.members.get(&place) == Some(eip));
     let start = if is_there {
         lowest
@@ -198,15 +218,44 @@ fn members(
     if !is_there {
         edits.extend((start..).zip(&flat).map(|(place, eip)| Edit::SetMember { place, eip: *eip }));
     }
+    let buckets = choices::buckets(lists.iter().map(|list| choices::count(list)).sum());
+    let tables: Vec<Vec<u64>> = lists.iter().map(|list| choices::tables(key, list, buckets)).collect();
+    let mut table = place_choices(current, tables.concat(), edits);
     let mut first = start;
     let mut refs = Trie::new();
-    for ((number, pool), list) in (0u32..).zip(pools).zip(&lists) {
-        let count = list.len() as u32;
-        let pool_ref = PoolRef { first, count, pool: number };
+    for (((number, pool), list), words) in (0u16..).zip(pools).zip(&lists).zip(&tables) {
+        let count = list.len() as u16;
+        let tables = if words.is_empty() { Tables::default() } else { Tables::new(table, buckets) };
+        let pool_ref = PoolRef { first, count, pool: number, tables };
         refs.extend(pool.sources.iter().filter(|_| count > 0).map(|prefix| (*prefix, pool_ref)));
-        first += count;
+        first += u32::from(count);
+        table += words.len() as u32;
     }
     refs
+}
+
+/// The elements of `CHOICES` that pools refer to: from the first to behind the last.
+pub(super) fn extent(pools: &Trie<Addr, PoolRef>) -> (u32, u32) {
+    let with_table = || pools.values().map(|p| p.tables).filter(|t| t.exist());
+    let first = with_table().map(Tables::first).min().unwrap_or(0);
+    // How many tables the last pool has only its members tell: all that there may be are taken for its own.
+    let last = with_table().map(Tables::first).max().unwrap_or(0);
+    let end = if with_table().next().is_some() { (last / choices::ROOM + 1) * choices::ROOM } else { first };
+    (first, end)
+}
+
+/// Writes the tables of choices where no current pool refers to, unless they are there; where they begin.
+fn place_choices(current: &Contents, words: Vec<u64>, edits: &mut Vec<Edit>) -> u32 {
+    let (first, end) = extent(&current.pools);
+    if first < end && current.choices.starts_with(&words) {
+        return first;
+    }
+    // One half of the map is the current configuration's at most.
+    let place = if first < end && first < choices::ROOM { choices::ROOM } else { 0 };
+    if !words.is_empty() {
+        edits.push(Edit::SetChoices { first: place, words });
+    }
+    place
 }
 
 fn within(count: usize, limit: u32, what: &'static str) -> Result<(), Error> {

@@ -11,6 +11,7 @@ use nat_common::settings::{PROBE_BUDGET, Settings};
 use nat_common::table;
 use nat_common::timeouts::IdleLimits;
 use nat_common::{Addr, Eip, EipState, Port};
+use nix::net::if_::if_nametoindex;
 
 use super::contents::{Prefix, Trie};
 use crate::datapath::error::Error;
@@ -81,10 +82,17 @@ impl WantedPool {
             state: EipState::Active as u8,
             shared: desired.host_ports.is_some().into(),
             reserves: (!desired.reserved.is_empty()).into(),
-            spare: 0,
+            bound: pool.outside.as_ref().is_some_and(|name| name != Pool::ANY).into(),
+            outside: desired.outside.as_deref().map_or(0, index_of),
+            ..Eip::default()
         });
         Self { sources: pool.sources.iter().map(|net| prefix(*net)).collect(), eips: eips.collect() }
     }
+}
+
+/// The index that a link has now. While it is gone, its EIPs belong to one that no packet leaves by.
+fn index_of(link: &str) -> u32 {
+    if_nametoindex(link).unwrap_or(u32::MAX)
 }
 
 /// What a data plane draws once and keeps for as long as its flows live.
@@ -174,12 +182,14 @@ mod tests {
             addr: [203, 0, 113, 10].into(),
             host_ports: None,
             of: None,
+            outside: None,
             reserved: ["udp/4789", "tcp/5000-5009"].map(|r| r.parse().unwrap()).to_vec(),
         };
         let pool = Pool {
             name: "a".into(),
             eips: vec![eip],
             follows: vec![],
+            outside: None,
             sources: vec![],
             ports: (1024, 65535),
         };

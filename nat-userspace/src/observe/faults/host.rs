@@ -1,6 +1,6 @@
 //! What is wrong with the host around a gateway: links, routes, firewall.
 
-use super::Seen;
+use super::seen::Seen;
 use crate::host::condition::Condition;
 use crate::model::fault::{Code, Fault};
 use crate::model::interface::{InterfaceSide, XdpMode};

@@ -3,7 +3,7 @@
 use nat_common::Reason;
 use nat_common::stats::Stats;
 
-use super::{FlowsSeen, Seen};
+use super::seen::{FlowsSeen, Seen};
 use crate::model::fault::{Code, Fault};
 use crate::model::status::Status;
 

@@ -192,7 +192,10 @@ fn readiness(snapshot: Option<&Snapshot>) -> (StatusCode, String) {
         Some(snapshot) if snapshot.is_up() => (StatusCode::OK, "ready\n".to_owned()),
         Some(snapshot) => {
             let grave = snapshot.faults.iter().filter(|f| f.severity == Severity::Critical);
-            (StatusCode::SERVICE_UNAVAILABLE, grave.map(|f| format!("{}: {f}\n", f.code.name())).collect())
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                grave.map(|f| format!("{}: {f}\n", f.code.name())).collect::<Vec<_>>().concat(),
+            )
         }
         None => (StatusCode::SERVICE_UNAVAILABLE, "the data plane cannot be read\n".to_owned()),
     }

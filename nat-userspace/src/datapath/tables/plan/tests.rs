@@ -1,6 +1,6 @@
 //! What the plan must do, edit by edit and step by step.
 
-use nat_common::eip::ReservedPort;
+use nat_common::eip::{CHOICES_PER_WORD, MAX_BUCKETS, ReservedPort};
 use nat_common::ports::PortSet;
 use nat_common::{EipState, Port};
 use proptest::prelude::*;
@@ -22,14 +22,17 @@ impl Contents {
             Edit::SetPool(prefix, pool) => drop(self.pools.insert(*prefix, *pool)),
             Edit::RemovePool(prefix) => drop(self.pools.remove(prefix)),
             Edit::ZeroCounters { .. } => {}
+            // Those written last are those that pools refer to.
+            Edit::SetChoices { words, .. } => self.choices.clone_from(words),
             _ => panic!("{edit:?} is no part of a configuration"),
         }
     }
 
     /// As [`super::super::apply::Tables::contents`] reads it: members that nobody refers to are not looked at.
     fn read(mut self) -> Self {
-        let referred =
-            |place: &u32| self.pools.values().any(|p| (p.first..p.first + p.count).contains(place));
+        let referred = |place: &u32| {
+            self.pools.values().any(|p| (p.first..p.first + u32::from(p.count)).contains(place))
+        };
         self.members.retain(|place, _| referred(place));
         self
     }
@@ -37,15 +40,17 @@ impl Contents {
     /// The EIPs that a source may get, slots aside.
     fn served_by(&self, source: Prefix<Addr>) -> Option<Vec<Eip>> {
         let pool = self.pools.get(&source)?;
-        let members = (pool.first..pool.first + pool.count).map(|place| self.members[&place]);
-        Some(members.map(|eip| Eip { slot: 0, ..eip }).collect())
+        let members = (pool.first..pool.first + u32::from(pool.count)).map(|place| self.members[&place]);
+        Some(members.map(|eip| Eip { slot: 0, group_first: 0, group_count: 0, ..eip }).collect())
     }
 }
 
 impl Wanted {
     fn served_by(&self, source: Prefix<Addr>) -> Option<Vec<Eip>> {
         let (number, pool) = (0..).zip(&self.pools).find(|(_, p)| p.sources.contains(&source))?;
-        (!pool.eips.is_empty()).then(|| pool.eips.iter().map(|eip| Eip { pool: number, ..*eip }).collect())
+        let mut eips: Vec<Eip> = pool.eips.iter().map(|eip| Eip { pool: number, ..*eip }).collect();
+        eips.sort_by_key(|eip| eip.outside);
+        (!eips.is_empty()).then_some(eips)
     }
 }
 
@@ -82,18 +87,23 @@ fn a_first_start_writes_everything_and_a_second_one_nothing() {
     let mut wanted = wanted(&[(&[1], &[10, 11])]);
     wanted.settings.capacity = 7;
     let edits = plan(&Contents::default(), &wanted).unwrap();
-    let with = |n, slot| Eip { slot, ..eip(n, 1024) };
+    let with = |n, slot| Eip { slot, group_count: 2, ..eip(n, 1024) };
+    let words = choices::tables(&wanted.settings.choice, &[with(10, 0), with(11, 1)], MAX_BUCKETS);
     assert_eq!(
         edits,
         [
             Edit::SetSettings(Box::new(wanted.settings)),
             Edit::ZeroCounters { slot: 0 },
-            Edit::SetEip(with(10, 0)),
             Edit::ZeroCounters { slot: 1 },
+            Edit::SetEip(with(10, 0)),
             Edit::SetEip(with(11, 1)),
             Edit::SetMember { place: 0, eip: with(10, 0) },
             Edit::SetMember { place: 1, eip: with(11, 1) },
-            Edit::SetPool(net(1), PoolRef { first: 0, count: 2, pool: 0 }),
+            Edit::SetChoices { first: 0, words },
+            Edit::SetPool(
+                net(1),
+                PoolRef { count: 2, tables: Tables::new(0, MAX_BUCKETS), ..PoolRef::default() }
+            ),
         ]
     );
     assert_eq!(plan(&after(&Contents::default(), &wanted), &wanted).unwrap(), []);
@@ -103,12 +113,13 @@ fn a_first_start_writes_everything_and_a_second_one_nothing() {
 fn an_eip_goes_after_the_pools_that_could_give_it_to_a_new_flow() {
     let before = after(&Contents::default(), &wanted(&[(&[1], &[10, 11])]));
     let edits = plan(&before, &wanted(&[(&[1], &[11])])).unwrap();
-    let kept = Eip { slot: 1, ..eip(11, 1024) };
+    let kept = Eip { slot: 1, group_count: 1, ..eip(11, 1024) };
     assert_eq!(
         edits,
         [
+            Edit::SetEip(kept),
             Edit::SetMember { place: 2, eip: kept },
-            Edit::SetPool(net(1), PoolRef { first: 2, count: 1, pool: 0 }),
+            Edit::SetPool(net(1), PoolRef { first: 2, count: 1, ..PoolRef::default() }),
             Edit::RemoveEip(addr(10)),
         ]
     );
@@ -120,8 +131,11 @@ fn an_eip_keeps_its_counters_and_a_new_one_starts_at_zero_in_the_slot_of_one_tha
     let second = after(&first, &wanted(&[(&[1], &[11])]));
     let edits = plan(&second, &wanted(&[(&[1], &[11, 12])])).unwrap();
     assert!(edits.contains(&Edit::ZeroCounters { slot: 0 }), "{edits:?}");
-    assert!(edits.contains(&Edit::SetEip(Eip { slot: 0, ..eip(12, 1024) })), "{edits:?}");
-    assert!(!edits.iter().any(|e| matches!(e, Edit::SetEip(eip) if eip.addr == addr(11))), "{edits:?}");
+    assert!(
+        edits.contains(&Edit::SetEip(Eip { slot: 0, group_first: 0, group_count: 2, ..eip(12, 1024) })),
+        "{edits:?}"
+    );
+    assert!(!edits.contains(&Edit::ZeroCounters { slot: 1 }), "{edits:?}");
 }
 
 #[test]
@@ -138,7 +152,7 @@ fn what_is_exempt_or_reserved_is_added_first_and_removed_last() {
         [
             Edit::AddExempt(net(102)),
             Edit::AddReserved(port(5001)),
-            Edit::SetPool(net(2), PoolRef { first: 0, count: 1, pool: 0 }),
+            Edit::SetPool(net(2), PoolRef { count: 1, ..PoolRef::default() }),
             Edit::RemovePool(net(1)),
             Edit::RemoveExempt(net(101)),
             Edit::RemoveReserved(port(5000)),
@@ -186,6 +200,73 @@ fn an_interface_keeps_its_place_in_the_devmap() {
     assert_eq!(forget(&known, |index| index == 7), [Edit::RemoveInterface { place: 2, index: 9 }]);
     let full = (0..MAX_INTERFACES).map(|n| (n, (n + 1, None))).collect();
     assert!(matches!(interface(&full, 1000, told(1)), Err(Error::TooMany { .. })));
+}
+
+/// What the packet path reads: the pool's EIPs, which one a client of bucket `bucket` gets, and which of those on `link`.
+fn owners(maps: &Contents, source: Prefix<Addr>, bucket: u32, nth: u32) -> usize {
+    let pool = maps.pools[&source];
+    let (first, _) = extent(&maps.pools);
+    let at = pool.tables.nth(nth) - first + bucket / CHOICES_PER_WORD;
+    (maps.choices[at as usize] >> (bucket % CHOICES_PER_WORD * 16) & 0xffff) as usize
+}
+
+#[test]
+fn eips_of_one_link_stand_side_by_side_and_have_a_table_of_their_own() {
+    let mut wanted = wanted(&[(&[1], &[10, 11, 12, 13]), (&[2], &[20, 21])]);
+    for (eip, link) in wanted.pools[0].eips.iter_mut().zip([7, 0, 9, 7]) {
+        eip.outside = link;
+    }
+    let maps = after(&Contents::default(), &wanted);
+    let members: Vec<Eip> = maps.members.values().copied().collect();
+    let seen: Vec<_> = members.iter().map(|e| (e.addr, e.outside, e.group_first, e.group_count)).collect();
+    let (any, seven, nine) = (addr(11), [addr(10), addr(13)], addr(12));
+    assert_eq!(
+        seen,
+        [
+            (any, 0, 0, 1),
+            (seven[0], 7, 1, 2),
+            (seven[1], 7, 1, 2),
+            (nine, 9, 3, 1),
+            (addr(20), 0, 0, 2),
+            (addr(21), 0, 0, 2)
+        ]
+    );
+    assert!(members.iter().all(|e| maps.eips[&e.addr] == *e), "EIPS says the same");
+    // Four tables of the first pool (all, any, 7, 9), one of the second.
+    let buckets = maps.pools[&net(1)].tables.buckets();
+    assert_eq!(buckets, MAX_BUCKETS);
+    for (source, nth, count) in [(1, 0, 4), (1, 1, 1), (1, 2, 2), (1, 3, 1), (2, 0, 2)] {
+        let mut have = vec![0; count];
+        (0..buckets).for_each(|bucket| have[owners(&maps, net(source), bucket, nth)] += 1);
+        let fair = buckets / count as u32;
+        assert!(have.iter().all(|n| (fair..=fair + 1).contains(n)), "{source} {nth}: {have:?}");
+    }
+    // Another list goes to the other half of the map, and back.
+    let mut other = wanted.clone();
+    other.pools[0].eips.pop();
+    let edits = plan(&maps, &other).unwrap();
+    let place = |edits: &[Edit]| {
+        edits.iter().find_map(|e| if let Edit::SetChoices { first, .. } = e { Some(*first) } else { None })
+    };
+    assert_eq!(place(&edits), Some(choices::ROOM));
+    let maps = after(&maps, &other);
+    assert_eq!(place(&plan(&maps, &wanted).unwrap()), Some(0));
+}
+
+#[test]
+fn only_what_is_ready_is_a_target_of_redirects() {
+    let known = Interfaces::from([(0, (7, None)), (2, (9, None))]);
+    let none = BTreeMap::new();
+    assert_eq!(target(&known, &none, 9, true), Some(Edit::SetTarget { place: 2, index: 9 }));
+    assert_eq!(target(&known, &none, 9, false), None);
+    assert_eq!(target(&known, &none, 11, true), None, "not managed");
+    let there = BTreeMap::from([(2, 9)]);
+    assert_eq!(target(&known, &there, 9, true), None, "as before");
+    assert_eq!(target(&known, &there, 9, false), Some(Edit::RemoveTarget { place: 2 }));
+    // Of an interface that had the number before.
+    let other = BTreeMap::from([(2, 8)]);
+    assert_eq!(target(&known, &other, 9, true), Some(Edit::SetTarget { place: 2, index: 9 }));
+    assert_eq!(target(&known, &other, 9, false), Some(Edit::RemoveTarget { place: 2 }));
 }
 
 #[test]
@@ -238,7 +319,7 @@ proptest! {
                         "{source:?} is served by {served:?} after {edit:?}"
                     );
                     // Who may get an EIP finds it in EIPS, with the same counters.
-                    for member in maps.pools.get(&source).into_iter().flat_map(|p| p.first..p.first + p.count) {
+                    for member in maps.pools.get(&source).into_iter().flat_map(|p| p.first..p.first + u32::from(p.count)) {
                         let member = maps.members[&member];
                         prop_assert_eq!(maps.eips.get(&member.addr).map(|e| e.slot), Some(member.slot));
                     }
