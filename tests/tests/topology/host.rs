@@ -62,6 +62,8 @@ fn the_hosts_own_nat_goes_on_beside_a_shared_eip() {
     let internet = Internet::start(&ground);
     let docker = ground.node("docker");
     let _published = Server::tcp_echo(docker, any(80)).unwrap();
+    // Docker holds each published port with a process, docker-proxy, which the rule above goes past.
+    let _proxy = Server::tcp_hold(ground.node("gw"), any(8080)).unwrap();
     carries(docker, GW_OUTSIDE);
     let (mut before, _) = clients::connect_tcp(docker, 0, at(SRV_A, 80)).unwrap();
     let options = Options { eips: vec![GW_OUTSIDE.to_string()], ..Options::default() };
