@@ -76,12 +76,12 @@ pub async fn run(gateway: model::gateway::Gateway, options: Options) -> Result<(
         let serving = maybe(listener.map(|l| metrics::serve_on(l, scrape)));
         let collecting = collector.run();
         health.start().await;
-        let checking = health.run();
         if let Some(name) = waiting {
             tracing::warn!(
-                "waiting: {name} has no IPv4 address, so there is no EIP and nothing is translated yet"
+                "ready, and waiting: {name} has no IPv4 address, so there is no EIP and nothing is translated yet"
             );
         }
+        let checking = health.run();
         tokio::pin!(serving, collecting, checking);
         loop {
             tokio::select! {

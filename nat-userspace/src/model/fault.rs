@@ -57,13 +57,13 @@ macro_rules! codes {
 
 // The only list of faults: a new one is a line here, and the place that finds it.
 codes! {
-    /// No interface runs the XDP program.
+    /// No interface runs the packet path.
     DataPlaneDown = "data_plane_down", Critical;
     /// Nobody collects flows and watches neighbours.
     DaemonDown = "daemon_down", Warning;
     /// A configured interface does not exist.
     InterfaceMissing = "interface_missing", Error;
-    /// An interface exists and does not run the XDP program.
+    /// An interface exists and does not run the packet path, XDP or tc.
     XdpMissing = "xdp_missing", Error;
     /// An interface has lost one of the programs that hold when XDP is gone.
     GuardMissing = "guard_missing", Error;
@@ -89,6 +89,10 @@ codes! {
     RouteUnmanaged = "route_unmanaged", Error;
     /// The tables of the packet path do not say what they have to.
     TablesDamaged = "tables_damaged", Critical;
+    /// There is no EIP.
+    NoEip = "no_eip", Critical;
+    /// Packets are dropped because they would leave by another link than their EIP's.
+    EipWrongLink = "eip_wrong_link", Error;
     /// Packets are lost on their way out of an interface.
     RedirectsFailing = "redirects_failing", Error;
     /// Losses after a redirect are not counted.

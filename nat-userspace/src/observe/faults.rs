@@ -26,6 +26,14 @@ pub(super) fn faults(status: &Status, seen: &Seen<'_>) -> Vec<Fault> {
         let text = "the data plane is attached to no interface";
         faults.push(Fault::new(Code::DataPlaneDown, text, "start `natgw run`"));
     }
+    if status.up && status.eips.is_empty() {
+        let text = "there is no EIP: nothing is translated";
+        faults.push(Fault::new(
+            Code::NoEip,
+            text,
+            "see why the interface that is to have one has no address (`ip addr`)",
+        ));
+    }
     if status.pid.is_none() {
         faults.push(Fault::new(
             Code::DaemonDown,
@@ -62,13 +70,13 @@ fn interfaces(status: &Status, seen: &Seen<'_>, faults: &mut Vec<Fault>) {
                 "natgw attaches to it once it is back (`ip link`)",
             ));
         } else if !interface.attached {
-            let text = format!("interface {name} has no XDP program");
+            let text = format!("interface {name} does not run the packet path: natgw's program is not on it");
             faults.push(Fault::new(Code::XdpMissing, text, "see the daemon's log"));
         }
         if interface.present && seen.unguarded.contains(name) {
             faults.push(Fault::new(
                 Code::GuardMissing,
-                format!("interface {name} has lost a guard: without XDP, inside addresses could leave there"),
+                format!("interface {name} has lost a guard: without the packet path, inside addresses could leave there"),
                 "a running daemon puts it back in seconds, else restart natgw",
             ));
         }

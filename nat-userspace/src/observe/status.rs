@@ -108,7 +108,7 @@ pub fn look(
         unguarded: &unguarded,
         missing_eips: &missing_eips,
         contested: &contested,
-        damage: damage(inspect, &status)?,
+        damage: damage(inspect, &status, state)?,
         counts_losses: lost::is_counted(pins),
         losses: &losses,
         host: host.filter(|_| here),
@@ -123,14 +123,14 @@ pub fn addresses(inspect: &Inspect) -> Result<Vec<Ipv4Addr>, Error> {
 }
 
 /// What the tables lack that packets need.
-fn damage(inspect: &Inspect, status: &Status) -> Result<Option<String>, Error> {
+fn damage(inspect: &Inspect, status: &Status, wanted: Option<&RunState>) -> Result<Option<String>, Error> {
     let known = inspect.interfaces()?;
     for interface in status.interfaces.iter().filter(|i| i.attached) {
         if !known.iter().any(|(_, ifindex)| *ifindex == interface.recorded.ifindex) {
             return Ok(Some(format!("the packet path does not know interface {}", interface.recorded.name)));
         }
     }
-    if status.eips.is_empty() {
+    if status.eips.is_empty() && wanted.is_some_and(|state| !state.eips.is_empty()) {
         return Ok(Some("the packet path has no EIP".to_owned()));
     }
     Ok(None)

@@ -14,7 +14,7 @@ use crate::datapath::inspect::Inspect;
 use crate::datapath::pins::Pins;
 use crate::host::condition::Condition;
 use crate::host::state::StateDir;
-use crate::model::fault::{Fault, Severity};
+use crate::model::fault::{Code, Fault, Severity};
 use crate::observe::faults::FlowsSeen;
 use crate::observe::status::{Since, addresses, flows, look};
 
@@ -100,7 +100,16 @@ impl Health {
     async fn look(&mut self) {
         match self.faults().await {
             Ok(faults) => self.tell(faults),
-            // The next look may tell more; meanwhile nothing is known to be well or not.
+            // Nothing is known to be well yet.
+            Err(e) if !self.is_ready => {
+                let text = format!("natgw cannot look whether packets get through: {e:#}");
+                self.tell(vec![Fault::new(
+                    Code::TablesDamaged,
+                    text,
+                    "it tries again; if that stays, restart natgw",
+                )]);
+            }
+            // The next look may tell more; meanwhile what was found before holds.
             Err(e) => tracing::debug!("cannot look whether packets get through: {e:#}"),
         }
     }

@@ -27,6 +27,16 @@ pub(super) fn faults(status: &Status, seen: &Seen<'_>, faults: &mut Vec<Fault>) 
             "the device they go to takes no redirected frames: set xdp = \"auto\"; see `natgw stats` and `ip -s link`",
         ));
     }
+    let astray = grown(|s| s.wrong_link);
+    if astray > 0 {
+        faults.push(Fault::new(
+            Code::EipWrongLink,
+            format!(
+                "{astray} packets of the last {sample} s would leave by a link that their EIP does not belong to, and were dropped"
+            ),
+            "add an EIP of that link to the pool, or route by the EIP (`ip rule add from EIP lookup TABLE`)",
+        ));
+    }
     if !seen.counts_losses && status.up {
         faults.push(Fault::new(
             Code::LossesUncounted,
@@ -67,6 +77,14 @@ mod tests {
     use super::super::tests::{said, seen};
     use super::*;
     use crate::observe::stats::Losses;
+
+    #[test]
+    fn a_way_by_another_links_wire_is_told() {
+        let (first, mut last) = (Stats::zeroed(), Stats::zeroed());
+        last.wrong_link = 3;
+        let text = said(&Status::healthy(), &seen(&first, &last));
+        assert!(text.contains("3 packets") && text.contains("ip rule add from EIP"), "{text}");
+    }
 
     #[test]
     fn what_is_lost_is_told_while_it_is_lost() {
