@@ -68,3 +68,12 @@ pub(crate) fn which(name: impl AsRef<OsStr>) -> Option<PathBuf> {
         .map(|dir| dir.join(name.as_ref()))
         .find(|file| file.is_file())
 }
+
+/// Fails unless `command` says that it succeeded; its output is in the error.
+pub(crate) fn succeed(command: &mut Command) -> Result<String> {
+    let output = command.output().with_context(|| format!("cannot start {command:?}"))?;
+    if !output.status.success() {
+        bail!("{command:?}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use crate::build::{Profile, Program, programs};
 use crate::process::say;
@@ -98,13 +98,4 @@ fn machine(dir: &Path, kernel: &kernel::Kernel, initramfs: &Path) -> Command {
     qemu.arg("-kernel").arg(&kernel.image).arg("-initrd").arg(initramfs);
     qemu.args(["-append", "console=ttyS0 panic=-1 mitigations=off"]);
     qemu
-}
-
-/// Fails unless `command` says that it succeeded; its output is in the error.
-fn succeed(command: &mut Command) -> Result<String> {
-    let output = command.output().with_context(|| format!("cannot start {command:?}"))?;
-    if !output.status.success() {
-        bail!("{command:?}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr).trim());
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 
 use super::netns::Netns;
-use super::servers::write_pattern;
+use super::pattern::write_pattern;
 
 /// How long a connection may stand still.
 const PATIENCE: Duration = Duration::from_secs(5);

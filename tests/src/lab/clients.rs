@@ -12,7 +12,8 @@ use nix::sys::socket::{
 };
 
 use super::netns::{Netns, check};
-use super::servers::{any, write_pattern};
+use super::pattern::write_pattern;
+use super::servers::any;
 
 /// How long a client waits for an answer.
 pub const PATIENCE: Duration = Duration::from_secs(3);

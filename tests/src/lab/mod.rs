@@ -15,6 +15,7 @@ pub mod bulk;
 pub mod clients;
 pub mod gateway;
 pub mod netns;
+mod pattern;
 pub mod raw;
 pub mod relay;
 pub mod servers;

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail};
 
 use super::kernel::Kernel;
-use super::succeed;
+use crate::process::succeed;
 use crate::process::which;
 
 /// What init does before it starts the harness.

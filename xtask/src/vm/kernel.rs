@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use super::succeed;
+use crate::process::succeed;
 use crate::process::{as_owner, say};
 use crate::workspace;
 
