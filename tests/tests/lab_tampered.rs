@@ -162,7 +162,9 @@ fn detach_stops_nobody_but_the_daemon_of_its_state_directory() {
     let gateway = killed(&lab);
     // Another gateway's daemon, by its name.
     let other = lab.dir().join("natgw");
-    fs::copy("/bin/sleep", &other).unwrap();
+    // Not by this process: a child of another test's thread could inherit the file while it is open for writing, and the kernel
+    // starts no program that is.
+    assert!(Command::new("cp").arg("/bin/sleep").arg(&other).status().unwrap().success());
     let mut decoy = Command::new(&other).arg("60").spawn().unwrap();
     let file = gateway.state_dir().join("state.json");
     let mut state: serde_json::Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
