@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use nat_tests::lab::gateway::xdp;
 use nat_tests::lab::raw::{Raw, Tag, tagged};
 use nat_tests::lab::servers::{Server, any};
 use nat_tests::lab::tap::{Direction, Tap};
@@ -13,6 +14,8 @@ use nat_tests::packet::{ETH, Packet, flags};
 
 use super::wire::{GHOST, Wire};
 use super::{at, drops};
+
+const CUT: &str = "cut in the tag";
 
 /// How often each kind of frame is sent.
 const TIMES: u16 = 40;
@@ -76,7 +79,7 @@ fn malformed(src: Ipv4Addr, dst: Ipv4Addr) -> Vec<Kind> {
         behind("twenty priority tags", &[(0x8100, 0); 20], udp),
         behind("VLAN 7", &[(0x8100, 7)], udp),
         behind("VLAN 7 in priority", &[(0x8100, 0), (0x8100, 7)], udp),
-        bytes("cut in the tag", |f| [&tagged(&f, &[(0x8100, 0)])[..16]].concat()),
+        bytes(CUT, |f| [&tagged(&f, &[(0x8100, 0)])[..16]].concat()),
         bytes("ARP", |f| [&f[..12], &[8, 6, 0, 1, 8, 0, 6, 4, 0, 9], &[0; 40]].concat()),
         bytes("IPv6", |f| [&f[..12], &[0x86, 0xdd, 0x60, 0, 0, 0], &[0; 60]].concat()),
         bytes("LLDP", |f| [&[1, 0x80, 0xc2, 0, 0, 14], &f[6..12], &[0x88, 0xcc], &[0; 46]].concat()),
@@ -184,6 +187,10 @@ fn every_frame_is_counted_once(topology: Topology, extra: &[&str]) {
     let mut off_by = 0;
     for (raw, side, kinds) in sides {
         for (name, make) in kinds {
+            // Before tc, the kernel drops a frame that it cannot take the tag off (net/core/dev.c, `__netif_receive_skb_core`).
+            if name == CUT && xdp() == "tc" {
+                continue;
+            }
             for n in 0..TIMES {
                 // A frame that the kernel does not let a host send is no frame.
                 let _ = raw.send_frame(&make(raw, n));

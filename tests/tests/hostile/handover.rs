@@ -78,7 +78,13 @@ fn a_forged_redirect_leads_nobody_astray() {
 fn planted(lab: &Lab, mark: [u32; 2]) -> OwnedFd {
     let client = lab.client(0);
     let out0 = lab.gw().run(|| nix::net::if_::if_nametoindex("out0")).unwrap();
-    xdp_pass::attach_with_metadata(client, "c1", [mark[0], mark[1], out0, 0]).unwrap()
+    // A child that another test's thread starts holds the program of before for a moment, until it becomes another program.
+    let mut plant = None;
+    wait_until("the program to be attached", PATIENCE, || {
+        plant = xdp_pass::attach_with_metadata(client, "c1", [mark[0], mark[1], out0, 0]).ok();
+        plant.is_some()
+    });
+    plant.unwrap()
 }
 
 fn mark_of(gateway: &Gateway) -> [u32; 2] {
